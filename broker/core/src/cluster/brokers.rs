@@ -1,0 +1,189 @@
+//! Commands about the cluster and its brokers: creation, registration, fencing, producer ids.
+//!
+//! Does not know heartbeats (`election::Sessions` does) nor who follows a fenced broker
+//! as leader (`election`, and `partitions.rs` for the reports).
+
+use crate::cluster::command::RegisterBroker;
+use crate::cluster::image::Broker;
+use crate::cluster::{Cluster, ClusterError, Outcome, Reply};
+use crate::effect::Effects;
+use crate::ids::{BrokerEpoch, BrokerId};
+use crate::limits::{BROKERS_COUNT_MAX, NAME_BYTES_MAX, PRODUCER_ID_BLOCK_COUNT_MAX};
+use crate::machine::EntryMeta;
+
+impl Cluster {
+    pub(super) fn create_cluster(&mut self, cluster_id: &str) -> Reply {
+        check_length("cluster id", cluster_id)?;
+        match self.image.cluster_id.as_deref() {
+            Some(current) if current == cluster_id => Ok(Outcome::Done),
+            Some(current) => Err(ClusterError::ClusterIdMismatch {
+                current: Some(current.to_owned()),
+                actual: cluster_id.to_owned(),
+            }),
+            None => {
+                self.image.cluster_id = Some(cluster_id.into());
+                self.dirty.head = true;
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    pub(super) fn register_broker(
+        &mut self,
+        meta: &EntryMeta,
+        register: RegisterBroker,
+        effects: &mut Effects,
+    ) -> Reply {
+        self.check_registration(&register)?;
+        let id = register.id;
+        let mut epoch = BrokerEpoch(meta.log_index);
+        let mut is_fenced = true;
+        if let Some(known) = self.image.broker(id) {
+            if known.incarnation == register.incarnation {
+                epoch = known.epoch;
+                is_fenced = known.is_fenced;
+            } else if !known.is_fenced {
+                return Err(ClusterError::BrokerIdInUse {
+                    broker: id,
+                    epoch: known.epoch,
+                });
+            }
+        }
+        let RegisterBroker {
+            incarnation,
+            endpoints,
+            rack,
+            ..
+        } = register;
+        let broker = Broker {
+            id,
+            endpoints,
+            rack,
+            epoch,
+            incarnation,
+            is_fenced,
+        };
+        let known = self.image.broker(id);
+        let is_new_process = known.is_none_or(|known| known.epoch != epoch);
+        if known.is_none_or(|known| **known != broker) {
+            self.put_broker(broker, effects);
+        }
+        if is_new_process {
+            self.clear_leader_everywhere(id, effects);
+        }
+        Ok(Outcome::Registered { epoch })
+    }
+
+    fn check_registration(&self, register: &RegisterBroker) -> Result<(), ClusterError> {
+        let current = self.image.cluster_id.as_deref();
+        if current != Some(register.cluster_id.as_str()) {
+            return Err(ClusterError::ClusterIdMismatch {
+                current: current.map(str::to_owned),
+                actual: register.cluster_id.clone(),
+            });
+        }
+        let endpoints = &register.endpoints;
+        for text in [
+            &endpoints.grpc,
+            &endpoints.http,
+            &endpoints.peer,
+            &register.rack,
+        ] {
+            check_length("endpoint or rack", text)?;
+        }
+        let brokers_count = self.image.brokers.len() + 1;
+        if self.image.broker(register.id).is_none() && brokers_count > BROKERS_COUNT_MAX {
+            return Err(over_limit("brokers", brokers_count, BROKERS_COUNT_MAX));
+        }
+        Ok(())
+    }
+
+    pub(super) fn fence_broker(
+        &mut self,
+        id: BrokerId,
+        epoch: BrokerEpoch,
+        effects: &mut Effects,
+    ) -> Reply {
+        let broker = self.broker_of_epoch(id, epoch)?;
+        if !broker.is_fenced {
+            self.put_broker(
+                Broker {
+                    is_fenced: true,
+                    ..broker
+                },
+                effects,
+            );
+            self.clear_leader_everywhere(id, effects);
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn unfence_broker(
+        &mut self,
+        id: BrokerId,
+        epoch: BrokerEpoch,
+        effects: &mut Effects,
+    ) -> Reply {
+        let broker = self.broker_of_epoch(id, epoch)?;
+        if broker.is_fenced {
+            self.put_broker(
+                Broker {
+                    is_fenced: false,
+                    ..broker
+                },
+                effects,
+            );
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn allocate_producer_ids(&mut self, broker: BrokerId, count: u32) -> Reply {
+        if self.image.broker(broker).is_none() {
+            return Err(ClusterError::UnknownBroker { broker });
+        }
+        let first = self.image.next_producer_id;
+        let next = first.checked_add(i64::from(count));
+        match next {
+            Some(next) if (1..=PRODUCER_ID_BLOCK_COUNT_MAX).contains(&count) => {
+                self.image.next_producer_id = next;
+                self.dirty.head = true;
+                Ok(Outcome::ProducerIds { first, count })
+            }
+            Some(_) | None => Err(ClusterError::InvalidProducerIdCount {
+                actual: count,
+                max: PRODUCER_ID_BLOCK_COUNT_MAX,
+            }),
+        }
+    }
+
+    /// Finds a broker for a command that names its registration.
+    fn broker_of_epoch(&self, id: BrokerId, epoch: BrokerEpoch) -> Result<Broker, ClusterError> {
+        let Some(broker) = self.image.broker(id) else {
+            return Err(ClusterError::UnknownBroker { broker: id });
+        };
+        if broker.epoch != epoch {
+            return Err(ClusterError::StaleBrokerEpoch {
+                broker: id,
+                current: broker.epoch,
+                actual: epoch,
+            });
+        }
+        Ok(Broker::clone(broker))
+    }
+}
+
+fn check_length(what: &str, text: &str) -> Result<(), ClusterError> {
+    if text.len() <= NAME_BYTES_MAX {
+        return Ok(());
+    }
+    Err(over_limit(what, text.len(), NAME_BYTES_MAX))
+}
+
+/// Makes the refusal of a count.
+pub(super) fn over_limit(what: &str, actual: usize, limit: usize) -> ClusterError {
+    ClusterError::LimitExceeded {
+        what: what.to_owned(),
+        actual,
+        limit,
+    }
+}

@@ -1,0 +1,142 @@
+//! What can be proposed to the metadata group. Their bytes stand in `codec`.
+//!
+//! The proposer puts in anything random (ids, incarnations). Knows nothing of the state.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::image::Endpoints;
+use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, Term, TopicId};
+
+/// A broker's registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterBroker {
+    /// The cluster the broker's data folder belongs to.
+    pub cluster_id: String,
+    /// Its id.
+    pub id: BrokerId,
+    /// Random, new at each start of the process.
+    pub incarnation: [u8; 16],
+    /// Where it listens.
+    pub endpoints: Endpoints,
+    /// Its rack; empty = none.
+    pub rack: String,
+}
+
+/// A topic to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateTopic {
+    /// Its name.
+    pub name: String,
+    /// Its id, random.
+    pub topic_id: TopicId,
+    /// How many partitions; 0 = `num.partitions`, or as many as there are assignments.
+    pub partitions_count: u32,
+    /// How many replicas each; 0 = `default.replication.factor`, or as the assignments say.
+    pub replication_factor: u32,
+    /// The replicas of each partition by index, preferred leader first; empty = choose.
+    pub assignments: Vec<Vec<BrokerId>>,
+    /// What is set on it.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// What can be proposed to the metadata group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Gives the cluster its id, once. Repeating it with the same id changes nothing.
+    CreateCluster {
+        /// The id.
+        cluster_id: String,
+    },
+    /// Makes a broker known, fenced. Repeating it with the same incarnation keeps the epoch.
+    RegisterBroker(RegisterBroker),
+    /// Takes a broker out of service: it leads nothing any more. Repeating it changes nothing.
+    FenceBroker {
+        /// The broker.
+        id: BrokerId,
+        /// The registration that is meant.
+        epoch: BrokerEpoch,
+    },
+    /// Takes a broker into service. Repeating it changes nothing.
+    UnfenceBroker {
+        /// The broker.
+        id: BrokerId,
+        /// The registration that is meant.
+        epoch: BrokerEpoch,
+    },
+    /// Makes a topic. Repeating it with the same topic id gives the same answer.
+    CreateTopic(CreateTopic),
+    /// Deletes a topic and its data.
+    DeleteTopic {
+        /// The topic.
+        topic_id: TopicId,
+    },
+    /// Gives a topic more partitions.
+    AddPartitions {
+        /// The topic.
+        topic_id: TopicId,
+        /// How many there are to be.
+        partitions_count: u32,
+        /// The replicas of each new one; empty = choose.
+        assignments: Vec<Vec<BrokerId>>,
+    },
+    /// Sets and unsets configs of a topic.
+    AlterTopicConfigs {
+        /// The topic.
+        topic_id: TopicId,
+        /// Keys to set.
+        set: BTreeMap<String, String>,
+        /// Keys to set back to the cluster's value or the default.
+        unset: Vec<String>,
+    },
+    /// Sets and unsets configs of the cluster.
+    AlterClusterConfigs {
+        /// Keys to set.
+        set: BTreeMap<String, String>,
+        /// Keys to set back to the default.
+        unset: Vec<String>,
+    },
+    /// A broker says that it leads a group. Repeating it changes nothing.
+    ReportLeader {
+        /// The group.
+        group: GroupNumber,
+        /// The broker.
+        leader: BrokerId,
+        /// The Raft term of the group in which it leads.
+        leader_epoch: Term,
+    },
+    /// A leader says which replicas are in sync.
+    ReportIsr {
+        /// The group.
+        group: GroupNumber,
+        /// The term in which the sender leads.
+        leader_epoch: Term,
+        /// The replicas in sync.
+        isr: Vec<BrokerId>,
+    },
+    /// The leaders of these groups are fenced: nobody leads them. Others are left alone.
+    ClearLeader {
+        /// The groups.
+        groups: Vec<GroupNumber>,
+    },
+    /// Starts a reassignment, or turns a running one elsewhere; to the present replicas = cancel.
+    SetReplicas {
+        /// The group.
+        group: GroupNumber,
+        /// Its future replicas, preferred leader first.
+        target: Vec<BrokerId>,
+    },
+    /// The group's membership is what the reassignment wanted.
+    CompleteReassignment {
+        /// The group.
+        group: GroupNumber,
+        /// Its replicas now.
+        replicas: Vec<BrokerId>,
+    },
+    /// Hands out producer ids. Repeating it hands out others.
+    AllocateProducerIds {
+        /// The broker they are for.
+        broker: BrokerId,
+        /// How many.
+        count: u32,
+    },
+}

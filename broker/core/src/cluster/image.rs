@@ -1,0 +1,207 @@
+//! The metadata image: everything the cluster knows about itself, cheap to clone.
+//!
+//! The maps share structure (`imbl`), so a broker publishes a clone after every apply and
+//! readers never lock. Pure data and lookups; does not know how it changes (`apply`), nor which
+//! broker reads it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::config_keys::{self, ConfigSource, EffectiveConfig};
+use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, PartitionIndex, Term, TopicId};
+
+/// Where a broker listens, each as `host:port`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// The gRPC API for clients.
+    pub grpc: String,
+    /// Metrics, health and console.
+    pub http: String,
+    /// Other brokers.
+    pub peer: String,
+}
+
+/// One broker, as it registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broker {
+    /// Its id.
+    pub id: BrokerId,
+    /// Where it listens.
+    pub endpoints: Endpoints,
+    /// Its rack, for placement; empty = none.
+    pub rack: String,
+    /// Grows with each registration of a new incarnation.
+    pub epoch: BrokerEpoch,
+    /// Random, new at each start of the process.
+    pub incarnation: [u8; 16],
+    /// Fenced brokers lead nothing and get no new replicas; each starts fenced.
+    pub is_fenced: bool,
+}
+
+/// One topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: String,
+    /// The groups of its partitions, by partition index.
+    pub partitions: Vec<GroupNumber>,
+    /// What was set on it; anything else comes from the cluster or the defaults.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionInfo {
+    /// Its Raft group.
+    pub group: GroupNumber,
+    /// Its topic.
+    pub topic_id: TopicId,
+    /// Its index in the topic.
+    pub index: PartitionIndex,
+    /// Its replicas; the first is the preferred leader.
+    pub replicas: Vec<BrokerId>,
+    /// Where a running reassignment leads; `None` when none runs.
+    pub target: Option<Vec<BrokerId>>,
+    /// Its leader, as far as the metadata group knows.
+    pub leader: Option<BrokerId>,
+    /// The newest leader epoch (Raft term of the group) that was reported.
+    pub leader_epoch: Term,
+    /// The replicas in sync, as the leader reported them, in ascending order.
+    pub isr: Vec<BrokerId>,
+    /// Grows with every change of this description.
+    pub partition_epoch: u64,
+}
+
+impl PartitionInfo {
+    /// Tells whether a broker holds, or is to hold, a replica.
+    #[must_use]
+    pub fn has_replica(&self, broker: BrokerId) -> bool {
+        let is_target = self
+            .target
+            .as_ref()
+            .is_some_and(|target| target.contains(&broker));
+        is_target || self.replicas.contains(&broker)
+    }
+
+    /// Shows every broker that holds, or is to hold, a replica, without repetition.
+    pub fn all_replicas(&self) -> impl Iterator<Item = BrokerId> {
+        let added = self
+            .target
+            .iter()
+            .flatten()
+            .filter(|id| !self.replicas.contains(id));
+        self.replicas.iter().chain(added).copied()
+    }
+}
+
+/// Everything the cluster knows about itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Image {
+    /// The log index of the last command that changed something.
+    pub version: u64,
+    /// The cluster's id; `None` until it was created.
+    pub cluster_id: Option<Arc<str>>,
+    /// Brokers by id.
+    pub brokers: OrdMap<BrokerId, Arc<Broker>>,
+    /// Topics by id.
+    pub topics: OrdMap<TopicId, Arc<Topic>>,
+    /// Topic ids by name.
+    pub topic_ids: OrdMap<Arc<str>, TopicId>,
+    /// Partitions by their group.
+    pub partitions: OrdMap<GroupNumber, Arc<PartitionInfo>>,
+    /// What was set for the whole cluster.
+    pub configs: OrdMap<Arc<str>, Arc<str>>,
+    /// The next group's number less one: 0 before the first partition.
+    pub last_group: GroupNumber,
+    /// The next producer id to hand out.
+    pub next_producer_id: i64,
+}
+
+impl Image {
+    /// Finds a broker.
+    #[must_use]
+    pub fn broker(&self, id: BrokerId) -> Option<&Arc<Broker>> {
+        self.brokers.get(&id)
+    }
+
+    /// Tells whether a broker is registered and not fenced.
+    #[must_use]
+    pub fn is_alive(&self, id: BrokerId) -> bool {
+        self.broker(id).is_some_and(|broker| !broker.is_fenced)
+    }
+
+    /// Shows the brokers that are not fenced.
+    pub fn alive_brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.brokers.values().filter(|broker| !broker.is_fenced)
+    }
+
+    /// Finds a topic by its name.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topic_ids.get(name).and_then(|id| self.topics.get(id))
+    }
+
+    /// Finds a partition by its group.
+    #[must_use]
+    pub fn partition(&self, group: GroupNumber) -> Option<&Arc<PartitionInfo>> {
+        self.partitions.get(&group)
+    }
+
+    /// Finds a partition by its topic's name and its index.
+    #[must_use]
+    pub fn partition_of(&self, topic: &str, index: PartitionIndex) -> Option<&Arc<PartitionInfo>> {
+        let at = usize::try_from(index.0).ok()?;
+        self.topic(topic)?
+            .partitions
+            .get(at)
+            .and_then(|group| self.partitions.get(group))
+    }
+
+    /// Shows the partitions of which a broker holds, or is to hold, a replica.
+    pub fn partitions_on(&self, broker: BrokerId) -> impl Iterator<Item = &Arc<PartitionInfo>> {
+        self.partitions
+            .values()
+            .filter(move |partition| partition.has_replica(broker))
+    }
+
+    /// Returns the value of a config key for a topic: the topic's, else the cluster's, else the
+    /// default. `None` for a key that does not exist.
+    #[must_use]
+    pub fn effective_config(&self, topic: Option<&Topic>, key: &str) -> Option<EffectiveConfig> {
+        let known = config_keys::find(key)?;
+        let from_topic = topic
+            .and_then(|topic| topic.configs.get(key))
+            .map(String::as_str);
+        let from_cluster = self.configs.get(key).map(AsRef::as_ref);
+        let (value, source) = match (from_topic, from_cluster) {
+            (Some(value), _) => (value, ConfigSource::Topic),
+            (None, Some(value)) => (value, ConfigSource::Cluster),
+            (None, None) => (known.default, ConfigSource::Default),
+        };
+        Some(EffectiveConfig {
+            key: known,
+            value: value.to_owned(),
+            source,
+        })
+    }
+
+    /// Returns a number from the configuration. The default when the key is no number's.
+    #[must_use]
+    pub fn config_i64(&self, topic: Option<&Topic>, key: &str) -> i64 {
+        let value = self.effective_config(topic, key).map(|config| config.value);
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// Returns a text from the configuration; empty for a key that does not exist.
+    #[must_use]
+    pub fn config_text(&self, topic: Option<&Topic>, key: &str) -> String {
+        self.effective_config(topic, key)
+            .map(|config| config.value)
+            .unwrap_or_default()
+    }
+}

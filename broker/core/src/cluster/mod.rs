@@ -1,0 +1,270 @@
+//! The metadata machine: brokers, topics, partitions, leadership, configs, producer ids.
+//!
+//! Owns the [`Image`] and every rule about changing it. It deliberately does not know who may
+//! propose what (the front ends authorise), how replicas are moved (the controller drives it),
+//! nor the time. Source: Kafka's KRaft controller (KIP-500, KIP-631); DESIGN, "Metadata group".
+
+mod brokers;
+mod codec;
+pub mod command;
+pub mod config_keys;
+mod configs;
+pub mod election;
+mod error;
+pub mod image;
+mod names;
+mod partitions;
+pub mod placement;
+mod rows;
+mod topics;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use self::command::{Command, CreateTopic, RegisterBroker};
+pub use self::config_keys::ConfigError;
+pub use self::error::ClusterError;
+pub use self::image::{Broker, Endpoints, Image, PartitionInfo, Topic};
+pub use self::names::check_topic_name;
+
+use crate::codec::{CodecError, RestoreError};
+use crate::effect::{Effect, Effects};
+use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, TopicId};
+use crate::machine::{EntryMeta, Machine, RowUpdates};
+
+/// What an accepted command did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It is done, or was done before.
+    Done,
+    /// The broker is registered with this epoch.
+    Registered {
+        /// Names this registration.
+        epoch: BrokerEpoch,
+    },
+    /// The topic is there.
+    TopicCreated {
+        /// Its id.
+        topic_id: TopicId,
+        /// The groups of its partitions, by partition index.
+        groups: Vec<GroupNumber>,
+    },
+    /// The topic has more partitions.
+    PartitionsAdded {
+        /// The groups of the new ones.
+        groups: Vec<GroupNumber>,
+    },
+    /// So many groups lost their leader.
+    LeadersCleared {
+        /// How many.
+        count: usize,
+    },
+    /// These producer ids belong to the broker that asked.
+    ProducerIds {
+        /// The first.
+        first: i64,
+        /// How many.
+        count: u32,
+    },
+}
+
+/// What the proposer is told.
+pub type Reply = Result<Outcome, ClusterError>;
+
+/// Which rows changed since they were last taken.
+#[derive(Debug, Clone, Default)]
+struct Dirty {
+    head: bool,
+    configs: bool,
+    brokers: BTreeSet<BrokerId>,
+    topics: BTreeSet<TopicId>,
+    partitions: BTreeSet<GroupNumber>,
+}
+
+/// The replicated metadata state.
+#[derive(Debug, Clone, Default)]
+pub struct Cluster {
+    image: Image,
+    dirty: Dirty,
+}
+
+/// Compares the state, not which rows are waiting to be written.
+impl PartialEq for Cluster {
+    fn eq(&self, other: &Self) -> bool {
+        self.image == other.image
+    }
+}
+
+impl Cluster {
+    /// Shows the state; clone it to publish it.
+    #[must_use]
+    pub const fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Says what a command would do now, without doing it (`validate_only`).
+    ///
+    /// # Errors
+    /// As the command itself.
+    pub fn preview(&self, command: Command) -> Reply {
+        let meta = EntryMeta {
+            log_index: self.image.version + 1,
+            term: 0,
+            proposed_at_ms: 0,
+            machine_version: crate::machine::MACHINE_VERSION,
+        };
+        Self {
+            image: self.image.clone(),
+            dirty: Dirty::default(),
+        }
+        .apply(&meta, command, &mut Effects::new())
+    }
+
+    fn execute(&mut self, meta: &EntryMeta, command: Command, effects: &mut Effects) -> Reply {
+        match command {
+            Command::CreateCluster { cluster_id } => self.create_cluster(&cluster_id),
+            Command::RegisterBroker(register) => self.register_broker(meta, register, effects),
+            Command::FenceBroker { id, epoch } => self.fence_broker(id, epoch, effects),
+            Command::UnfenceBroker { id, epoch } => self.unfence_broker(id, epoch, effects),
+            Command::CreateTopic(create) => self.create_topic(create, effects),
+            Command::DeleteTopic { topic_id } => self.delete_topic(topic_id, effects),
+            Command::AddPartitions {
+                topic_id,
+                partitions_count,
+                assignments,
+            } => self.add_partitions(topic_id, partitions_count, assignments, effects),
+            Command::AlterTopicConfigs {
+                topic_id,
+                set,
+                unset,
+            } => self.alter_topic_configs(topic_id, set, &unset, effects),
+            Command::AlterClusterConfigs { set, unset } => self.alter_cluster_configs(&set, &unset),
+            Command::ReportLeader {
+                group,
+                leader,
+                leader_epoch,
+            } => self.report_leader(group, leader, leader_epoch, effects),
+            Command::ReportIsr {
+                group,
+                leader_epoch,
+                isr,
+            } => self.report_isr(group, leader_epoch, isr, effects),
+            Command::ClearLeader { groups } => Ok(self.clear_leaders(&groups, effects)),
+            Command::SetReplicas { group, target } => self.set_replicas(group, target, effects),
+            Command::CompleteReassignment { group, replicas } => {
+                self.complete_reassignment(group, replicas, effects)
+            }
+            Command::AllocateProducerIds { broker, count } => {
+                self.allocate_producer_ids(broker, count)
+            }
+        }
+    }
+
+    fn is_dirty(&self) -> bool {
+        let dirty = &self.dirty;
+        dirty.head
+            || dirty.configs
+            || !dirty.brokers.is_empty()
+            || !dirty.topics.is_empty()
+            || !dirty.partitions.is_empty()
+    }
+
+    /// Puts a changed broker in.
+    fn put_broker(&mut self, broker: Broker, effects: &mut Effects) {
+        let id = broker.id;
+        self.image.brokers.insert(id, Arc::new(broker));
+        self.dirty.brokers.insert(id);
+        effects.push(Effect::BrokerChanged { broker: id });
+    }
+
+    /// Puts a changed partition in.
+    fn put_partition(&mut self, mut partition: PartitionInfo, effects: &mut Effects) {
+        partition.partition_epoch += 1;
+        let group = partition.group;
+        assert!(
+            !partition.replicas.is_empty(),
+            "partition group {group} has no replica"
+        );
+        self.image.partitions.insert(group, Arc::new(partition));
+        self.dirty.partitions.insert(group);
+        effects.push(Effect::GroupChanged { group });
+    }
+
+    /// Puts a changed topic in.
+    fn put_topic(&mut self, topic: Topic) {
+        let id = topic.id;
+        self.image.topics.insert(id, Arc::new(topic));
+        self.dirty.topics.insert(id);
+    }
+
+    fn partition_of_group(&self, group: GroupNumber) -> Result<PartitionInfo, ClusterError> {
+        self.image
+            .partition(group)
+            .map(|partition| PartitionInfo::clone(partition))
+            .ok_or(ClusterError::UnknownGroup { group })
+    }
+
+    fn topic_of_id(&self, topic_id: TopicId) -> Result<Topic, ClusterError> {
+        self.image
+            .topics
+            .get(&topic_id)
+            .map(|topic| Topic::clone(topic))
+            .ok_or(ClusterError::UnknownTopic { topic_id })
+    }
+}
+
+impl Machine for Cluster {
+    type Command = Command;
+    type Reply = Reply;
+
+    fn decode(bytes: &Bytes) -> Result<Command, CodecError> {
+        Command::decode(bytes)
+    }
+
+    fn apply(&mut self, meta: &EntryMeta, command: Command, effects: &mut Effects) -> Reply {
+        let already_dirty = std::mem::take(&mut self.dirty);
+        let effects_before = effects.as_slice().len();
+        let reply = self.execute(meta, command, effects);
+        let has_changed = self.is_dirty();
+        assert!(
+            reply.is_ok() || !has_changed && effects.as_slice().len() == effects_before,
+            "a refused command changed the metadata: {reply:?}"
+        );
+        if has_changed {
+            self.image.version = meta.log_index;
+            self.dirty.head = true;
+            effects.push(Effect::ImageChanged);
+        }
+        self.dirty.merge(already_dirty);
+        reply
+    }
+
+    fn dirty_rows(&mut self) -> RowUpdates {
+        rows::take_dirty(self)
+    }
+
+    fn restore(rows: impl Iterator<Item = (Bytes, Bytes)>) -> Result<Self, RestoreError> {
+        rows::restore(rows)
+    }
+
+    fn checkpoint(&self) -> Bytes {
+        rows::checkpoint(self)
+    }
+
+    fn restore_checkpoint(bytes: &Bytes) -> Result<Self, RestoreError> {
+        rows::restore_checkpoint(bytes)
+    }
+}
+
+impl Dirty {
+    fn merge(&mut self, other: Self) {
+        self.head |= other.head;
+        self.configs |= other.configs;
+        self.brokers.extend(other.brokers);
+        self.topics.extend(other.topics);
+        self.partitions.extend(other.partitions);
+    }
+}

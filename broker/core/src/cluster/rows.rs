@@ -1,0 +1,347 @@
+//! The bytes of the metadata state: a row for each broker, topic and partition, and checkpoints.
+//!
+//! Rows: `h` the head; `c` the cluster's configs; `b` + broker id; `t` + topic id; `p` + group.
+//! A checkpoint is all rows in one value. Keys and formats are append-only (STYLE rule 23).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::cluster::codec::{
+    read_brokers, read_configs, read_endpoints, read_topic_id, write_brokers, write_configs,
+    write_endpoints,
+};
+use crate::cluster::image::{Broker, Image, PartitionInfo, Topic};
+use crate::cluster::{Cluster, Dirty};
+use crate::codec::{CodecError, Reader, RestoreError, Writer};
+use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, PartitionIndex, Term, TopicId};
+use crate::limits::{
+    NAME_BYTES_MAX, STATE_BYTES_MAX, TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_COUNT_MAX,
+};
+use crate::machine::RowUpdates;
+
+const VERSION: u8 = 1;
+const FAMILY_BROKER: u8 = b'b';
+const FAMILY_CONFIGS: u8 = b'c';
+const FAMILY_HEAD: u8 = b'h';
+const FAMILY_PARTITION: u8 = b'p';
+const FAMILY_TOPIC: u8 = b't';
+
+/// Key, value and their lengths of the smallest row.
+const ROW_BYTES_MIN: usize = 9;
+
+pub(super) fn take_dirty(cluster: &mut Cluster) -> RowUpdates {
+    let dirty = std::mem::take(&mut cluster.dirty);
+    let image = &cluster.image;
+    let mut updates = RowUpdates::default();
+    let mut change = |key: Bytes, value: Option<Bytes>| match value {
+        Some(value) => updates.puts.push((key, value)),
+        None => updates.deletes.push(key),
+    };
+    for id in dirty.brokers {
+        change(
+            broker_key(id),
+            image.brokers.get(&id).map(|broker| write_broker(broker)),
+        );
+    }
+    if dirty.configs {
+        change(
+            Bytes::from_static(&[FAMILY_CONFIGS]),
+            Some(write_cluster_configs(image)),
+        );
+    }
+    if dirty.head {
+        change(Bytes::from_static(&[FAMILY_HEAD]), Some(write_head(image)));
+    }
+    for group in dirty.partitions {
+        let row = image
+            .partitions
+            .get(&group)
+            .map(|partition| write_partition(partition));
+        change(partition_key(group), row);
+    }
+    for id in dirty.topics {
+        change(
+            topic_key(id),
+            image.topics.get(&id).map(|topic| write_topic(topic)),
+        );
+    }
+    updates
+}
+
+pub(super) fn restore(rows: impl Iterator<Item = (Bytes, Bytes)>) -> Result<Cluster, RestoreError> {
+    let mut image = Image::default();
+    let mut has_head = false;
+    let mut rows_count = 0;
+    for (key, value) in rows {
+        rows_count += 1;
+        let mut reader = Reader::new(value);
+        let family = key.first().copied().unwrap_or(0);
+        match family {
+            FAMILY_BROKER => read_broker(&mut reader, &mut image)?,
+            FAMILY_CONFIGS => read_cluster_configs(&mut reader, &mut image)?,
+            FAMILY_HEAD => {
+                read_head(&mut reader, &mut image)?;
+                has_head = true;
+            }
+            FAMILY_PARTITION => read_partition(&mut reader, &mut image)?,
+            FAMILY_TOPIC => read_topic(&mut reader, &mut image)?,
+            family => {
+                return Err(RestoreError::UnknownRow {
+                    family,
+                    key_bytes: key.len(),
+                });
+            }
+        }
+        reader.finish()?;
+    }
+    if !has_head && rows_count > 0 {
+        return Err(RestoreError::HeadMissing { rows_count });
+    }
+    check(&image)?;
+    Ok(Cluster {
+        image,
+        dirty: Dirty::default(),
+    })
+}
+
+pub(super) fn checkpoint(cluster: &Cluster) -> Bytes {
+    let mut all = Cluster {
+        image: cluster.image.clone(),
+        dirty: everything(&cluster.image),
+    };
+    let rows = take_dirty(&mut all).puts;
+    let mut writer = Writer::new();
+    writer.u8(VERSION).count(rows.len());
+    for (key, value) in rows {
+        writer
+            .count(key.len())
+            .raw(&key)
+            .count(value.len())
+            .raw(&value);
+    }
+    writer.finish()
+}
+
+pub(super) fn restore_checkpoint(bytes: &Bytes) -> Result<Cluster, RestoreError> {
+    let mut reader = Reader::new(bytes.clone());
+    reader.version("metadata checkpoint", VERSION)?;
+    let count = reader.count("rows", ROW_BYTES_MIN, STATE_BYTES_MAX)?;
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        let key_length = reader.count("key", 1, STATE_BYTES_MAX)?;
+        let key = reader.take(key_length)?;
+        let value_length = reader.count("value", 1, STATE_BYTES_MAX)?;
+        rows.push((key, reader.take(value_length)?));
+    }
+    reader.finish()?;
+    let mut cluster = restore(rows.into_iter())?;
+    cluster.dirty = everything(&cluster.image);
+    Ok(cluster)
+}
+
+fn everything(image: &Image) -> Dirty {
+    Dirty {
+        head: true,
+        configs: true,
+        brokers: image.brokers.keys().copied().collect(),
+        topics: image.topics.keys().copied().collect(),
+        partitions: image.partitions.keys().copied().collect(),
+    }
+}
+
+/// Checks that the rows belong together.
+fn check(image: &Image) -> Result<(), RestoreError> {
+    let contradiction = |what| Err(RestoreError::Contradiction { what });
+    if image.topics.len() != image.topic_ids.len() {
+        return contradiction("two topics have one name");
+    }
+    let mut partitions_count = 0;
+    for topic in image.topics.values() {
+        partitions_count += topic.partitions.len();
+        for (index, group) in topic.partitions.iter().enumerate() {
+            let fits = image.partitions.get(group).is_some_and(|partition| {
+                partition.topic_id == topic.id && partition.index.0 as usize == index
+            });
+            if !fits {
+                return contradiction("a topic's partition is missing or belongs elsewhere");
+            }
+        }
+    }
+    if partitions_count != image.partitions.len() {
+        return contradiction("a partition has no topic");
+    }
+    if image
+        .partitions
+        .keys()
+        .next_back()
+        .is_some_and(|group| *group > image.last_group)
+    {
+        return contradiction("a group number above the last one");
+    }
+    Ok(())
+}
+
+fn write_head(image: &Image) -> Bytes {
+    let mut writer = Writer::new();
+    writer
+        .u8(VERSION)
+        .u64(image.version)
+        .flag(image.cluster_id.is_some());
+    writer.text(image.cluster_id.as_deref().unwrap_or_default());
+    writer.u64(image.last_group.0).i64(image.next_producer_id);
+    writer.finish()
+}
+
+fn read_head(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError> {
+    reader.version("metadata head", VERSION)?;
+    image.version = reader.u64()?;
+    let has_id = reader.flag("cluster id")?;
+    let cluster_id = reader.text("cluster id", NAME_BYTES_MAX)?;
+    image.cluster_id = has_id.then(|| cluster_id.into());
+    image.last_group = GroupNumber(reader.u64()?);
+    image.next_producer_id = reader.i64()?;
+    Ok(())
+}
+
+fn write_cluster_configs(image: &Image) -> Bytes {
+    let owned = |(key, value): (&Arc<str>, &Arc<str>)| (key.to_string(), value.to_string());
+    let configs: BTreeMap<String, String> = image.configs.iter().map(owned).collect();
+    let mut writer = Writer::new();
+    write_configs(writer.u8(VERSION), &configs);
+    writer.finish()
+}
+
+fn read_cluster_configs(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError> {
+    reader.version("cluster configs", VERSION)?;
+    let configs = read_configs(reader)?;
+    for (key, value) in configs {
+        image.configs.insert(key.into(), value.into());
+    }
+    Ok(())
+}
+
+fn write_broker(broker: &Broker) -> Bytes {
+    let mut writer = Writer::new();
+    writer
+        .u8(VERSION)
+        .u32(broker.id.0)
+        .u64(broker.epoch.0)
+        .flag(broker.is_fenced);
+    writer.raw(&broker.incarnation).text(&broker.rack);
+    write_endpoints(&mut writer, &broker.endpoints);
+    writer.finish()
+}
+
+fn read_broker(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError> {
+    reader.version("broker", VERSION)?;
+    let id = BrokerId(reader.u32()?);
+    let broker = Broker {
+        id,
+        epoch: BrokerEpoch(reader.u64()?),
+        is_fenced: reader.flag("fenced")?,
+        incarnation: reader.array()?,
+        rack: reader.text("rack", NAME_BYTES_MAX)?,
+        endpoints: read_endpoints(reader)?,
+    };
+    image.brokers.insert(id, Arc::new(broker));
+    Ok(())
+}
+
+fn write_topic(topic: &Topic) -> Bytes {
+    let mut writer = Writer::new();
+    writer
+        .u8(VERSION)
+        .raw(&topic.id.0)
+        .text(&topic.name)
+        .count(topic.partitions.len());
+    for group in &topic.partitions {
+        writer.u64(group.0);
+    }
+    write_configs(&mut writer, &topic.configs);
+    writer.finish()
+}
+
+fn read_topic(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError> {
+    reader.version("topic", VERSION)?;
+    let id = read_topic_id(reader)?;
+    let name = reader.text("topic name", TOPIC_NAME_BYTES_MAX)?;
+    let count = reader.count("partitions", 8, TOPIC_PARTITIONS_COUNT_MAX as usize)?;
+    let groups = (0..count).map(|_| Ok(GroupNumber(reader.u64()?)));
+    let partitions = groups.collect::<Result<_, CodecError>>()?;
+    let configs = read_configs(reader)?;
+    image.topic_ids.insert(name.as_str().into(), id);
+    image.topics.insert(
+        id,
+        Arc::new(Topic {
+            id,
+            name,
+            partitions,
+            configs,
+        }),
+    );
+    Ok(())
+}
+
+fn write_partition(partition: &PartitionInfo) -> Bytes {
+    let mut writer = Writer::new();
+    writer
+        .u8(VERSION)
+        .u64(partition.group.0)
+        .raw(&partition.topic_id.0)
+        .u32(partition.index.0);
+    write_brokers(&mut writer, &partition.replicas);
+    writer.flag(partition.target.is_some());
+    write_brokers(&mut writer, partition.target.as_deref().unwrap_or_default());
+    writer.flag(partition.leader.is_some());
+    writer
+        .u32(partition.leader.map_or(0, BrokerId::get))
+        .u64(partition.leader_epoch.0);
+    write_brokers(&mut writer, &partition.isr);
+    writer.u64(partition.partition_epoch);
+    writer.finish()
+}
+
+fn read_partition(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError> {
+    reader.version("partition", VERSION)?;
+    let group = GroupNumber(reader.u64()?);
+    let topic_id = read_topic_id(reader)?;
+    let index = PartitionIndex(reader.u32()?);
+    let replicas = read_brokers(reader)?;
+    let has_target = reader.flag("target")?;
+    let target = read_brokers(reader)?;
+    let has_leader = reader.flag("leader")?;
+    let leader = BrokerId(reader.u32()?);
+    let partition = PartitionInfo {
+        group,
+        topic_id,
+        index,
+        replicas,
+        target: has_target.then_some(target),
+        leader: has_leader.then_some(leader),
+        leader_epoch: Term(reader.u64()?),
+        isr: read_brokers(reader)?,
+        partition_epoch: reader.u64()?,
+    };
+    image.partitions.insert(group, Arc::new(partition));
+    Ok(())
+}
+
+fn broker_key(id: BrokerId) -> Bytes {
+    let mut writer = Writer::with_capacity(5);
+    writer.u8(FAMILY_BROKER).u32(id.0);
+    writer.finish()
+}
+
+fn topic_key(id: TopicId) -> Bytes {
+    let mut writer = Writer::with_capacity(17);
+    writer.u8(FAMILY_TOPIC).raw(&id.0);
+    writer.finish()
+}
+
+fn partition_key(group: GroupNumber) -> Bytes {
+    let mut writer = Writer::with_capacity(9);
+    writer.u8(FAMILY_PARTITION).u64(group.0);
+    writer.finish()
+}

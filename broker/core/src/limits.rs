@@ -1,0 +1,45 @@
+//! Every bound of the machines, with its unit. Knows no behaviour.
+
+/// Length of a topic name, bytes, inclusive (Kafka: `Topic.MAX_NAME_LENGTH`).
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+/// Topics of a cluster.
+pub const TOPICS_COUNT_MAX: usize = 100_000;
+/// Partitions of one topic, inclusive.
+pub const TOPIC_PARTITIONS_COUNT_MAX: u32 = 10_000;
+/// Partitions of a cluster, inclusive.
+pub const PARTITIONS_COUNT_MAX: usize = 1_000_000;
+/// Replicas of one partition, inclusive.
+pub const REPLICATION_FACTOR_MAX: u32 = 9;
+/// Brokers of a cluster, inclusive.
+pub const BROKERS_COUNT_MAX: usize = 1_000;
+/// Length of an endpoint, a rack or a cluster id, bytes, inclusive.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Configuration entries of one topic or of the cluster, inclusive.
+pub const CONFIGS_COUNT_MAX: usize = 256;
+/// Length of a configuration value, bytes, inclusive.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 4_096;
+/// Producer ids handed out in one block, inclusive.
+pub const PRODUCER_ID_BLOCK_COUNT_MAX: u32 = 1_000_000;
+/// Groups that one `ClearLeader` names, inclusive.
+pub const CLEAR_LEADER_GROUPS_MAX: usize = 100_000;
+
+/// Size of an encoded `Append` command, bytes, inclusive: one entry of one partition's log.
+pub const APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Size of any other encoded command, bytes, inclusive.
+pub const COMMAND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Record batches in one `Append`, inclusive.
+pub const APPEND_BATCHES_COUNT_MAX: usize = 1_000_000;
+
+/// Batches remembered for each producer (Kafka: `ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
+pub const PRODUCER_BATCHES_COUNT: usize = 5;
+/// Payload between two entries of the sparse offset index, bytes.
+pub const INDEX_INTERVAL_BYTES: u64 = 64 * 1024;
+/// Entries of the offset index that make one persisted row.
+pub const INDEX_CHUNK_ENTRIES_COUNT: usize = 512;
+/// Payload between two checkpoints when a topic says nothing else, bytes.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// Smallest payload between two checkpoints, bytes; a smaller setting is raised to this.
+pub const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
+
+/// Size of a row or checkpoint that will be read back, bytes, inclusive.
+pub const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;

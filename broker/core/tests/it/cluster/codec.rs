@@ -1,0 +1,323 @@
+//! The bytes of metadata commands: round trips, golden bytes, hostile input.
+
+use bytes::Bytes;
+use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+use raftmq_core::cluster::{Command, CreateTopic};
+use raftmq_core::codec::CodecError;
+use raftmq_core::limits::COMMAND_BYTES_MAX;
+use raftmq_core::{BrokerEpoch, BrokerId, GroupNumber, Term, TopicId};
+
+use crate::support::cluster::{brokers, configs, register, report_isr, report_leader, topic};
+
+const TOPIC_ID: TopicId = TopicId([7; 16]);
+
+/// One of each, with every field filled.
+fn one_of_each() -> Vec<Command> {
+    let (id, epoch, group) = (BrokerId(3), BrokerEpoch(9), GroupNumber(5));
+    vec![
+        Command::CreateCluster {
+            cluster_id: "cluster".to_owned(),
+        },
+        Command::RegisterBroker(register(3, 8, "rack")),
+        Command::FenceBroker { id, epoch },
+        Command::UnfenceBroker { id, epoch },
+        Command::CreateTopic(CreateTopic {
+            assignments: vec![brokers(&[1, 2]), brokers(&[2, 1])],
+            configs: configs(&[("retention.ms", "1"), ("segment.bytes", "2")]),
+            ..topic("logs", 2, 2)
+        }),
+        Command::DeleteTopic { topic_id: TOPIC_ID },
+        Command::AddPartitions {
+            topic_id: TOPIC_ID,
+            partitions_count: 4,
+            assignments: vec![brokers(&[1])],
+        },
+        Command::AlterTopicConfigs {
+            topic_id: TOPIC_ID,
+            set: configs(&[("retention.ms", "1")]),
+            unset: vec!["segment.bytes".to_owned()],
+        },
+        Command::AlterClusterConfigs {
+            set: configs(&[("retention.ms", "1")]),
+            unset: vec!["segment.bytes".to_owned()],
+        },
+        report_leader(group, 3, 6),
+        report_isr(group, 6, &[1, 2, 3]),
+        Command::ClearLeader {
+            groups: vec![group, GroupNumber(6)],
+        },
+        Command::SetReplicas {
+            group,
+            target: brokers(&[1, 4]),
+        },
+        Command::CompleteReassignment {
+            group,
+            replicas: brokers(&[1, 4]),
+        },
+        Command::AllocateProducerIds {
+            broker: id,
+            count: 1_000,
+        },
+    ]
+}
+
+/// Says that every variant is in the list: a new one stops the build here.
+fn number_of(command: &Command) -> usize {
+    match command {
+        Command::CreateCluster { .. } => 0,
+        Command::RegisterBroker(_) => 1,
+        Command::FenceBroker { .. } => 2,
+        Command::UnfenceBroker { .. } => 3,
+        Command::CreateTopic(_) => 4,
+        Command::DeleteTopic { .. } => 5,
+        Command::AddPartitions { .. } => 6,
+        Command::AlterTopicConfigs { .. } => 7,
+        Command::AlterClusterConfigs { .. } => 8,
+        Command::ReportLeader { .. } => 9,
+        Command::ReportIsr { .. } => 10,
+        Command::ClearLeader { .. } => 11,
+        Command::SetReplicas { .. } => 12,
+        Command::CompleteReassignment { .. } => 13,
+        Command::AllocateProducerIds { .. } => 14,
+    }
+}
+
+#[test]
+fn the_list_holds_one_of_each() {
+    let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
+    assert_eq!(numbers, (0..15).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_command_survives_its_bytes() {
+    for command in one_of_each() {
+        assert_eq!(Command::decode(&command.encode()), Ok(command));
+    }
+}
+
+#[test]
+fn tags_never_change() {
+    for (tag, command) in (1..).zip(one_of_each()) {
+        assert_eq!(command.encode()[..2], [1, tag], "{command:?}");
+    }
+}
+
+#[test]
+fn every_command_cut_short_is_refused() {
+    for command in one_of_each() {
+        let bytes = command.encode();
+        for length in 0..bytes.len() {
+            let cut = Command::decode(&bytes.slice(..length));
+            assert!(cut.is_err(), "{command:?} cut after {length}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_left_over_are_refused() {
+    for command in one_of_each() {
+        let mut bytes = command.encode().to_vec();
+        bytes.push(0);
+        let refused = Command::decode(&bytes.into());
+        assert_eq!(
+            refused,
+            Err(CodecError::LeftOver { remaining: 1 }),
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn the_bytes_are_those_that_were_agreed_on() {
+    let golden: [(Command, &[u8]); 6] = [
+        (
+            Command::CreateCluster {
+                cluster_id: "ab".to_owned(),
+            },
+            &[1, 1, 0, 0, 0, 2, b'a', b'b'],
+        ),
+        (
+            Command::FenceBroker {
+                id: BrokerId(3),
+                epoch: BrokerEpoch(9),
+            },
+            &[1, 3, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9],
+        ),
+        (
+            report_leader(GroupNumber(5), 3, 6),
+            &[
+                1, 10, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 6,
+            ],
+        ),
+        (
+            report_isr(GroupNumber(5), 6, &[1]),
+            &[
+                1, 11, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 1,
+            ],
+        ),
+        (
+            Command::ClearLeader {
+                groups: vec![GroupNumber(5)],
+            },
+            &[1, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5],
+        ),
+        (
+            Command::AllocateProducerIds {
+                broker: BrokerId(3),
+                count: 7,
+            },
+            &[1, 15, 0, 0, 0, 3, 0, 0, 0, 7],
+        ),
+    ];
+    for (command, bytes) in golden {
+        assert_eq!(command.encode()[..], *bytes, "{command:?}");
+    }
+}
+
+#[test]
+fn the_bytes_of_a_new_topic_are_those_that_were_agreed_on() {
+    let create = Command::CreateTopic(CreateTopic {
+        name: "t".to_owned(),
+        topic_id: TOPIC_ID,
+        partitions_count: 1,
+        replication_factor: 2,
+        assignments: vec![brokers(&[8, 9])],
+        configs: configs(&[("k", "v")]),
+    });
+    let expected = [
+        &[1, 5, 0, 0, 0, 1, b't'][..],
+        &[7; 16],
+        &[0, 0, 0, 1, 0, 0, 0, 2],
+        &[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0, 9],
+        &[0, 0, 0, 1, 0, 0, 0, 1, b'k', 0, 0, 0, 1, b'v'],
+    ]
+    .concat();
+    assert_eq!(create.encode()[..], expected);
+}
+
+#[test]
+fn an_unknown_version_or_tag_is_refused() {
+    let what = "metadata command".to_owned();
+    assert_eq!(
+        Command::decode(&Bytes::from_static(&[9, 1])),
+        Err(CodecError::UnknownVersion {
+            what: what.clone(),
+            version: 9
+        })
+    );
+    for tag in [0, 16, 255] {
+        assert_eq!(
+            Command::decode(&Bytes::from(vec![1, tag])),
+            Err(CodecError::UnknownTag {
+                what: what.clone(),
+                tag
+            })
+        );
+    }
+}
+
+#[test]
+fn a_command_over_the_limit_is_refused() {
+    let bytes = Bytes::from(vec![1; COMMAND_BYTES_MAX + 1]);
+
+    assert!(matches!(
+        Command::decode(&bytes),
+        Err(CodecError::OverLimit { .. })
+    ));
+}
+
+#[test]
+fn huge_counts_take_no_memory() {
+    for command in one_of_each() {
+        let bytes = command.encode().to_vec();
+        for at in 2..bytes.len().saturating_sub(3) {
+            let mut hostile = bytes.clone();
+            hostile[at..at + 4].copy_from_slice(&[0xff; 4]);
+            // Some of these are other, valid values: what counts is that none allocates or panics.
+            let _ = Command::decode(&hostile.into());
+        }
+    }
+}
+
+#[test]
+fn names_over_their_limits_are_refused() {
+    let long = |count| "x".repeat(count);
+    let refused = [
+        Command::CreateCluster {
+            cluster_id: long(256),
+        },
+        Command::CreateTopic(topic(&long(250), 1, 1)),
+        Command::RegisterBroker(register(1, 1, &long(256))),
+        Command::AlterClusterConfigs {
+            set: configs(&[("k", &long(4_097))]),
+            unset: vec![],
+        },
+        Command::AlterClusterConfigs {
+            set: configs(&[]),
+            unset: vec![long(256)],
+        },
+        Command::SetReplicas {
+            group: GroupNumber(1),
+            target: vec![BrokerId(1); 65],
+        },
+    ];
+    for command in refused {
+        let decoded = Command::decode(&command.encode());
+        assert!(
+            matches!(decoded, Err(CodecError::OverLimit { .. })),
+            "{decoded:?}"
+        );
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused() {
+    let bytes = Bytes::from_static(&[1, 1, 0, 0, 0, 1, 0xff]);
+
+    assert_eq!(Command::decode(&bytes), Err(CodecError::NotUtf8));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_decoder_panic(
+        tag in any::<u8>(),
+        body in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let bytes = [vec![1, tag], body].concat();
+        let _ = Command::decode(&bytes.into());
+    }
+
+    #[test]
+    fn a_flipped_byte_is_an_error_or_another_command(
+        choice in 0..15_usize,
+        at in any::<prop::sample::Index>(),
+        flip in 1..=255_u8,
+    ) {
+        let mut bytes = one_of_each()[choice].encode().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        let bytes = Bytes::from(bytes);
+        if let Ok(command) = Command::decode(&bytes) {
+            let again = Command::decode(&command.encode());
+            prop_assert_eq!(again, Ok(command));
+        }
+    }
+
+    #[test]
+    fn numbers_of_any_size_survive(
+        group in any::<u64>(),
+        leader in any::<u32>(),
+        leader_epoch in any::<u64>(),
+        isr in proptest::collection::vec(any::<u32>(), 0..60),
+    ) {
+        let group = GroupNumber(group);
+        let report = report_leader(group, leader, leader_epoch);
+        prop_assert_eq!(Command::decode(&report.encode()), Ok(report));
+        let report = Command::ReportIsr {
+            group,
+            leader_epoch: Term(leader_epoch),
+            isr: brokers(&isr),
+        };
+        prop_assert_eq!(Command::decode(&report.encode()), Ok(report));
+    }
+}

@@ -1,0 +1,168 @@
+//! The table of config keys.
+
+use raftmq_core::cluster::config_keys::{
+    CONFIG_KEYS, ConfigError, ConfigScope, ConfigSource, ConfigType, check, find,
+};
+
+fn topic_value(key: &str, value: &str) -> Result<(), ConfigError> {
+    check(ConfigScope::Topic, key, value)
+}
+
+fn cluster_value(key: &str, value: &str) -> Result<(), ConfigError> {
+    check(ConfigScope::Cluster, key, value)
+}
+
+#[test]
+fn the_table_is_in_order_without_repetition() {
+    let names: Vec<&str> = CONFIG_KEYS.iter().map(|key| key.name).collect();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(names, sorted);
+}
+
+#[test]
+fn every_default_is_a_value_that_fits() {
+    for key in CONFIG_KEYS {
+        assert_eq!(cluster_value(key.name, key.default), Ok(()), "{}", key.name);
+    }
+}
+
+#[test]
+fn every_key_is_documented_in_a_sentence() {
+    for key in CONFIG_KEYS {
+        assert!(key.documentation.ends_with('.'), "{}", key.name);
+        assert!(key.documentation.len() > 20, "{}", key.name);
+    }
+}
+
+#[test]
+fn a_key_is_found_by_its_name() {
+    assert_eq!(
+        find("retention.ms").map(|key| key.default),
+        Some("604800000")
+    );
+    assert_eq!(find("retention"), None);
+    assert_eq!(find(""), None);
+}
+
+#[test]
+fn numbers_have_inclusive_bounds() {
+    for key in CONFIG_KEYS {
+        let ConfigType::Integer { min, max } = key.config_type else {
+            continue;
+        };
+        assert_eq!(
+            cluster_value(key.name, &min.to_string()),
+            Ok(()),
+            "{}",
+            key.name
+        );
+        assert_eq!(
+            cluster_value(key.name, &max.to_string()),
+            Ok(()),
+            "{}",
+            key.name
+        );
+        if let Some(below) = min.checked_sub(1) {
+            assert!(
+                cluster_value(key.name, &below.to_string()).is_err(),
+                "{}",
+                key.name
+            );
+        }
+        if let Some(above) = max.checked_add(1) {
+            assert!(
+                cluster_value(key.name, &above.to_string()).is_err(),
+                "{}",
+                key.name
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_is_refused_with_what_was_expected() {
+    for actual in ["", "x", "1.5", "1 000", "9999999999999999999999"] {
+        let refused = topic_value("retention.ms", actual);
+        let expected = "a whole number from -1 to 9223372036854775807".to_owned();
+        assert_eq!(
+            refused,
+            Err(ConfigError::InvalidValue {
+                key: "retention.ms".to_owned(),
+                expected,
+                actual: actual.to_owned(),
+            })
+        );
+    }
+}
+
+#[test]
+fn words_are_taken_literally() {
+    assert_eq!(topic_value("durability", "flush"), Ok(()));
+    assert_eq!(topic_value("durability", "os"), Ok(()));
+    assert!(topic_value("durability", "OS").is_err());
+    assert_eq!(
+        topic_value("message.timestamp.type", "LogAppendTime"),
+        Ok(())
+    );
+    assert!(topic_value("message.timestamp.type", "logappendtime").is_err());
+    assert_eq!(cluster_value("auto.create.topics.enable", "false"), Ok(()));
+    assert!(cluster_value("auto.create.topics.enable", "yes").is_err());
+}
+
+#[test]
+fn compaction_is_refused_by_name() {
+    for value in ["compact", "compact,delete", "delete, compact"] {
+        assert_eq!(
+            topic_value("cleanup.policy", value),
+            Err(ConfigError::UnsupportedValue {
+                key: "cleanup.policy".to_owned(),
+                value: value.to_owned(),
+            })
+        );
+    }
+    assert_eq!(topic_value("cleanup.policy", "delete"), Ok(()));
+    assert!(matches!(
+        topic_value("cleanup.policy", "keep"),
+        Err(ConfigError::InvalidValue { .. })
+    ));
+}
+
+#[test]
+fn a_topic_key_may_be_set_on_the_cluster_but_not_the_other_way_round() {
+    for key in CONFIG_KEYS {
+        let on_topic = topic_value(key.name, key.default);
+        match key.scope {
+            ConfigScope::Topic => assert_eq!(on_topic, Ok(()), "{}", key.name),
+            ConfigScope::Cluster => {
+                let key = key.name.to_owned();
+                assert_eq!(on_topic, Err(ConfigError::NotATopicKey { key }));
+            }
+        }
+    }
+}
+
+#[test]
+fn zero_replicas_are_no_default() {
+    assert_eq!(cluster_value("default.replication.factor", "-1"), Ok(()));
+    assert!(cluster_value("default.replication.factor", "0").is_err());
+}
+
+#[test]
+fn a_long_value_is_shown_in_part() {
+    let long = "x".repeat(10_000);
+
+    let Err(ConfigError::InvalidValue { actual, .. }) = topic_value("retention.ms", &long) else {
+        panic!("a long value")
+    };
+
+    assert_eq!(actual.len(), 64);
+}
+
+#[test]
+fn sources_have_the_words_of_the_api() {
+    assert_eq!(ConfigSource::Topic.to_string(), "topic");
+    assert_eq!(ConfigSource::Cluster.to_string(), "cluster");
+    assert_eq!(ConfigSource::Default.to_string(), "default");
+}

@@ -1,0 +1,16 @@
+//! The metadata machine, one file for each kind of command or question.
+
+mod brokers;
+mod codec;
+mod config_keys;
+mod configs;
+mod elections;
+mod image;
+mod names;
+mod partitions;
+mod placement;
+mod reassignment;
+mod replay;
+mod rows;
+mod sessions;
+mod topics;

@@ -1,0 +1,138 @@
+//! The command line of the binary `raftmq`.
+//!
+//! Owns the arguments, the texts and the exit codes (0 ok, 1 failure, 2 usage, 10 unhealthy, 74
+//! storage). Talks to brokers only through `raftmq-client`, as any other program would; only
+//! `serve` knows a node.
+
+mod bench;
+mod cluster;
+mod connect;
+mod consume;
+mod demo;
+mod dev;
+mod error;
+mod output;
+mod probe;
+mod produce;
+mod record_format;
+mod serve;
+mod signal;
+mod topic;
+mod tracker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use connect::ConnectArgs;
+use error::{CliError, CliResult};
+use output::Format;
+
+/// RaftMQ: a message broker whose partitions are Raft groups; nothing acknowledged is lost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "raftmq",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage, 10 unhealthy, 74 storage failure.\n\
+                  First steps: raftmq dev (a cluster in one command), raftmq demo (what it withstands)."
+)]
+struct Cli {
+    /// Form of the result on stdout
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one broker in this process
+    Serve(serve::ServeArgs),
+    /// Run a local cluster of broker processes
+    Dev(dev::DevArgs),
+    /// Publish a folder through a killed leader and prove every byte of it
+    Demo(demo::DemoArgs),
+    /// Create, list, describe, alter and delete topics
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
+    /// Publish lines from stdin or files
+    Produce(produce::ProduceArgs),
+    /// Print records
+    Consume(consume::ConsumeArgs),
+    /// Show the cluster and its health
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// Measure throughput and latency
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+}
+
+/// Parses the arguments of this process, runs the command, and gives its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(
+                u8::try_from(error.exit_code()).unwrap_or(error::Kind::Usage.code()),
+            );
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&error::io_failure("start the runtime", &error)),
+    };
+    let result = runtime.block_on(run(cli));
+    // Reads of stdin cannot be cancelled: their thread must not hold the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+async fn run(cli: Cli) -> CliResult {
+    let Cli {
+        output,
+        connect,
+        command,
+    } = cli;
+    match command {
+        Command::Serve(args) => serve::run(args, output).await,
+        Command::Dev(args) => dev::run(args, output).await,
+        Command::Demo(args) => demo::run(args, output).await,
+        Command::Topic(command) => topic::run(command, &connect, output).await,
+        Command::Produce(args) => produce::run(args, &connect, output).await,
+        Command::Consume(args) => consume::run(args, &connect, output).await,
+        Command::Cluster(command) => cluster::run(command, &connect, output).await,
+        Command::Bench(command) => bench::run(command, &connect, output).await,
+    }
+}
+
+fn report(error: &CliError) -> ExitCode {
+    if error.kind != error::Kind::OutputClosed {
+        output::note(&format!("error: {error}"));
+    }
+    error.exit_code()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}

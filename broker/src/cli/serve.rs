@@ -1,0 +1,165 @@
+//! `raftmq serve`: one broker in this process, until a signal, a closed parent or a failure.
+//!
+//! Reads the configuration, starts the node, prints where it listens, stops it. What a node is
+//! made of is in `node`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use tokio::io::AsyncReadExt;
+use tracing_subscriber::EnvFilter;
+
+use super::error::{CliError, CliResult, Kind};
+use super::output::{self, Format};
+use super::signal::stop_signal;
+use crate::config::{self, NodeConfig, Sources, parse_assignment};
+use crate::env::Env;
+use crate::node::{Node, NodeError};
+
+/// Longest time for a clean stop; then the process ends as after a crash, which loses nothing.
+const STOP_MILLIS_MAX: u64 = 10_000;
+/// What is logged when `RAFTMQ_LOG` says nothing.
+const LOG_FILTER_DEFAULT: &str = "info,openraft=warn";
+
+/// Arguments of `raftmq serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// TOML file; without it one broker listens on localhost
+    #[arg(long, value_name = "FILE", env = "RAFTMQ_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder that holds everything the broker keeps (as --set data-dir=DIR)
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// One configuration value, over file and environment; all keys: docs/configuration.md
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    assignments: Vec<String>,
+    /// Form of the log lines on stderr; what is logged: RAFTMQ_LOG=debug
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Stop when stdin ends (set by raftmq dev)
+    #[arg(long, hide = true)]
+    parent_watch: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What is printed when the broker listens.
+#[derive(Debug, Serialize)]
+struct Listening {
+    id: u32,
+    pid: u32,
+    grpc: String,
+    http: String,
+    peer: String,
+    data: PathBuf,
+}
+
+/// Runs the broker.
+pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
+    start_logging(args.log_format);
+    let config = read_config(&args)?;
+    let stop = stop_signal()?;
+    let data = config.data_dir.clone();
+    let id = config.broker_id;
+    let node = Node::start(config, Env::real())
+        .await
+        .map_err(|error| node_failure(&error))?;
+    let listening = Listening {
+        id,
+        pid: std::process::id(),
+        grpc: node.grpc_endpoint().to_owned(),
+        http: node.http_endpoint().to_owned(),
+        peer: node.peer_endpoint().to_owned(),
+        data,
+    };
+    show(&listening, format)?;
+    let failure = tokio::select! {
+        biased;
+        error = node.failed() => Some(error),
+        () = stop => None,
+        () = parent_gone(args.parent_watch) => None,
+    };
+    if let Some(error) = failure {
+        return Err(node_failure(&error));
+    }
+    tracing::info!("stopping");
+    if tokio::time::timeout(Duration::from_millis(STOP_MILLIS_MAX), node.stop())
+        .await
+        .is_err()
+    {
+        tracing::warn!(limit_ms = STOP_MILLIS_MAX, "the clean stop took too long");
+    }
+    Ok(())
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("RAFTMQ_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(LOG_FILTER_DEFAULT));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(output::wants_colour());
+    // A second subscriber in one process (tests) is no reason to fail.
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+fn read_config(args: &ServeArgs) -> CliResult<NodeConfig> {
+    let mut assignments = Vec::new();
+    if let Some(data_dir) = &args.data_dir {
+        assignments.push(("data-dir".to_owned(), data_dir.display().to_string()));
+    }
+    for text in &args.assignments {
+        assignments.push(parse_assignment(text)?);
+    }
+    let sources = Sources {
+        file: args.config.clone(),
+        environment: true,
+        assignments,
+    };
+    Ok(config::load(&sources)?)
+}
+
+fn node_failure(error: &NodeError) -> CliError {
+    let failure = CliError::failure(error);
+    if error.is_storage_failure() {
+        let failure = CliError {
+            kind: Kind::Storage,
+            ..failure
+        };
+        return failure.next("check the disk before the next start; the replicas hold the data");
+    }
+    failure
+}
+
+fn show(listening: &Listening, format: Format) -> CliResult {
+    match format {
+        Format::Json => output::print_json(listening),
+        Format::Table => output::print_line(&format!(
+            "broker {} listens: grpc {}  http {}  peer {}  data {}",
+            listening.id,
+            listening.grpc,
+            listening.http,
+            listening.peer,
+            listening.data.display()
+        )),
+    }
+}
+
+/// Completes when whoever started us closed our stdin, which also happens when it is killed.
+async fn parent_gone(is_watched: bool) {
+    if !is_watched {
+        return std::future::pending().await;
+    }
+    let mut stdin = tokio::io::stdin();
+    let mut bytes = [0_u8; 64];
+    while let Ok(1..) = stdin.read(&mut bytes).await {}
+}

@@ -1,0 +1,150 @@
+//! The one table of configuration keys: name, shape, default and meaning of each.
+//!
+//! The loader refuses what is not here, and `docs/configuration.md` is generated from here. Keys
+//! under Kafka's names are those of the metadata machine's table, which also checks their values.
+//! Names are append-only: a key is never reused for something else.
+
+use raftmq_core::cluster::config_keys::CONFIG_KEYS;
+
+/// What a value must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A broker id: a whole number of at least 1.
+    BrokerId,
+    /// Any text.
+    Text,
+    /// A path of the local file system.
+    Path,
+    /// `host:port`; port 0 lets the system choose.
+    HostPort,
+    /// A list of `id@host:port`, as a TOML list or comma-separated.
+    Peers,
+    /// `flush` or `os`.
+    Durability,
+    /// A whole number of bytes, at least 1.
+    Bytes,
+    /// A whole number, at least 1.
+    Count,
+    /// A cluster-wide setting under Kafka's name, handed on as text.
+    Kafka,
+}
+
+impl Kind {
+    /// The words used in the reference page.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::BrokerId => "broker id (>= 1)",
+            Self::Text => "text",
+            Self::Path => "path",
+            Self::HostPort => "host:port",
+            Self::Peers => "list of id@host:port",
+            Self::Durability => "flush or os",
+            Self::Bytes => "bytes (>= 1)",
+            Self::Count => "count (>= 1)",
+            Self::Kafka => "as Kafka",
+        }
+    }
+}
+
+/// One key of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Dotted name, as in files and `--set`.
+    pub name: &'static str,
+    /// What its value must look like.
+    pub kind: Kind,
+    /// The default, as text.
+    pub default: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        doc,
+    }
+}
+
+/// Keys of one broker: they may differ from broker to broker.
+#[rustfmt::skip]
+const BROKER_KEYS: &[Key] = &[
+    key("broker.id", Kind::BrokerId, "1", "Id of this broker. Unique in the cluster, and never reused for another disk."),
+    key("broker.rack", Kind::Text, "", "Failure domain of this broker; replicas of a partition are spread over racks. Empty: none."),
+    key("data-dir", Kind::Path, "raftmq-data", "Folder that holds everything this broker keeps. Created when missing; one process at a time."),
+    key("durability", Kind::Durability, "flush", "`flush`: a write is acknowledged after a completed disk flush. `os`: after the operating system took it, so a power loss of a majority can lose acknowledged records."),
+    key("listeners.grpc", Kind::HostPort, super::GRPC_LISTEN_DEFAULT, "Where the gRPC API listens."),
+    key("listeners.http", Kind::HostPort, super::HTTP_LISTEN_DEFAULT, "Where `/metrics`, `/livez`, `/readyz` and `/startupz` are served."),
+    key("listeners.peer", Kind::HostPort, super::PEER_LISTEN_DEFAULT, "Where other brokers reach this one."),
+    key("advertised.grpc", Kind::HostPort, "", "What clients are told for the gRPC API. Empty: the bound address."),
+    key("advertised.http", Kind::HostPort, "", "What clients are told for HTTP. Empty: the bound address."),
+    key("advertised.peer", Kind::HostPort, "", "What other brokers are told. Empty: the bound address."),
+    key("cluster.peers", Kind::Peers, "", "The initial brokers with their peer listeners, this one included, the same on each of them. Empty: a cluster of this broker alone."),
+    key("limits.tail-cache-bytes", Kind::Bytes, "67108864", "Newest log entries kept in memory, for all partitions together."),
+    key("limits.grpc-message-bytes", Kind::Bytes, "33554432", "Largest gRPC message, in either direction."),
+    key("limits.produce-in-flight-bytes", Kind::Bytes, "134217728", "Produce requests accepted and not yet answered; beyond it, connections are read no further."),
+    key("limits.connections", Kind::Count, "10000", "Open client connections on the gRPC listener."),
+];
+
+/// Broker settings that Kafka spells differently from the topic config of the same meaning.
+const KAFKA_BROKER_NAMES: [(&str, &str); 6] = [
+    ("log.cleanup.policy", "cleanup.policy"),
+    ("log.message.timestamp.type", "message.timestamp.type"),
+    ("log.retention.bytes", "retention.bytes"),
+    ("log.retention.ms", "retention.ms"),
+    ("log.segment.bytes", "segment.bytes"),
+    ("message.max.bytes", "max.message.bytes"),
+];
+
+/// Every key, in the order of the reference page: the broker's own, then the cluster's, which are
+/// those of the metadata machine's table under the names that Kafka's brokers give them.
+pub fn all_keys() -> impl Iterator<Item = Key> {
+    let of_cluster = CONFIG_KEYS
+        .iter()
+        .filter(|key| !is_broker_key(key.name))
+        .map(|key| Key {
+            name: kafka_broker_name(key.name),
+            kind: Kind::Kafka,
+            default: key.default,
+            doc: key.documentation,
+        });
+    BROKER_KEYS.iter().copied().chain(of_cluster)
+}
+
+/// Looks a key up by its dotted name; a topic config's name stands for the broker setting too.
+#[must_use]
+pub fn find_key(name: &str) -> Option<Key> {
+    let name = kafka_broker_name(name);
+    all_keys().find(|key| key.name == name)
+}
+
+/// The name under which the cluster keeps a setting: `retention.ms` for `log.retention.ms`.
+#[must_use]
+pub fn cluster_config_name(name: &str) -> &str {
+    let pair = KAFKA_BROKER_NAMES
+        .iter()
+        .find(|(broker_name, _)| *broker_name == name);
+    pair.map_or(name, |(_, config_name)| config_name)
+}
+
+fn kafka_broker_name(name: &str) -> &str {
+    let pair = KAFKA_BROKER_NAMES
+        .iter()
+        .find(|(_, config_name)| *config_name == name);
+    pair.map_or(name, |(broker_name, _)| broker_name)
+}
+
+fn is_broker_key(name: &str) -> bool {
+    BROKER_KEYS.iter().any(|key| key.name == name)
+}
+
+/// The known key that looks most like `name`.
+#[must_use]
+pub fn nearest_key(name: &str) -> &'static str {
+    let likeness = |key: &Key| strsim::jaro_winkler(key.name, name);
+    let nearest = all_keys().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    nearest.map_or("broker.id", |key| key.name)
+}

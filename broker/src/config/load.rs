@@ -1,0 +1,359 @@
+//! Layers the configuration: defaults, TOML file, environment, flags, each over the one before.
+//!
+//! Reads a file and the environment, and nothing else. It does not check whether an address can be
+//! bound or a folder written: the parts that use them do, and name them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use figment::providers::{Env, Format, Toml};
+use figment::value::{Dict, Value};
+use figment::{Figment, Profile, Provider};
+use raftmq_core::cluster::config_keys::{self, ConfigScope};
+use thiserror::Error;
+
+use super::keys::{Kind, cluster_config_name, find_key, nearest_key};
+use super::{NodeConfig, PEERS_COUNT_MAX, PeerAddress, check_host_port, parse_broker_id};
+
+/// Prefix of environment variables: `RAFTMQ__LISTENERS__GRPC` is `listeners.grpc`.
+const ENV_PREFIX: &str = "RAFTMQ__";
+/// Name of the layer made of flags, as it stands in error texts.
+const FLAGS_SOURCE: &str = "flag --set";
+
+/// Where a configuration comes from, lowest precedence first.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A TOML file.
+    pub file: Option<PathBuf>,
+    /// Whether `RAFTMQ__SECTION__KEY` variables are read.
+    pub environment: bool,
+    /// `KEY=VALUE` pairs; a later pair replaces an earlier one.
+    pub assignments: Vec<(String, String)>,
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file could not be read or is not TOML.
+    #[error("cannot read the configuration file {path}: {reason}")]
+    File {
+        /// The file as it was named.
+        path: String,
+        /// What the reader said.
+        reason: String,
+    },
+    /// A key that is not in the table.
+    #[error(
+        "unknown configuration key {key:?} ({source_name}); the nearest known key is {nearest:?}"
+    )]
+    UnknownKey {
+        /// The key as it was written.
+        key: String,
+        /// The layer it came from.
+        source_name: String,
+        /// The known key most like it.
+        nearest: &'static str,
+    },
+    /// A value of the wrong shape.
+    #[error("invalid value for configuration key {key:?} ({source_name}): {reason}")]
+    InvalidValue {
+        /// The key.
+        key: String,
+        /// The layer it came from.
+        source_name: String,
+        /// What was expected and what came.
+        reason: String,
+    },
+    /// A `--set` argument without `=`.
+    #[error("expected KEY=VALUE, got {text:?}")]
+    NotAnAssignment {
+        /// The argument.
+        text: String,
+    },
+    /// Values that exclude each other.
+    #[error("configuration keys contradict each other: {reason}")]
+    Contradiction {
+        /// Which, and why.
+        reason: String,
+    },
+}
+
+/// Splits a `KEY=VALUE` argument at its first `=`.
+///
+/// # Errors
+/// [`ConfigError::NotAnAssignment`] when there is no `=` or no key.
+pub fn parse_assignment(text: &str) -> Result<(String, String), ConfigError> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        Some(_) | None => Err(ConfigError::NotAnAssignment {
+            text: text.to_owned(),
+        }),
+    }
+}
+
+/// Builds the configuration from its layers; reading the same layers again gives the same result.
+///
+/// # Errors
+/// [`ConfigError::File`] for an unreadable or malformed file, [`ConfigError::UnknownKey`] and
+/// [`ConfigError::InvalidValue`] for single keys, [`ConfigError::Contradiction`] for the whole.
+pub fn load(sources: &Sources) -> Result<NodeConfig, ConfigError> {
+    let mut config = NodeConfig::default();
+    for (name, value) in layered_values(sources)? {
+        apply_value(&mut config, &name, &value)?;
+    }
+    check_whole(&config)?;
+    Ok(config)
+}
+
+/// A value as text, with the layer it came from.
+struct Setting {
+    text: String,
+    source_name: String,
+}
+
+impl Setting {
+    fn invalid(&self, key: &str, reason: String) -> ConfigError {
+        ConfigError::InvalidValue {
+            key: key.to_owned(),
+            source_name: self.source_name.clone(),
+            reason,
+        }
+    }
+}
+
+/// Merges file and environment with figment, then lays the flags over them.
+fn layered_values(sources: &Sources) -> Result<BTreeMap<String, Setting>, ConfigError> {
+    let mut figment = Figment::new();
+    if let Some(path) = &sources.file {
+        let toml = read_toml(path)?;
+        figment = figment.merge(toml);
+    }
+    if sources.environment {
+        let environment = Env::prefixed(ENV_PREFIX)
+            .map(|key| key.as_str().replace("__", ".").replace('_', "-").into())
+            .lowercase(true);
+        figment = figment.merge(environment);
+    }
+    let file_name = sources
+        .file
+        .as_deref()
+        .map(|path| path.display().to_string());
+    let data = figment.data().map_err(|error| ConfigError::File {
+        path: file_name
+            .clone()
+            .unwrap_or_else(|| "environment".to_owned()),
+        reason: error.to_string(),
+    })?;
+    let mut flat = BTreeMap::new();
+    if let Some(dict) = data.get(&Profile::Default) {
+        flatten(&figment, dict, "", file_name.as_deref(), &mut flat);
+    }
+    for (key, value) in &sources.assignments {
+        let setting = Setting {
+            text: value.clone(),
+            source_name: FLAGS_SOURCE.to_owned(),
+        };
+        flat.insert(key.clone(), setting);
+    }
+    Ok(flat)
+}
+
+/// Reads the file first by hand, because figment takes a missing file for an empty one.
+fn read_toml(path: &Path) -> Result<figment::providers::Data<Toml>, ConfigError> {
+    let unreadable = |reason: String| ConfigError::File {
+        path: path.display().to_string(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    text.parse::<toml::Table>()
+        .map_err(|error| unreadable(error.to_string()))?;
+    Ok(Toml::string(&text))
+}
+
+/// Turns nested tables into dotted keys, so that `[broker] id = 1` and `broker.id = 1` are one key.
+fn flatten(
+    figment: &Figment,
+    dict: &Dict,
+    prefix: &str,
+    file_name: Option<&str>,
+    flat: &mut BTreeMap<String, Setting>,
+) {
+    for (name, value) in dict {
+        let key = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        if let Value::Dict(_, inner) = value {
+            flatten(figment, inner, &key, file_name, flat);
+            continue;
+        }
+        let from_environment = figment
+            .get_metadata(value.tag())
+            .is_some_and(|metadata| metadata.name.contains("environment"));
+        let source_name = if from_environment {
+            format!("environment variable {}", env_name(&key))
+        } else {
+            format!("file {}", file_name.unwrap_or("?"))
+        };
+        flat.insert(
+            key,
+            Setting {
+                text: value_text(value),
+                source_name,
+            },
+        );
+    }
+}
+
+/// The environment variable of a key.
+pub(super) fn env_name(key: &str) -> String {
+    format!(
+        "{ENV_PREFIX}{}",
+        key.replace('.', "__").replace('-', "_").to_uppercase()
+    )
+}
+
+/// The text of a value, as it would stand after `--set KEY=`.
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => text.clone(),
+        Value::Char(_, char) => char.to_string(),
+        Value::Bool(_, bool) => bool.to_string(),
+        Value::Num(_, number) => number_text(*number),
+        Value::Array(_, items) => items.iter().map(value_text).collect::<Vec<_>>().join(","),
+        Value::Empty(..) | Value::Dict(..) => String::new(),
+    }
+}
+
+fn number_text(number: figment::value::Num) -> String {
+    if let Some(signed) = number.to_i128() {
+        return signed.to_string();
+    }
+    if let Some(unsigned) = number.to_u128() {
+        return unsigned.to_string();
+    }
+    number
+        .to_f64()
+        .map(|float| float.to_string())
+        .unwrap_or_default()
+}
+
+/// Puts one value in its field.
+fn apply_value(config: &mut NodeConfig, name: &str, value: &Setting) -> Result<(), ConfigError> {
+    let Some(key) = find_key(name) else {
+        return Err(ConfigError::UnknownKey {
+            key: name.to_owned(),
+            source_name: value.source_name.clone(),
+            nearest: nearest_key(name),
+        });
+    };
+    if key.kind == Kind::Kafka {
+        let name = cluster_config_name(key.name);
+        config_keys::check(ConfigScope::Cluster, name, &value.text)
+            .map_err(|error| value.invalid(key.name, error.to_string()))?;
+        config
+            .kafka_defaults
+            .insert(name.to_owned(), value.text.clone());
+        return Ok(());
+    }
+    set_field(config, name, &value.text).map_err(|reason| value.invalid(name, reason))
+}
+
+/// One arm per key of one broker; `every_key_has_a_field` holds the table and this together.
+fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), String> {
+    match name {
+        "broker.id" => config.broker_id = parse_broker_id(text)?,
+        "broker.rack" => text.clone_into(&mut config.rack),
+        "data-dir" => config.data_dir = path(text)?,
+        "durability" => {
+            config.durability = text.parse()?;
+            config
+                .kafka_defaults
+                .insert(name.to_owned(), text.to_owned());
+        }
+        "listeners.grpc" => config.grpc_listen = host_port(text)?,
+        "listeners.http" => config.http_listen = host_port(text)?,
+        "listeners.peer" => config.peer_listen = host_port(text)?,
+        "advertised.grpc" => config.advertised_grpc = optional_host_port(text)?,
+        "advertised.http" => config.advertised_http = optional_host_port(text)?,
+        "advertised.peer" => config.advertised_peer = optional_host_port(text)?,
+        "cluster.peers" => config.peers = peers(text)?,
+        "limits.tail-cache-bytes" => config.limits.tail_cache_bytes = positive(text)?,
+        "limits.grpc-message-bytes" => config.limits.grpc_message_bytes_max = positive(text)?,
+        "limits.produce-in-flight-bytes" => {
+            config.limits.produce_in_flight_bytes_max = positive(text)?;
+        }
+        "limits.connections" => config.limits.connections_count_max = positive(text)?,
+        other => return Err(format!("key {other:?} has no field")),
+    }
+    Ok(())
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("expected a path, got an empty text".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn host_port(text: &str) -> Result<String, String> {
+    check_host_port(text)?;
+    Ok(text.to_owned())
+}
+
+fn optional_host_port(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        host_port(text).map(Some)
+    }
+}
+
+fn positive<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
+    match text.parse::<T>() {
+        Ok(number) if number > T::default() => Ok(number),
+        Ok(_) | Err(_) => Err(format!(
+            "expected a whole number of at least 1, got {text:?}"
+        )),
+    }
+}
+
+fn peers(text: &str) -> Result<Vec<PeerAddress>, String> {
+    let mut peers = Vec::new();
+    for item in text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
+        if peers.len() == PEERS_COUNT_MAX {
+            return Err(format!(
+                "expected at most {PEERS_COUNT_MAX} peers, got more"
+            ));
+        }
+        peers.push(item.parse()?);
+    }
+    Ok(peers)
+}
+
+/// Checks what no single key can show.
+fn check_whole(config: &NodeConfig) -> Result<(), ConfigError> {
+    let contradiction = |reason: String| Err(ConfigError::Contradiction { reason });
+    let mut ids: Vec<u32> = config.peers.iter().map(|peer| peer.id).collect();
+    ids.sort_unstable();
+    if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return contradiction(format!("cluster.peers names broker {} twice", pair[0]));
+    }
+    let listed = config
+        .peers
+        .iter()
+        .any(|peer| peer.endpoint.ends_with(":0"));
+    if listed {
+        return contradiction("cluster.peers needs real ports, got port 0".to_owned());
+    }
+    Ok(())
+}

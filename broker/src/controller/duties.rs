@@ -1,0 +1,290 @@
+//! What the broker that leads the metadata group does beside: sessions and fencing, elections,
+//! letting brokers in, finishing moves.
+//!
+//! Whom to fence and whom to elect is decided in `raftmq_core::cluster::election`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use raftmq_core::cluster::election::{Sessions, leaderless_groups};
+use raftmq_core::cluster::{Command, Image};
+use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
+use raftmq_store::GroupId;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Controller;
+use super::messages::{Heartbeat, HeartbeatReply};
+use crate::raft::serve::encode_brokers;
+use crate::raft::transport::{Lane, Method};
+
+/// How often sessions and leaderless groups are looked at, when nothing wakes the controller.
+const ROUND_INTERVAL: Duration = Duration::from_millis(50);
+/// Time that an ordered election is given before it is ordered again.
+const ELECTION_PATIENCE: Duration = Duration::from_millis(250);
+const COMMAND_WITHIN: Duration = Duration::from_secs(1);
+/// Groups in one `ClearLeader` command.
+const CLEAR_GROUPS_MAX: usize = 2_000;
+
+/// What the controller knows and no image shows. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Duties {
+    state: Arc<Mutex<State>>,
+    wake: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    term: u64,
+    sessions: Sessions,
+    started: Option<Instant>,
+    /// Brokers that may be unfenced: their last heartbeat said so.
+    ready: BTreeMap<BrokerId, BrokerEpoch>,
+    ordered: BTreeMap<GroupNumber, Instant>,
+    moving: BTreeMap<GroupNumber, ()>,
+}
+
+impl State {
+    fn now_ms(&self) -> u64 {
+        let elapsed = self.started.map(|started| started.elapsed()).unwrap_or_default();
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Duties {
+    /// A connection to a broker was refused or reset.
+    pub fn suspect(&self, image: &Image, broker: u32) {
+        let id = BrokerId(broker);
+        if let Some(known) = image.broker(id) {
+            self.state.lock().sessions.suspect(id, known.epoch);
+            self.wake.notify_one();
+        }
+    }
+}
+
+impl Controller {
+    /// Tells the controller, if it is here, that connections to a broker are refused.
+    pub fn suspect(&self, broker: u32) {
+        if self.leading_term().is_some() {
+            self.shared.duties.suspect(&self.shared.images.current(), broker);
+        }
+    }
+
+    /// Takes another broker's heartbeat, or this one's own. `None`: this is not the controller.
+    #[must_use]
+    pub fn take_heartbeat(&self, heartbeat: &Heartbeat) -> Option<HeartbeatReply> {
+        let term = self.leading_term()?;
+        let image = self.shared.images.current();
+        let (id, epoch) = (BrokerId(heartbeat.broker_id), BrokerEpoch(heartbeat.broker_epoch));
+        let Some(broker) = image.broker(id).filter(|broker| broker.epoch == epoch) else {
+            // A registration that this image does not have yet is no reason to register anew.
+            let must_register = image.broker(id).is_none_or(|broker| broker.epoch > epoch);
+            return Some(HeartbeatReply { must_register, is_fenced: true });
+        };
+        let session_ms = u64::try_from(self.session_timeout().as_millis()).unwrap_or(u64::MAX);
+        let mut state = self.shared.duties.state.lock();
+        // A hung disk is fenced like silence.
+        if state.term == term && heartbeat.sync_age_ms < session_ms {
+            let now_ms = state.now_ms();
+            state.sessions.heartbeat(id, epoch, now_ms);
+            let caught_up = heartbeat.metadata_applied >= broker.epoch.get();
+            if broker.is_fenced && heartbeat.is_ready && caught_up {
+                state.ready.insert(id, epoch);
+                self.shared.duties.wake.notify_one();
+            }
+        }
+        Some(HeartbeatReply { must_register: false, is_fenced: broker.is_fenced })
+    }
+
+    /// Does the controller's duties whenever this broker leads the metadata group. Runs for ever.
+    pub async fn run_duties(&self, cluster_defaults: BTreeMap<String, String>) {
+        let mut images = self.images();
+        loop {
+            match self.leading_term() {
+                Some(term) => {
+                    self.take_office(term);
+                    self.found_cluster(&cluster_defaults).await;
+                    self.round().await;
+                }
+                None => self.shared.duties.state.lock().term = 0,
+            }
+            tokio::select! {
+                biased;
+                () = self.shared.duties.wake.notified() => {}
+                _ = images.changed(), if self.leading_term().is_some() => {}
+                () = sleep(ROUND_INTERVAL) => {}
+            }
+        }
+    }
+
+    fn take_office(&self, term: u64) {
+        let image = self.shared.images.current();
+        let mut state = self.shared.duties.state.lock();
+        if state.term == term {
+            let now_ms = state.now_ms();
+            state.sessions.follow(&image, now_ms);
+            return;
+        }
+        tracing::info!(term, "this broker is the controller");
+        *state = State {
+            term,
+            sessions: Sessions::new(&image, 0),
+            started: Some(Instant::now()),
+            ..State::default()
+        };
+    }
+
+    /// Gives a new cluster its id and the settings it was started with.
+    async fn found_cluster(&self, cluster_defaults: &BTreeMap<String, String>) {
+        if self.shared.images.current().cluster_id.is_some() {
+            return;
+        }
+        let id = self.shared.env.random_id();
+        let cluster_id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let command = Command::CreateCluster { cluster_id };
+        if let Err(error) = self.propose(&command, COMMAND_WITHIN).await {
+            tracing::warn!(%error, "cluster not created");
+            return;
+        }
+        if !cluster_defaults.is_empty() {
+            let (set, unset) = (cluster_defaults.clone(), Vec::new());
+            let command = Command::AlterClusterConfigs { set, unset };
+            if let Err(error) = self.propose(&command, COMMAND_WITHIN).await {
+                tracing::error!(%error, "cluster settings not applied");
+            }
+        }
+    }
+
+    async fn round(&self) {
+        let image = self.shared.images.current();
+        self.fence_and_unfence(&image).await;
+        let image = self.shared.images.current();
+        self.let_brokers_in(&image).await;
+        self.elect_leaders(&image).await;
+        self.finish_moves(&image);
+    }
+
+    async fn fence_and_unfence(&self, image: &Image) {
+        let session_ms = u64::try_from(self.session_timeout().as_millis()).unwrap_or(u64::MAX);
+        let (expired, ready) = {
+            let mut state = self.shared.duties.state.lock();
+            let now_ms = state.now_ms();
+            let expired = state.sessions.expired(now_ms, session_ms);
+            (expired, std::mem::take(&mut state.ready))
+        };
+        for (id, epoch) in &expired {
+            tracing::warn!(broker_id = id.get(), "session ended: fencing");
+            self.command(Command::FenceBroker { id: *id, epoch: *epoch }).await;
+        }
+        if !expired.is_empty() {
+            self.clear_leaders(&self.shared.images.current()).await;
+        }
+        for (id, epoch) in ready {
+            if image.broker(id).is_some_and(|broker| broker.epoch == epoch && broker.is_fenced) {
+                tracing::info!(broker_id = id.get(), "in service");
+                self.command(Command::UnfenceBroker { id, epoch }).await;
+            }
+        }
+    }
+
+    /// Nobody leads what a fenced broker led.
+    async fn clear_leaders(&self, image: &Image) {
+        let is_dead = |leader: BrokerId| !image.is_alive(leader);
+        let orphans: Vec<GroupNumber> = image
+            .partitions
+            .values()
+            .filter(|partition| partition.leader.is_some_and(is_dead))
+            .map(|partition| partition.group)
+            .collect();
+        for groups in orphans.chunks(CLEAR_GROUPS_MAX) {
+            self.command(Command::ClearLeader { groups: groups.to_vec() }).await;
+        }
+    }
+
+    async fn command(&self, command: Command) {
+        if let Err(error) = self.propose(&command, COMMAND_WITHIN).await {
+            tracing::debug!(%error, ?command, "controller command failed");
+        }
+    }
+
+    /// Every registered broker is at least a learner of the metadata group.
+    async fn let_brokers_in(&self, image: &Image) {
+        let raft = self.shared.group.raft();
+        let members: Vec<u64> = raft.voter_ids().chain(raft.learner_ids()).collect();
+        for broker in image.brokers.values() {
+            let id = u64::from(broker.id.get());
+            if members.contains(&id) {
+                continue;
+            }
+            let node = openraft::EmptyNode::default();
+            let added = timeout(COMMAND_WITHIN, raft.add_learner(id, node, false)).await;
+            match added {
+                Ok(Ok(_)) => tracing::info!(broker_id = id, "learns the metadata"),
+                Ok(Err(error)) => tracing::debug!(%error, "learner not added"),
+                Err(_elapsed) => {}
+            }
+        }
+    }
+
+    async fn elect_leaders(&self, image: &Arc<Image>) {
+        let leaderless = leaderless_groups(image);
+        let now = Instant::now();
+        let due: Vec<GroupNumber> = {
+            let mut state = self.shared.duties.state.lock();
+            state.ordered.retain(|_, at| now.duration_since(*at) < ELECTION_PATIENCE);
+            let due = leaderless.into_iter().filter(|group| !state.ordered.contains_key(group));
+            let due: Vec<_> = due.collect();
+            state.ordered.extend(due.iter().map(|group| (*group, now)));
+            due
+        };
+        if !due.is_empty() {
+            // Beside the round, so that a broker that answers late does not hold up fencing.
+            let (controller, image) = (self.clone(), image.clone());
+            tokio::spawn(async move { controller.elect(&image, due).await });
+        }
+    }
+
+    /// Lets the leaders of partitions with a target change their voters.
+    fn finish_moves(&self, image: &Image) {
+        for info in image.partitions.values() {
+            let (Some(target), Some(leader)) = (&info.target, info.leader) else { continue };
+            let is_new = self.shared.duties.state.lock().moving.insert(info.group, ()).is_none();
+            if !is_new {
+                continue;
+            }
+            let (controller, group, target) = (self.clone(), info.group, target.clone());
+            tokio::spawn(async move {
+                controller.move_replicas(group, leader, target).await;
+                controller.shared.duties.state.lock().moving.remove(&group);
+            });
+        }
+    }
+
+    async fn move_replicas(&self, group: GroupNumber, leader: BrokerId, target: Vec<BrokerId>) {
+        let voters: Vec<u32> = target.iter().map(|id| id.get()).collect();
+        let changed = if leader.get() == self.shared.host.broker_id() {
+            match self.shared.host.get(GroupId(group.get())) {
+                Some(group) => group.change_voters(&voters).await,
+                None => Err("no replica here".to_owned()),
+            }
+        } else {
+            let id = GroupId(group.get());
+            let body = encode_brokers(&voters);
+            let transport = self.shared.host.transport();
+            let call = transport.call(leader.get(), Lane::Bulk, id, Method::ChangeVoters, body);
+            call.await.map(drop).map_err(|error| error.to_string())
+        };
+        match changed {
+            Ok(()) => {
+                tracing::info!(raft_group = group.get(), ?voters, "replicas moved");
+                self.command(Command::CompleteReassignment { group, replicas: target }).await;
+            }
+            Err(error) => {
+                tracing::info!(raft_group = group.get(), error, "replicas not moved yet");
+                sleep(ELECTION_PATIENCE).await;
+            }
+        }
+    }
+}

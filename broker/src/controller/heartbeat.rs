@@ -1,0 +1,247 @@
+//! This broker's standing in the cluster: finding the controller, registering, heartbeats.
+//!
+//! A broker that has heard nothing of the controller for a session asks its peers directly, so
+//! that groups which still have their majority go on while the metadata group has none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use raftmq_core::cluster::{Command, Endpoints, Outcome, RegisterBroker};
+use raftmq_core::ids::BrokerId;
+use raftmq_store::GroupId;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::messages::{Heartbeat, HeartbeatReply, Hello, HelloReply, decode, encode};
+use super::{ControlError, Controller};
+use crate::raft::transport::{Lane, Method};
+
+const REGISTER_WITHIN: Duration = Duration::from_secs(2);
+const HELLO_WITHIN: Duration = Duration::from_millis(500);
+
+/// What a broker says of itself when it registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Random, new at each start of the process.
+    pub incarnation: [u8; 16],
+    /// Where it listens.
+    pub endpoints: Endpoints,
+    /// Its failure domain; empty = none.
+    pub rack: String,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    broker_epoch: u64,
+    is_fenced: bool,
+    heard_controller_at: Option<Instant>,
+    hinted_controller: Option<u32>,
+    cluster_id: String,
+    refusal: Option<String>,
+}
+
+/// This broker's standing with the controller. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Session {
+    state: Arc<Mutex<State>>,
+}
+
+impl Session {
+    /// The epoch of the current registration; 0 = not registered.
+    #[must_use]
+    pub fn broker_epoch(&self) -> u64 {
+        self.state.lock().broker_epoch
+    }
+
+    /// Whether the controller has answered within `session`.
+    #[must_use]
+    pub fn hears_controller(&self, session: Duration) -> bool {
+        self.state.lock().heard_controller_at.is_some_and(|at| at.elapsed() < session)
+    }
+
+    /// Whether the controller takes this broker for fenced; true before the first answer.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        let state = self.state.lock();
+        state.broker_epoch == 0 || state.is_fenced
+    }
+
+    /// Why registration is refused, where it is.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.state.lock().refusal.clone()
+    }
+
+    pub(super) fn hinted_controller(&self) -> Option<u32> {
+        self.state.lock().hinted_controller
+    }
+
+    pub(super) fn forget_hint(&self) {
+        self.state.lock().hinted_controller = None;
+    }
+
+    /// The controller as some other broker knows it.
+    pub(super) fn hint(&self, reply: &HelloReply) {
+        let mut state = self.state.lock();
+        if reply.controller_id != 0 {
+            state.hinted_controller = Some(reply.controller_id);
+        }
+        if state.cluster_id.is_empty() {
+            state.cluster_id.clone_from(&reply.cluster_id);
+        }
+    }
+}
+
+impl Controller {
+    /// Registers and sends heartbeats. Runs for ever.
+    pub async fn run_heartbeats(&self, registration: Registration) {
+        let mut ticks = interval(self.heartbeat_interval());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if ticks.period() != self.heartbeat_interval() {
+                ticks = interval(self.heartbeat_interval());
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                ticks.tick().await;
+            }
+            if self.shared.session.broker_epoch() == 0 {
+                self.register(&registration).await;
+            } else {
+                self.send_heartbeat().await;
+            }
+        }
+    }
+
+    fn heartbeat_interval(&self) -> Duration {
+        let image = self.shared.images.current();
+        let interval_ms = image.config_i64(None, "broker.heartbeat.interval.ms");
+        Duration::from_millis(u64::try_from(interval_ms).unwrap_or(100).max(10))
+    }
+
+    /// `broker.session.timeout.ms`.
+    #[must_use]
+    pub fn session_timeout(&self) -> Duration {
+        let image = self.shared.images.current();
+        let timeout_ms = image.config_i64(None, "broker.session.timeout.ms");
+        Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(1_000).max(100))
+    }
+
+    async fn register(&self, registration: &Registration) {
+        if self.controller_id().is_none() || self.cluster_id().is_empty() {
+            self.ask_around().await;
+        }
+        let cluster_id = self.cluster_id();
+        if cluster_id.is_empty() {
+            return;
+        }
+        let id = BrokerId(self.shared.host.broker_id());
+        let command = Command::RegisterBroker(RegisterBroker {
+            cluster_id,
+            id,
+            incarnation: registration.incarnation,
+            endpoints: registration.endpoints.clone(),
+            rack: registration.rack.clone(),
+        });
+        match self.propose(&command, REGISTER_WITHIN).await {
+            Ok(Outcome::Registered { epoch }) => {
+                tracing::info!(broker_epoch = epoch.get(), "registered");
+                self.shared.host.transport().set_identity(|who| who.broker_epoch = epoch.get());
+                let mut state = self.shared.session.state.lock();
+                state.broker_epoch = epoch.get();
+                state.is_fenced = true;
+                state.refusal = None;
+            }
+            Ok(_) => {}
+            Err(ControlError::Refused(error)) => {
+                tracing::debug!(%error, "registration refused");
+                self.shared.session.state.lock().refusal = Some(error.to_string());
+            }
+            Err(ControlError::NoController) => self.ask_around().await,
+        }
+    }
+
+    /// The cluster this broker belongs to; empty = not known yet.
+    #[must_use]
+    pub fn cluster_id(&self) -> String {
+        let image = self.shared.images.current();
+        let known = image.cluster_id.as_deref().map(str::to_owned);
+        known.unwrap_or_else(|| self.shared.session.state.lock().cluster_id.clone())
+    }
+
+    async fn send_heartbeat(&self) {
+        let host = &self.shared.host;
+        let sync_age = host.store().sync_age().unwrap_or_default();
+        let heartbeat = Heartbeat {
+            broker_id: host.broker_id(),
+            broker_epoch: self.shared.session.broker_epoch(),
+            metadata_applied: self.shared.images.applied(),
+            sync_age_ms: u64::try_from(sync_age.as_millis()).unwrap_or(u64::MAX),
+            is_ready: true,
+        };
+        let reply = match self.controller_id() {
+            Some(id) if id == host.broker_id() => self.take_heartbeat(&heartbeat),
+            Some(id) => self.call_controller(id, Method::Heartbeat, encode(&heartbeat)).await,
+            None => None,
+        };
+        match reply {
+            Some(reply) => self.take_reply(&reply),
+            None => self.ask_around().await,
+        }
+    }
+
+    fn take_reply(&self, reply: &HeartbeatReply) {
+        let mut state = self.shared.session.state.lock();
+        state.heard_controller_at = Some(Instant::now());
+        state.is_fenced = reply.is_fenced;
+        if reply.must_register {
+            state.broker_epoch = 0;
+        }
+    }
+
+    async fn call_controller(
+        &self,
+        controller: u32,
+        method: Method,
+        body: Bytes,
+    ) -> Option<HeartbeatReply> {
+        let group = self.shared.group.id();
+        let call = self.shared.host.transport().call(controller, Lane::Control, group, method, body);
+        let answer = timeout(self.session_timeout() / 2, call).await;
+        match answer {
+            Ok(Ok(body)) => decode(&body).ok(),
+            Ok(Err(_)) | Err(_) => {
+                self.shared.session.forget_hint();
+                None
+            }
+        }
+    }
+
+    /// Asks every broker it has an address of who leads the metadata group. Whoever answers is
+    /// heard of, which is what keeps groups going without a controller.
+    pub async fn ask_around(&self) {
+        let me = self.shared.host.broker_id();
+        let others = self.shared.host.transport().known_brokers();
+        let asks = others.into_iter().filter(|id| *id != me).map(|id| self.say_hello(id));
+        for reply in futures_util::future::join_all(asks).await.into_iter().flatten() {
+            let endpoint = &reply.controller_endpoint;
+            if reply.controller_id != 0 && reply.controller_id != me && !endpoint.is_empty() {
+                self.shared.host.transport().set_address(reply.controller_id, endpoint);
+            }
+            self.shared.session.hint(&reply);
+        }
+    }
+
+    /// Asks one broker who it is.
+    pub async fn say_hello(&self, broker: u32) -> Option<HelloReply> {
+        hello(&self.shared.host, broker).await
+    }
+}
+
+/// Asks one broker who it is; `None` when it does not answer in time.
+pub async fn hello(host: &crate::raft::RaftHost, broker: u32) -> Option<HelloReply> {
+    let body = encode(&Hello { broker_id: host.broker_id() });
+    let call = host.transport().call(broker, Lane::Control, GroupId(0), Method::Hello, body);
+    let answer = timeout(HELLO_WITHIN, call).await.ok()?.ok()?;
+    decode(&answer).ok()
+}

@@ -1,0 +1,78 @@
+//! What brokers say to the controller and to each other about the cluster, as JSON: these calls
+//! are few, and readable ones help whoever looks at a dump. Fields are only ever added.
+
+use bytes::Bytes;
+use raftmq_core::cluster::ClusterError;
+use raftmq_core::cluster::Outcome;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A broker is alive. Sent to the controller.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Who.
+    pub broker_id: u32,
+    /// Its registration.
+    pub broker_epoch: u64,
+    /// How far the metadata group is applied there.
+    pub metadata_applied: u64,
+    /// How long its oldest disk sync has been under way, milliseconds; 0 = none is.
+    pub sync_age_ms: u64,
+    /// It is caught up and may lead.
+    pub is_ready: bool,
+}
+
+/// The controller's answer to a heartbeat.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatReply {
+    /// The registration is not the current one: register anew.
+    pub must_register: bool,
+    /// The broker is out of service.
+    pub is_fenced: bool,
+}
+
+/// Who are you. Sent by a broker that knows little.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Who asks.
+    pub broker_id: u32,
+}
+
+/// The answer to [`Hello`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloReply {
+    /// Who answers.
+    pub broker_id: u32,
+    /// The cluster's id; empty = there is none yet.
+    pub cluster_id: String,
+    /// Leader of the metadata group; 0 = none known.
+    pub controller_id: u32,
+    /// Its peer listener; empty = not known.
+    pub controller_endpoint: String,
+    /// The asker's broker id is registered in the cluster.
+    pub knows_asker: bool,
+}
+
+/// The answer to a forwarded proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposed {
+    /// Log index of the entry.
+    pub log_index: u64,
+    /// What the machine said.
+    pub reply: Result<Outcome, ClusterError>,
+}
+
+/// Encodes a message.
+#[must_use]
+pub fn encode<T: Serialize>(message: &T) -> Bytes {
+    Bytes::from(serde_json::to_vec(message).expect("messages have string keys only"))
+}
+
+/// Decodes a message.
+///
+/// # Errors
+///
+/// In words, when the bytes are not such a message.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}

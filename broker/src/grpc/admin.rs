@@ -1,0 +1,268 @@
+//! The control plane: topics, their configs and replicas, and the cluster as a whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raftmq_core::cluster::config_keys::{self, ConfigScope};
+use raftmq_core::cluster::{Command, CreateTopic, Image, Topic, check_topic_name};
+use raftmq_core::ids::{BrokerId, PartitionIndex, TopicId};
+use raftmq_core::partition::LogStartReason;
+use raftmq_proto::into_status;
+use raftmq_proto::v1::admin_server::Admin;
+use raftmq_proto::v1::{
+    AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse,
+    ConfigEntry, CreateTopicRequest, CreateTopicResponse, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest,
+    DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse, Error, ErrorCode,
+};
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+
+use super::error::{of_control, of_replica};
+use super::metadata::{brokers, topic_info};
+use crate::node::Parts;
+
+/// Time for a command to find a controller and a majority.
+const COMMAND_WITHIN: Duration = Duration::from_secs(15);
+/// Time that a new topic's partitions are given to elect leaders before the call returns anyway.
+const LEADERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The control plane of one broker.
+#[derive(Debug, Clone)]
+pub struct AdminFrontEnd {
+    parts: Parts,
+}
+
+impl AdminFrontEnd {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    fn image(&self) -> Arc<Image> {
+        self.parts.controller.images().current()
+    }
+
+    async fn propose(&self, command: &Command) -> Result<(), Status> {
+        let outcome = self.parts.controller.propose(command, COMMAND_WITHIN).await;
+        outcome.map(drop).map_err(|error| into_status(of_control(&error)))
+    }
+
+    fn preview(&self, command: Command) -> Result<(), Status> {
+        let outcome = self.parts.controller.preview(command);
+        outcome.map(drop).map_err(|error| into_status(of_control(&error)))
+    }
+
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, Status> {
+        let topic = self.image().topic(name).cloned();
+        topic.ok_or_else(|| into_status(Error::unknown_topic(name)))
+    }
+
+    /// Returns when every partition has a leader, or when that takes too long.
+    async fn wait_for_leaders(&self, name: &str) {
+        let has_leaders = |image: &Image| {
+            let partitions = image.topic(name).map(|topic| topic.partitions.clone());
+            partitions.unwrap_or_default().iter().all(|group| {
+                image.partition(*group).is_some_and(|info| info.leader.is_some())
+            })
+        };
+        let mut images = self.parts.controller.images();
+        let _ = timeout(LEADERS_WITHIN, async {
+            let mut image = images.current();
+            while !has_leaders(&image) {
+                image = images.changed().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminFrontEnd {
+    async fn create_topic(
+        &self,
+        request: Request<CreateTopicRequest>,
+    ) -> Result<Response<CreateTopicResponse>, Status> {
+        let request = request.into_inner();
+        let name = request.name.clone();
+        check_topic_name(&name).map_err(|error| {
+            into_status(Error::new(ErrorCode::InvalidTopicName, error.to_string()))
+        })?;
+        let validate_only = request.validate_only;
+        let create = create_command(request, self.parts.env().random_id())?;
+        let replication_factor = wanted_replication(&self.image(), &create);
+        let warnings = warnings(replication_factor);
+        let command = Command::CreateTopic(create);
+        if validate_only {
+            self.preview(command)?;
+            return Ok(Response::new(CreateTopicResponse { topic: None, warnings }));
+        }
+        self.propose(&command).await?;
+        self.wait_for_leaders(&name).await;
+        let image = self.image();
+        let topic = image.topic(&name).map(|topic| topic_info(&image, topic));
+        Ok(Response::new(CreateTopicResponse { topic, warnings }))
+    }
+
+    async fn delete_topic(
+        &self,
+        request: Request<DeleteTopicRequest>,
+    ) -> Result<Response<DeleteTopicResponse>, Status> {
+        let topic = self.topic(&request.into_inner().name)?;
+        self.propose(&Command::DeleteTopic { topic_id: topic.id }).await?;
+        Ok(Response::new(DeleteTopicResponse {}))
+    }
+
+    async fn alter_topic(
+        &self,
+        request: Request<AlterTopicRequest>,
+    ) -> Result<Response<AlterTopicResponse>, Status> {
+        let request = request.into_inner();
+        let topic = self.topic(&request.name)?;
+        let commands = alter_commands(&topic, &request);
+        // Everything is checked before anything is changed.
+        for command in &commands {
+            self.preview(command.clone())?;
+        }
+        if !request.validate_only {
+            for command in &commands {
+                self.propose(command).await?;
+            }
+            if request.partitions_count > 0 {
+                self.wait_for_leaders(&request.name).await;
+            }
+        }
+        let image = self.image();
+        let topic = image.topic(&request.name).map(|topic| topic_info(&image, topic));
+        Ok(Response::new(AlterTopicResponse { topic }))
+    }
+
+    async fn describe_topic(
+        &self,
+        request: Request<DescribeTopicRequest>,
+    ) -> Result<Response<DescribeTopicResponse>, Status> {
+        let topic = self.topic(&request.into_inner().name)?;
+        let image = self.image();
+        let keys = config_keys::CONFIG_KEYS.iter().filter(|key| key.scope == ConfigScope::Topic);
+        let entries = keys.filter_map(|key| image.effective_config(Some(&topic), key.name));
+        let configs = entries.map(|config| ConfigEntry {
+            name: config.key.name.to_owned(),
+            source: config.source.to_string(),
+            documentation: config.key.documentation.to_owned(),
+            value: config.value,
+        });
+        let configs = configs.collect();
+        let topic = Some(topic_info(&image, &topic));
+        Ok(Response::new(DescribeTopicResponse { topic, configs }))
+    }
+
+    async fn delete_records(
+        &self,
+        request: Request<DeleteRecordsRequest>,
+    ) -> Result<Response<DeleteRecordsResponse>, Status> {
+        let request = request.into_inner();
+        let failed = |error| into_status(of_replica(&error, &self.image()));
+        let replica = self.parts.replicas.find(&request.topic, request.partition);
+        let replica = replica.map_err(failed)?;
+        let before = match request.before_offset {
+            -1 => replica.machine().read().log_end().get(),
+            offset => offset,
+        };
+        let advanced = replica.advance_log_start(before, LogStartReason::DeleteRecords).await;
+        let log_start_offset = advanced.map_err(failed)?;
+        Ok(Response::new(DeleteRecordsResponse { log_start_offset }))
+    }
+
+    async fn alter_replicas(
+        &self,
+        request: Request<AlterReplicasRequest>,
+    ) -> Result<Response<AlterReplicasResponse>, Status> {
+        let request = request.into_inner();
+        self.topic(&request.topic)?;
+        let image = self.image();
+        let info = image.partition_of(&request.topic, PartitionIndex(request.partition));
+        let info = info.ok_or_else(|| {
+            into_status(Error::unknown_partition(&request.topic, request.partition))
+        })?;
+        let target = request.replicas.into_iter().map(BrokerId).collect();
+        self.propose(&Command::SetReplicas { group: info.group, target }).await?;
+        Ok(Response::new(AlterReplicasResponse {}))
+    }
+
+    async fn describe_cluster(
+        &self,
+        _request: Request<DescribeClusterRequest>,
+    ) -> Result<Response<DescribeClusterResponse>, Status> {
+        let image = self.image();
+        let partitions = || image.partitions.values();
+        let is_offline = |leader: Option<BrokerId>| leader.is_none_or(|id| !image.is_alive(id));
+        let offline = partitions().filter(|info| is_offline(info.leader)).count();
+        let lagging = partitions().filter(|info| info.isr.len() < info.replicas.len()).count();
+        let voters = self.parts.controller.group().raft().voter_ids();
+        Ok(Response::new(DescribeClusterResponse {
+            cluster_id: image.cluster_id.as_deref().unwrap_or_default().to_owned(),
+            controller_broker_id: self.parts.controller.controller_id().unwrap_or_default(),
+            brokers: brokers(&image),
+            topics_count: count(image.topics.len()),
+            partitions_count: count(image.partitions.len()),
+            offline_partitions_count: count(offline),
+            under_replicated_partitions_count: count(lagging),
+            metadata_version: image.version,
+            metadata_voters: voters.filter_map(|id| u32::try_from(id).ok()).collect(),
+        }))
+    }
+}
+
+fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn create_command(request: CreateTopicRequest, id: [u8; 16]) -> Result<CreateTopic, Status> {
+    let mut assignments = request.assignments;
+    assignments.sort_by_key(|assignment| assignment.partition);
+    let is_dense = assignments.iter().zip(0..).all(|(assignment, at)| assignment.partition == at);
+    if !is_dense {
+        let text = "assignments must name partitions 0, 1, 2 and so on, each once";
+        return Err(into_status(Error::invalid_request(text)));
+    }
+    let brokers = |ids: Vec<u32>| ids.into_iter().map(BrokerId).collect();
+    Ok(CreateTopic {
+        name: request.name,
+        topic_id: TopicId(id),
+        partitions_count: request.partitions_count,
+        replication_factor: request.replication_factor,
+        assignments: assignments.into_iter().map(|one| brokers(one.replicas)).collect(),
+        configs: request.configs,
+    })
+}
+
+fn wanted_replication(image: &Image, create: &CreateTopic) -> usize {
+    let assigned = create.assignments.first().map(Vec::len);
+    let named = usize::try_from(create.replication_factor).unwrap_or(0);
+    let default = image.config_i64(None, config_keys::DEFAULT_REPLICATION_FACTOR);
+    let default = usize::try_from(default).unwrap_or(0);
+    assigned.unwrap_or(if named > 0 { named } else { default })
+}
+
+fn warnings(replication_factor: usize) -> Vec<String> {
+    if replication_factor == 2 {
+        let text = "replication factor 2 survives no failure: a majority of two is both";
+        return vec![text.to_owned()];
+    }
+    Vec::new()
+}
+
+fn alter_commands(topic: &Topic, request: &AlterTopicRequest) -> Vec<Command> {
+    let topic_id = topic.id;
+    let mut commands = Vec::new();
+    if !request.set_configs.is_empty() || !request.delete_configs.is_empty() {
+        let set: BTreeMap<String, String> = request.set_configs.clone();
+        let unset = request.delete_configs.clone();
+        commands.push(Command::AlterTopicConfigs { topic_id, set, unset });
+    }
+    if request.partitions_count > 0 {
+        let (partitions_count, assignments) = (request.partitions_count, Vec::new());
+        commands.push(Command::AddPartitions { topic_id, partitions_count, assignments });
+    }
+    commands
+}

@@ -1,0 +1,31 @@
+//! The gRPC front end (`raftmq.v1`): translates requests to the services and their errors to
+//! codes. Holds no data and knows neither Raft nor storage.
+
+mod admin;
+mod broker;
+mod error;
+mod fetch;
+mod metadata;
+mod produce;
+
+use raftmq_proto::v1::admin_server::AdminServer;
+use raftmq_proto::v1::broker_server::BrokerServer;
+
+use crate::node::Parts;
+
+pub use admin::AdminFrontEnd;
+pub use broker::BrokerFrontEnd;
+
+/// The data plane over a broker's parts.
+#[must_use]
+pub fn broker_service(parts: Parts, message_bytes_max: usize) -> BrokerServer<BrokerFrontEnd> {
+    BrokerServer::new(BrokerFrontEnd::new(parts))
+        .max_decoding_message_size(message_bytes_max)
+        .max_encoding_message_size(usize::MAX)
+}
+
+/// The control plane over a broker's parts.
+#[must_use]
+pub fn admin_service(parts: Parts, message_bytes_max: usize) -> AdminServer<AdminFrontEnd> {
+    AdminServer::new(AdminFrontEnd::new(parts)).max_decoding_message_size(message_bytes_max)
+}

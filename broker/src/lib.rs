@@ -1,0 +1,15 @@
+//! The RaftMQ broker: a library that hosts the state machines, and the binary raftmq.
+//!
+//! Layers, top down: front ends (`grpc`, `http`, `cli`), services (`controller`, `replica`), the
+//! host of Raft groups (`raft`), and below them the crates `raftmq-core` and `raftmq-store`.
+//! `node` wires them; `env` is the only way to the outside.
+
+pub mod cli;
+pub mod config;
+pub mod controller;
+pub mod env;
+pub mod grpc;
+pub mod http;
+pub mod node;
+pub mod raft;
+pub mod replica;

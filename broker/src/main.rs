@@ -1,0 +1,7 @@
+//! The binary `raftmq`; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    raftmq::cli::main()
+}

@@ -1,0 +1,147 @@
+//! From an empty folder to a member of a cluster: who founds it, who waits, who must not join.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::EmptyNode;
+use raftmq_core::cluster::Image;
+use raftmq_store::Store;
+use tokio::time::sleep;
+
+use super::{Node, NodeError, Parts};
+use crate::config::NodeConfig;
+use crate::controller::{HelloReply, hello};
+
+/// Voters of the metadata group that a cluster begins with.
+const METADATA_VOTERS_MAX: usize = 3;
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+const BROKER_ID_ROW: &str = "broker.id";
+const CLUSTER_ID_ROW: &str = "cluster.id";
+
+/// Checks that the folder is this broker's, and marks an empty one. Returns the cluster id that
+/// the folder belongs to; empty when it belongs to none yet.
+pub(super) async fn check_data(config: &NodeConfig, store: &Store) -> Result<String, NodeError> {
+    let configured = config.broker_id;
+    if configured == 0 {
+        return Err(NodeError::Config("broker.id must be at least 1".to_owned()));
+    }
+    let text = |row: Bytes| String::from_utf8_lossy(&row).into_owned();
+    match store.node_row(BROKER_ID_ROW).map_err(NodeError::Store)?.map(text) {
+        Some(found) => {
+            let found = found.parse().unwrap_or_default();
+            if found != configured {
+                return Err(NodeError::ForeignBroker { found, configured });
+            }
+        }
+        None => {
+            let row = Bytes::from(configured.to_string());
+            store.put_node_row(BROKER_ID_ROW, row).await.map_err(NodeError::Store)?;
+        }
+    }
+    let cluster_id = store.node_row(CLUSTER_ID_ROW).map_err(NodeError::Store)?;
+    Ok(cluster_id.map(text).unwrap_or_default())
+}
+
+impl Node {
+    /// Founds the cluster, or makes sure that the one that is there may be joined.
+    pub(super) async fn join_cluster(
+        &self,
+        config: &NodeConfig,
+        is_new: bool,
+    ) -> Result<(), NodeError> {
+        let raft = self.parts.controller.group().raft();
+        let is_initialized = raft.is_initialized().await;
+        if is_initialized.map_err(|error| NodeError::Internal(error.to_string()))? || !is_new {
+            return Ok(());
+        }
+        let me = config.broker_id;
+        let mut ids: Vec<u32> = config.peers.iter().map(|peer| peer.id).collect();
+        if ids.is_empty() {
+            ids.push(me);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        let voters: Vec<u32> = ids.into_iter().take(METADATA_VOTERS_MAX).collect();
+        if voters.first() != Some(&me) {
+            return self.check_not_wiped(config).await;
+        }
+        self.found(config, &voters).await
+    }
+
+    /// Only the first voter founds, and only when a majority says that there is no cluster yet:
+    /// a founder that lost its disk must not found a second one.
+    async fn found(&self, config: &NodeConfig, voters: &[u32]) -> Result<(), NodeError> {
+        let majority = voters.len() / 2 + 1;
+        loop {
+            let answers = self.ask(voters).await;
+            if let Some(answer) = answers.iter().find(|answer| !answer.cluster_id.is_empty()) {
+                return refuse_wiped(config, answer);
+            }
+            if answers.len() + 1 >= majority {
+                break;
+            }
+            sleep(ASK_AGAIN_AFTER).await;
+        }
+        let nodes: BTreeMap<u64, EmptyNode> =
+            voters.iter().map(|id| (u64::from(*id), EmptyNode::default())).collect();
+        let raft = self.parts.controller.group().raft();
+        let founded = raft.initialize(nodes).await;
+        founded.map_err(|error| NodeError::Internal(error.to_string()))?;
+        let elected = raft.trigger().elect(true).await;
+        elected.map_err(|error| NodeError::Internal(error.to_string()))
+    }
+
+    async fn check_not_wiped(&self, config: &NodeConfig) -> Result<(), NodeError> {
+        let others: Vec<u32> = config.peers.iter().map(|peer| peer.id).collect();
+        for answer in self.ask(&others).await {
+            refuse_wiped(config, &answer)?;
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, brokers: &[u32]) -> Vec<HelloReply> {
+        let host = &self.parts.host;
+        let others = brokers.iter().filter(|id| **id != host.broker_id());
+        let asks = others.map(|id| hello(host, *id));
+        futures_util::future::join_all(asks).await.into_iter().flatten().collect()
+    }
+}
+
+fn refuse_wiped(config: &NodeConfig, answer: &HelloReply) -> Result<(), NodeError> {
+    if !answer.knows_asker {
+        return Ok(());
+    }
+    let (cluster_id, broker_id) = (answer.cluster_id.clone(), config.broker_id);
+    Err(NodeError::WipedBroker { cluster_id, broker_id })
+}
+
+/// Keeps addresses, cluster id and replicas as the metadata image says. Runs for ever.
+pub(super) async fn follow_images(parts: Parts) {
+    let mut images = parts.controller.images();
+    let mut image = images.current();
+    loop {
+        follow(&parts, &image).await;
+        image = images.changed().await;
+    }
+}
+
+async fn follow(parts: &Parts, image: &Image) {
+    let transport = parts.host.transport();
+    for broker in image.brokers.values() {
+        if broker.id.get() != parts.host.broker_id() {
+            transport.set_address(broker.id.get(), &broker.endpoints.peer);
+        }
+    }
+    if let Some(cluster_id) = image.cluster_id.as_deref()
+        && transport.identity().cluster_id != cluster_id
+    {
+        let row = Bytes::copy_from_slice(cluster_id.as_bytes());
+        if let Err(error) = parts.host.store().put_node_row(CLUSTER_ID_ROW, row).await {
+            tracing::error!(%error, "cluster id not kept");
+            return;
+        }
+        transport.set_identity(|identity| cluster_id.clone_into(&mut identity.cluster_id));
+    }
+    parts.replicas.follow(image).await;
+}

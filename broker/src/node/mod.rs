@@ -1,0 +1,308 @@
+//! One broker: opens what is on disk, joins or founds the cluster, serves, and stops.
+//!
+//! Wires the parts together and owns their tasks; decides nothing itself.
+
+mod bootstrap;
+mod error;
+mod peer_handler;
+mod serving;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raftmq_core::cluster::{Cluster, Endpoints};
+use raftmq_store::{
+    CommitDriver, DiskConfig, DiskEngine, Durability, GroupId, Store, StoreConfig, StoreError,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use error::NodeError;
+
+use crate::config::{self, NodeConfig};
+use crate::controller::{ClusterBinding, Controller, HostedCluster, ProducerIds, Registration};
+use crate::env::{Env, Listener};
+use crate::http::Readiness;
+use crate::raft::machine::HostedMachine;
+use crate::raft::status::RaftStatus;
+use crate::raft::transport::{Identity, Transport};
+use crate::raft::{GroupKind, RaftHost};
+use crate::replica::{Replicas, Reports};
+
+/// How often retention is looked at.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(5);
+/// Share of memory settings: the commit queue may hold twice the tail cache.
+const QUEUE_PER_CACHE: usize = 2;
+
+/// A running broker. Dropping it aborts its tasks, as a crash would.
+pub struct Node {
+    parts: Parts,
+    endpoints: Endpoints,
+    stopping: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// The parts of a broker that others call. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    env: Env,
+    /// Raft groups.
+    pub host: RaftHost,
+    /// The metadata service.
+    pub controller: Controller,
+    /// Partitions.
+    pub replicas: Replicas,
+    /// Producer ids.
+    pub producer_ids: ProducerIds,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Node").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+struct Listeners {
+    grpc: Box<dyn Listener>,
+    peer: Box<dyn Listener>,
+    http: Option<Box<dyn Listener>>,
+}
+
+impl Node {
+    /// Opens the data folder and starts a broker on it.
+    ///
+    /// # Errors
+    ///
+    /// See [`NodeError`].
+    pub async fn start(config: NodeConfig, env: Env) -> Result<Self, NodeError> {
+        let path = config.data_dir.clone();
+        let opened =
+            tokio::task::spawn_blocking(move || DiskEngine::open(&path, DiskConfig::default()));
+        let engine = opened.await.map_err(|error| NodeError::Internal(error.to_string()))?;
+        let engine = Arc::new(engine.map_err(NodeError::Store)?);
+        let store = Store::open(engine, CommitDriver::Thread, store_config(&config));
+        Self::start_with(config, env, store.map_err(NodeError::Store)?).await
+    }
+
+    /// Starts a broker on an open store: what simulations use. An empty `http_listen` leaves the
+    /// HTTP listener out.
+    ///
+    /// # Errors
+    ///
+    /// See [`NodeError`].
+    pub async fn start_with(
+        config: NodeConfig,
+        env: Env,
+        store: Store,
+    ) -> Result<Self, NodeError> {
+        let known = bootstrap::check_data(&config, &store).await?;
+        let listeners = listen(&config, &env).await?;
+        let endpoints = endpoints(&config, &listeners);
+        let identity =
+            Identity { broker_id: config.broker_id, broker_epoch: 0, cluster_id: known.clone() };
+        let transport = Transport::new(env.clone(), identity);
+        for peer in config.peers.iter().filter(|peer| peer.id != config.broker_id) {
+            transport.set_address(peer.id, &peer.endpoint);
+        }
+        let host = RaftHost::new(config.broker_id, env.clone(), store, transport);
+        let machine = HostedCluster::new(Cluster::default(), ClusterBinding::new());
+        let machine = Arc::new(machine);
+        let hosted: Arc<dyn HostedMachine> = machine.clone();
+        let group = host.open(GroupId(0), GroupKind::Metadata, hosted).await;
+        let group = group.map_err(|error| NodeError::Internal(error.to_string()))?;
+        let controller = Controller::new(env.clone(), host.clone(), group, machine);
+        let reports = Reports::default();
+        let produce_bytes_max =
+            usize::try_from(config.limits.produce_in_flight_bytes_max).unwrap_or(usize::MAX);
+        let replicas = Replicas::new(
+            env.clone(),
+            host.clone(),
+            controller.images(),
+            reports.clone(),
+            produce_bytes_max,
+        );
+        let producer_ids = ProducerIds::new(controller.clone(), config.broker_id);
+        let parts = Parts { env: env.clone(), host, controller, replicas, producer_ids };
+        let stopping = CancellationToken::new();
+        let mut node = Self { parts, endpoints, stopping, tasks: JoinSet::new() };
+        node.serve(&config, listeners)?;
+        let registration = Registration {
+            incarnation: env.random_id(),
+            endpoints: node.endpoints.clone(),
+            rack: config.rack.clone(),
+        };
+        node.join_cluster(&config, known.is_empty()).await?;
+        node.run_services(&config, registration, reports);
+        Ok(node)
+    }
+
+    fn run_services(&mut self, config: &NodeConfig, registration: Registration, reports: Reports) {
+        let Parts { host, controller, replicas, .. } = self.parts.clone();
+        let defaults = config.kafka_defaults.clone();
+        let suspects = controller.clone();
+        host.watch_links(Arc::new(move |broker| suspects.suspect(broker)));
+        self.spawn(bootstrap::follow_images(self.parts.clone()));
+        {
+            let controller = controller.clone();
+            self.spawn(async move { controller.run_heartbeats(registration).await });
+        }
+        {
+            let controller = controller.clone();
+            self.spawn(async move { controller.run_duties(defaults).await });
+        }
+        self.spawn(async move { controller.run_reports(reports).await });
+        {
+            let replicas = replicas.clone();
+            self.spawn(async move { replicas.run_events().await });
+        }
+        {
+            let replicas = replicas.clone();
+            self.spawn(async move { replicas.run_purges().await });
+        }
+        self.spawn(async move {
+            loop {
+                tokio::time::sleep(RETENTION_INTERVAL).await;
+                replicas.enforce_retention().await;
+            }
+        });
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.stopping.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Where gRPC clients connect.
+    #[must_use]
+    pub fn grpc_endpoint(&self) -> &str {
+        &self.endpoints.grpc
+    }
+
+    /// Where metrics and health are; empty when left out.
+    #[must_use]
+    pub fn http_endpoint(&self) -> &str {
+        &self.endpoints.http
+    }
+
+    /// Where other brokers connect.
+    #[must_use]
+    pub fn peer_endpoint(&self) -> &str {
+        &self.endpoints.peer
+    }
+
+    /// The parts that others call.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Every Raft group of this broker at this moment.
+    #[must_use]
+    pub fn raft_status(&self) -> Vec<RaftStatus> {
+        let host = &self.parts.host;
+        host.groups().iter().map(|group| RaftStatus::of(host.broker_id(), group)).collect()
+    }
+
+    /// Waits for a failure that the broker cannot go on after. Cancel safe.
+    pub async fn failed(&self) -> NodeError {
+        let mut failure = self.parts.host.store().failure();
+        let failed = failure.wait_for(Option::is_some).await;
+        match failed.ok().and_then(|error| error.clone()) {
+            Some(error) => NodeError::Store(error),
+            None => NodeError::Store(StoreError::Closed),
+        }
+    }
+
+    /// Stops: no new requests, groups closed, the store's clean mark written.
+    pub async fn stop(mut self) {
+        self.stopping.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.parts.host.shutdown().await;
+        if let Err(error) = self.parts.host.store().shutdown().await {
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+impl Parts {
+    /// Network, clock and randomness.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Why this broker is not ready for clients; empty = it is.
+    #[must_use]
+    pub fn not_ready_because(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.controller.session().is_fenced() {
+            reasons.push("not in service yet: the controller has it fenced".to_owned());
+        }
+        if let Some(refusal) = self.controller.session().refusal() {
+            reasons.push(format!("registration refused: {refusal}"));
+        }
+        for group in self.host.groups() {
+            let health = group.store().health();
+            if health != raftmq_store::GroupHealth::Ok {
+                reasons.push(format!("group {} is recovering: {health:?}", group.id()));
+            }
+        }
+        let lagging = self.replicas.all().into_iter().filter(|replica| !replica.is_caught_up());
+        let lagging = lagging.count();
+        if lagging > 0 {
+            reasons.push(format!("{lagging} partitions are not caught up"));
+        }
+        reasons
+    }
+}
+
+impl Readiness for Parts {
+    fn readiness(&self) -> Result<(), Vec<String>> {
+        let reasons = self.not_ready_because();
+        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    }
+}
+
+fn store_config(config: &NodeConfig) -> StoreConfig {
+    let tail_cache_bytes = usize::try_from(config.limits.tail_cache_bytes).unwrap_or(usize::MAX);
+    StoreConfig {
+        durability: match config.durability {
+            config::Durability::Flush => Durability::Flush,
+            config::Durability::Os => Durability::Os,
+        },
+        tail_cache_bytes,
+        queue_bytes_max: tail_cache_bytes.saturating_mul(QUEUE_PER_CACHE),
+        ..StoreConfig::default()
+    }
+}
+
+async fn listen(config: &NodeConfig, env: &Env) -> Result<Listeners, NodeError> {
+    let bind = |endpoint: &str| {
+        let (endpoint, net) = (endpoint.to_owned(), env.net.clone());
+        async move {
+            let bound = net.listen(endpoint.clone()).await;
+            bound.map_err(|error| NodeError::Listen { endpoint, reason: error.to_string() })
+        }
+    };
+    let http = match config.http_listen.as_str() {
+        "" => None,
+        endpoint => Some(bind(endpoint).await?),
+    };
+    Ok(Listeners { grpc: bind(&config.grpc_listen).await?, peer: bind(&config.peer_listen).await?, http })
+}
+
+fn endpoints(config: &NodeConfig, listeners: &Listeners) -> Endpoints {
+    let advertised = |told: &Option<String>, bound: String| told.clone().unwrap_or(bound);
+    let http = listeners.http.as_ref().map(|listener| listener.local_endpoint());
+    Endpoints {
+        grpc: advertised(&config.advertised_grpc, listeners.grpc.local_endpoint()),
+        peer: advertised(&config.advertised_peer, listeners.peer.local_endpoint()),
+        http: advertised(&config.advertised_http, http.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,78 @@
+//! Admission and dispatch of other brokers' calls.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use raftmq_core::ids::BrokerId;
+
+use super::Parts;
+use crate::controller::{Hello, decode, encode};
+use crate::raft::transport::{Inbound, Method, PeerHandler, Refusal, Served};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(super) struct NodePeerHandler {
+    pub(super) parts: Parts,
+}
+
+impl PeerHandler for NodePeerHandler {
+    fn handle(&self, call: Inbound) -> BoxFuture<'static, Served> {
+        let parts = self.parts.clone();
+        Box::pin(async move {
+            let method = Method::from_number(call.method);
+            let method = method.ok_or((Refusal::Malformed, "unknown method".to_owned()))?;
+            admit(&parts, method, &call)?;
+            match method {
+                Method::Hello => serve_hello(&parts, &call.body),
+                Method::Heartbeat => serve_heartbeat(&parts, &call.body),
+                Method::Propose => parts.controller.serve_propose(call.body).await,
+                Method::Append
+                | Method::Vote
+                | Method::PreVote
+                | Method::Snapshot
+                | Method::GroupStates
+                | Method::DropLeases
+                | Method::Campaign
+                | Method::ChangeVoters => parts.host.serve(method, call).await,
+            }
+        })
+    }
+}
+
+/// Refuses brokers of other clusters, and what fenced brokers send to partition groups: a fenced
+/// leader must not renew its hold on its followers.
+fn admit(parts: &Parts, method: Method, call: &Inbound) -> Result<(), (Refusal, String)> {
+    if method == Method::Hello {
+        return Ok(());
+    }
+    let ours = parts.host.transport().identity().cluster_id;
+    if !ours.is_empty() && !call.cluster_id.is_empty() && ours != call.cluster_id {
+        return Err((Refusal::ForeignCluster, format!("this is cluster {ours}")));
+    }
+    if call.group_id == 0 {
+        return Ok(());
+    }
+    let image = parts.controller.images().current();
+    let is_fenced = image.broker(BrokerId(call.sender)).is_some_and(|broker| {
+        let epoch = broker.epoch.get();
+        epoch > call.sender_epoch || (epoch == call.sender_epoch && broker.is_fenced)
+    });
+    if is_fenced {
+        return Err((Refusal::Fenced, String::new()));
+    }
+    Ok(())
+}
+
+fn malformed(reason: String) -> (Refusal, String) {
+    (Refusal::Malformed, reason)
+}
+
+fn serve_hello(parts: &Parts, body: &Bytes) -> Served {
+    let hello: Hello = decode(body).map_err(malformed)?;
+    Ok(encode(&parts.controller.serve_hello(&hello)))
+}
+
+fn serve_heartbeat(parts: &Parts, body: &Bytes) -> Served {
+    let heartbeat = decode(body).map_err(malformed)?;
+    let reply = parts.controller.take_heartbeat(&heartbeat);
+    reply.map(|reply| encode(&reply)).ok_or((Refusal::NotController, String::new()))
+}

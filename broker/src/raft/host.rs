@@ -1,0 +1,201 @@
+//! The registry of the Raft groups of this broker: opens, finds, closes and removes them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openraft_rt::deterministic_rng::DeterministicRng;
+use openraft_rt_tokio::TokioRuntime;
+use parking_lot::RwLock;
+use raftmq_store::{GroupId, Store};
+use thiserror::Error;
+
+use super::events::Events;
+use super::group::{Group, GroupKind};
+use super::machine::HostedMachine;
+use super::network::NetworkFactory;
+use super::state_machine::StateMachine;
+use super::transport::{LinkWatcher, Transport};
+use super::types::Raft;
+use crate::env::Env;
+
+/// Why a group could not be opened or removed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("group {group} could not be {action}: {reason}")]
+pub struct HostError {
+    /// The group.
+    pub group: GroupId,
+    /// What was tried.
+    pub action: &'static str,
+    /// Why not.
+    pub reason: String,
+}
+
+/// The groups of this broker. Cheap to clone.
+#[derive(Clone)]
+pub struct RaftHost {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    broker_id: u32,
+    env: Env,
+    store: Store,
+    transport: Transport,
+    events: Events,
+    groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
+}
+
+impl std::fmt::Debug for RaftHost {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RaftHost").finish_non_exhaustive()
+    }
+}
+
+impl RaftHost {
+    /// A host without groups.
+    #[must_use]
+    pub fn new(broker_id: u32, env: Env, store: Store, transport: Transport) -> Self {
+        let events = Events::default();
+        let groups = RwLock::default();
+        Self { shared: Arc::new(Shared { broker_id, env, store, transport, events, groups }) }
+    }
+
+    /// This broker.
+    #[must_use]
+    pub fn broker_id(&self) -> u32 {
+        self.shared.broker_id
+    }
+
+    /// The links to other brokers.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        &self.shared.transport
+    }
+
+    /// What groups tell.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.shared.events
+    }
+
+    /// Opens a group with whatever it has on disk, and starts it. It elects nobody by itself,
+    /// unless it is the metadata group.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read, or the state on disk is not this machine's.
+    pub async fn open(
+        &self,
+        id: GroupId,
+        kind: GroupKind,
+        machine: Arc<dyn HostedMachine>,
+    ) -> Result<Arc<Group>, HostError> {
+        let failed = |reason: String| HostError { group: id, action: "opened", reason };
+        let shared = &self.shared;
+        let store = shared.store.group(id);
+        let state_machine = StateMachine::open(machine, store.clone(), shared.events.clone())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let config = kind.config().validate().map_err(|error| failed(error.to_string()))?;
+        let network = NetworkFactory::new(shared.transport.clone(), id);
+        let node_id = u64::from(shared.broker_id);
+        let started = Raft::new(node_id, Arc::new(config), network, store.log(), state_machine);
+        // openraft takes its randomness from the task that starts it.
+        let seed = shared.env.random_u64();
+        let raft = DeterministicRng::<TokioRuntime>::scope(seed, started)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let group = Group::new(id, kind, raft, store);
+        shared.groups.write().insert(id, group.clone());
+        Ok(group)
+    }
+
+    /// The group, if it is open here.
+    #[must_use]
+    pub fn get(&self, id: GroupId) -> Option<Arc<Group>> {
+        self.shared.groups.read().get(&id).cloned()
+    }
+
+    /// Every open group, in order of number.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.shared.groups.read().values().cloned().collect()
+    }
+
+    /// Stops a group and deletes everything it has on this broker. Repetition changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn remove(&self, id: GroupId) -> Result<(), HostError> {
+        let group = self.shared.groups.write().remove(&id);
+        if let Some(group) = group {
+            let _ = group.raft().shutdown().await;
+        }
+        let removed = self.shared.store.remove_group(id).await;
+        removed.map_err(|error| HostError { group: id, action: "removed", reason: error.to_string() })
+    }
+
+    /// Stops every group; what they have on disk stays.
+    pub async fn shutdown(&self) {
+        let groups = std::mem::take(&mut *self.shared.groups.write());
+        for group in groups.into_values() {
+            let _ = group.raft().shutdown().await;
+        }
+    }
+
+    /// Groups on disk, open or not.
+    #[must_use]
+    pub fn stored_groups(&self) -> Vec<GroupId> {
+        self.shared.store.group_ids()
+    }
+
+    /// The broker's store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// Repeats what a peer may have missed while it was away: an idle follower that lost two
+    /// commit updates never hears of them otherwise.
+    pub(super) async fn refresh_peer(&self, broker: u32) {
+        let broker = u64::from(broker);
+        for group in self.groups() {
+            let concerned = group.kind() == GroupKind::Partition
+                && group.leading_term().is_some()
+                && has_member(&group, broker);
+            if concerned {
+                let _ = group.raft().trigger().reset_backoff([broker]).await;
+                let _ = group.raft().trigger().heartbeat().await;
+            }
+        }
+    }
+
+    /// Lets the transport tell this host when a peer is back.
+    pub fn watch_links(&self, refused: Arc<dyn Fn(u32) + Send + Sync>) {
+        let watcher = HostWatcher { host: Arc::downgrade(&self.shared), refused };
+        self.shared.transport.watch(Arc::new(watcher));
+    }
+}
+
+fn has_member(group: &Group, broker: u64) -> bool {
+    let mut members = group.raft().voter_ids().chain(group.raft().learner_ids());
+    members.any(|id| id == broker)
+}
+
+struct HostWatcher {
+    host: std::sync::Weak<Shared>,
+    refused: Arc<dyn Fn(u32) + Send + Sync>,
+}
+
+impl LinkWatcher for HostWatcher {
+    fn reconnected(&self, broker: u32) {
+        if let Some(shared) = self.host.upgrade() {
+            tokio::spawn(async move { RaftHost { shared }.refresh_peer(broker).await });
+        }
+    }
+
+    fn refused(&self, broker: u32) {
+        (self.refused)(broker);
+    }
+}

@@ -1,0 +1,19 @@
+//! The host of many Raft groups: concrete openraft types, the registry of groups, peer transport.
+//!
+//! Joins `raftmq-core` (decides) and `raftmq-store` (keeps). Does not know topics, clients or
+//! protocols; services above give it machines and commands.
+
+pub mod events;
+pub mod group;
+pub mod host;
+pub mod machine;
+pub mod network;
+pub mod serve;
+pub mod state_machine;
+pub mod status;
+pub mod transport;
+pub mod types;
+
+pub use group::{Group, GroupKind, ProposeError};
+pub use host::{HostError, RaftHost};
+pub use types::{LogId, Reply, TypeConfig};

@@ -1,0 +1,187 @@
+//! openraft's network over the peer transport: one value per group and target.
+//!
+//! Appends are pipelined: as many as the transport takes are under way, answered in order.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use openraft::errors::{
+    NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable,
+};
+use openraft::network::{RPCOption, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest,
+    VoteResponse,
+};
+use openraft::{EmptyNode, RaftNetworkV2};
+use raftmq_store::{GroupId, Vote};
+
+use super::state_machine::{Snapshot, SnapshotData};
+use super::transport::codec::{self, Malformed, Reader};
+use super::transport::{Lane, Method, PeerError, Refusal, Transport};
+use super::types::{LogId, TypeConfig};
+
+/// Appends of one group to one follower that are under way at once.
+const APPENDS_IN_FLIGHT: usize = 64;
+
+/// Makes the network of one group.
+#[derive(Debug, Clone)]
+pub struct NetworkFactory {
+    transport: Transport,
+    group: GroupId,
+}
+
+impl NetworkFactory {
+    /// The network of `group` over `transport`.
+    #[must_use]
+    pub fn new(transport: Transport, group: GroupId) -> Self {
+        Self { transport, group }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
+        let target = u32::try_from(target).expect("raft node ids are broker ids");
+        Network { transport: self.transport.clone(), group: self.group, target }
+    }
+}
+
+/// The way from this replica to one other.
+#[derive(Debug, Clone)]
+pub struct Network {
+    transport: Transport,
+    group: GroupId,
+    target: u32,
+}
+
+fn unreachable(error: PeerError) -> RPCError<TypeConfig> {
+    match error {
+        PeerError::Refused { refusal: Refusal::Malformed, .. } => {
+            RPCError::Network(NetworkError::new(&error))
+        }
+        PeerError::Refused { .. }
+        | PeerError::UnknownBroker(_)
+        | PeerError::Unreachable { .. }
+        | PeerError::TimedOut(_)
+        | PeerError::Overloaded(_) => RPCError::Unreachable(Unreachable::new(&error)),
+    }
+}
+
+fn malformed(error: Malformed) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(&error))
+}
+
+impl Network {
+    fn call(
+        &self,
+        lane: Lane,
+        method: Method,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Bytes, PeerError>> + Send + use<> {
+        self.transport.call(self.target, lane, self.group, method, body)
+    }
+
+    fn append(
+        &self,
+        request: &AppendEntriesRequest<TypeConfig>,
+    ) -> impl Future<Output = Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>>>
+    + Send
+    + use<> {
+        let answer = self.call(Lane::Append, Method::Append, codec::encode_append(request));
+        async move {
+            let bytes = answer.await.map_err(unreachable)?;
+            codec::decode_append_response(bytes).map_err(malformed)
+        }
+    }
+}
+
+fn last_of(request: &AppendEntriesRequest<TypeConfig>) -> Option<LogId> {
+    request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)
+}
+
+impl RaftNetworkV2<TypeConfig> for Network {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.append(&request).await
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<AppendResults<'s>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        let network = &*self;
+        let answers = input
+            .map(move |request| {
+                let (previous, last) = (request.prev_log_id, last_of(&request));
+                // Queued here, in order; the future below only waits.
+                let answer = network.append(&request);
+                async move { Ok(answer.await?.into_stream_result(previous, last)) }
+            })
+            .buffered(APPENDS_IN_FLIGHT);
+        // After an error openraft expects nothing more from this stream.
+        let until_error = answers.scan(false, |failed, result| {
+            let stop = *failed;
+            *failed = !matches!(result, Ok(Ok(_)));
+            std::future::ready((!stop).then_some(result))
+        });
+        Box::pin(std::future::ready(Ok(until_error.boxed())))
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = self.call(Lane::Control, Method::Vote, codec::encode_vote(&request));
+        codec::decode_vote_response(answer.await.map_err(unreachable)?).map_err(malformed)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = self.call(Lane::Control, Method::PreVote, codec::encode_vote(&request));
+        codec::decode_vote_response(answer.await.map_err(unreachable)?).map_err(malformed)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let body = codec::encode_snapshot(&vote, &snapshot.meta, &snapshot.snapshot);
+        let answer = self.call(Lane::Bulk, Method::Snapshot, body);
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            answer = answer => {
+                let bytes = answer
+                    .map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
+                let vote = Reader::new(bytes).vote().map_err(|error| {
+                    StreamingError::Network(NetworkError::new(&io::Error::other(error)))
+                })?;
+                Ok(SnapshotResponse::new(vote))
+            }
+        }
+    }
+}
+
+type AppendResults<'s> =
+    BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>;

@@ -1,0 +1,333 @@
+//! Carries out the calls of peers that concern Raft groups: appends, votes, snapshots, and the
+//! orders of an election.
+//!
+//! An election (DESIGN, "Leader election"): the controller reads vote and log of each survivor,
+//! then every survivor drops the lease of the vote that the order names, then the chosen one
+//! campaigns with a pre-vote. Who is asked, and when, is not known here.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use openraft::{EmptyNode, ServerState};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteResponse};
+use raftmq_store::{GroupHealth, GroupId, Vote};
+
+use super::group::Group;
+use super::host::RaftHost;
+use super::state_machine::Snapshot;
+use super::transport::codec::{self, Malformed, Reader};
+use super::transport::{Inbound, Method, Refusal, Served};
+use super::types::LogId;
+
+/// Vote, log and health of one replica, for an election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupState {
+    /// The group.
+    pub group: GroupId,
+    /// The replica's vote.
+    pub vote: Vote,
+    /// The last entry of its log; `None` for an empty log.
+    pub last_log: Option<LogId>,
+    /// It misses entries that it once acknowledged.
+    pub is_recovering: bool,
+    /// It leads, by its own lights.
+    pub is_leading: bool,
+}
+
+/// One group of an election order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CampaignOrder {
+    /// The group.
+    pub group: GroupId,
+    /// The vote that is to be replaced: an order for an older one is ignored.
+    pub replaces: Vote,
+    /// The voters to begin with, if the group has never had any; empty otherwise.
+    pub initial_voters: Vec<u32>,
+}
+
+const GROUP_STATE_BYTES: usize = 8 + 17 + 1 + 1 + 1;
+
+fn malformed(error: Malformed) -> (Refusal, String) {
+    (Refusal::Malformed, error.to_string())
+}
+
+fn stopped(error: impl std::fmt::Display) -> (Refusal, String) {
+    (Refusal::Stopped, error.to_string())
+}
+
+impl RaftHost {
+    /// Carries out one call of a method that concerns groups. Admission (cluster, epoch) has been
+    /// checked by the caller.
+    ///
+    /// # Errors
+    ///
+    /// The refusal to send back.
+    pub async fn serve(&self, method: Method, call: Inbound) -> Served {
+        match method {
+            Method::GroupStates => self.serve_group_states(call.body),
+            Method::DropLeases => self.serve_drop_leases(call.body).await,
+            Method::Campaign => self.serve_campaign(call.body).await,
+            Method::Append
+            | Method::Vote
+            | Method::PreVote
+            | Method::Snapshot
+            | Method::ChangeVoters => {
+                let group = self.get(GroupId(call.group_id));
+                let group = group.ok_or((Refusal::UnknownGroup, String::new()))?;
+                serve_group(&group, method, call.body).await
+            }
+            Method::Propose | Method::Heartbeat | Method::Hello => {
+                Err((Refusal::Malformed, "not a method of groups".to_owned()))
+            }
+        }
+    }
+
+    /// Vote, log and health of the named groups that are open here.
+    #[must_use]
+    pub fn group_states(&self, groups: &[GroupId]) -> Vec<GroupState> {
+        let open = groups.iter().filter_map(|id| self.get(*id));
+        open.map(|group| group_state(&group)).collect()
+    }
+
+    fn serve_group_states(&self, body: Bytes) -> Served {
+        let groups = decode_groups(body).map_err(malformed)?;
+        Ok(encode_group_states(&self.group_states(&groups)))
+    }
+
+    async fn serve_drop_leases(&self, body: Bytes) -> Served {
+        for (group, vote) in decode_votes(body).map_err(malformed)? {
+            self.drop_lease(group, vote).await;
+        }
+        Ok(Bytes::new())
+    }
+
+    /// Lets the named group grant votes although `replaced` may still have a lease. Does nothing
+    /// when the replica's vote is a newer one.
+    pub async fn drop_lease(&self, group: GroupId, replaced: Vote) {
+        let Some(group) = self.get(group) else { return };
+        let own = current_vote(&group);
+        if own.leader_id.term > replaced.leader_id.term {
+            return;
+        }
+        // openraft drops the lease only of exactly the vote it holds, and campaigns by itself only
+        // when the target is this node: no broker has this id.
+        let nobody = u64::MAX;
+        let request = TransferLeaderRequest::new(own, nobody, None);
+        let _ = group.raft().handle_transfer_leader(request).await;
+    }
+
+    async fn serve_campaign(&self, body: Bytes) -> Served {
+        for order in decode_campaigns(body).map_err(malformed)? {
+            self.campaign(order).await;
+        }
+        Ok(Bytes::new())
+    }
+
+    /// Starts an election in a group, with this replica as the candidate. Returns before it is
+    /// decided. Does nothing when the replica's vote is newer than the order's.
+    pub async fn campaign(&self, order: CampaignOrder) {
+        let Some(group) = self.get(order.group) else { return };
+        if current_vote(&group).leader_id.term > order.replaces.leader_id.term {
+            return;
+        }
+        if !order.initial_voters.is_empty() {
+            let nodes: BTreeMap<u64, EmptyNode> = order
+                .initial_voters
+                .iter()
+                .map(|id| (u64::from(*id), EmptyNode::default()))
+                .collect();
+            // Refused when the group has a log already: then it is not its first election.
+            let _ = group.raft().initialize(nodes).await;
+        }
+        let _ = group.raft().trigger().elect(true).await;
+    }
+}
+
+async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
+    match method {
+        Method::Append => {
+            let request = codec::decode_append(body).map_err(malformed)?;
+            let last = request.entries.last().map(|entry| entry.log_id.index);
+            let response = group.raft().append_entries(request).await.map_err(stopped)?;
+            if let (AppendEntriesResponse::Success, Some(last)) = (&response, last) {
+                group.store().note_acknowledged(last);
+            }
+            Ok(codec::encode_append_response(&response))
+        }
+        Method::Vote | Method::PreVote => serve_vote(group, method, body).await,
+        Method::Snapshot => {
+            let (vote, meta, snapshot) = codec::decode_snapshot(body).map_err(malformed)?;
+            let snapshot = Snapshot { meta, snapshot };
+            let installed = group.raft().install_full_snapshot(vote, snapshot).await;
+            let response = installed.map_err(stopped)?;
+            let mut buffer = BytesMut::new();
+            codec::put_vote(&mut buffer, &response.vote);
+            Ok(buffer.freeze())
+        }
+        Method::ChangeVoters => {
+            let mut reader = Reader::new(body);
+            let voters = read_brokers(&mut reader).map_err(malformed)?;
+            let changed = group.change_voters(&voters).await;
+            changed.map(|()| Bytes::new()).map_err(|reason| (Refusal::Failed, reason))
+        }
+        Method::GroupStates
+        | Method::DropLeases
+        | Method::Campaign
+        | Method::Propose
+        | Method::Heartbeat
+        | Method::Hello => Err((Refusal::Malformed, "not a method of one group".to_owned())),
+    }
+}
+
+async fn serve_vote(group: &Group, method: Method, body: Bytes) -> Served {
+    let request = codec::decode_vote(body).map_err(malformed)?;
+    let candidate_last = request.last_log_id.map(|log_id| log_id.index);
+    if let Some(acknowledged) = missing_mark(group)
+        && candidate_last < Some(acknowledged)
+    {
+        // This replica lost entries it acknowledged: it may only help someone who has them.
+        let own = current_vote(group);
+        return Ok(codec::encode_vote_response(&VoteResponse::new(own, None, false)));
+    }
+    let response = match method {
+        Method::PreVote => group.raft().pre_vote(request).await,
+        _ => group.raft().vote(request).await,
+    };
+    Ok(codec::encode_vote_response(&response.map_err(stopped)?))
+}
+
+/// The acknowledged mark of a replica that is below it.
+fn missing_mark(group: &Group) -> Option<u64> {
+    let is_recovering = !matches!(group.store().health(), GroupHealth::Ok);
+    is_recovering.then(|| group.store().acknowledged())
+}
+
+fn current_vote(group: &Group) -> Vote {
+    let metrics = group.raft().metrics();
+    let vote = metrics.borrow_watched().vote;
+    vote
+}
+
+fn group_state(group: &Group) -> GroupState {
+    let metrics = group.raft().data_metrics();
+    let last_log = metrics.borrow_watched().last_log;
+    GroupState {
+        group: group.id(),
+        vote: current_vote(group),
+        last_log,
+        is_recovering: missing_mark(group).is_some(),
+        is_leading: group.raft().metrics().borrow_watched().state == ServerState::Leader,
+    }
+}
+
+fn read_brokers(reader: &mut Reader) -> Result<Vec<u32>, Malformed> {
+    let count = reader.count(4)?;
+    (0..count).map(|_| reader.u32()).collect()
+}
+
+fn put_count(buffer: &mut BytesMut, count: usize) {
+    buffer.put_u32(u32::try_from(count).expect("fewer groups than 2^32"));
+}
+
+/// Encodes the voters of [`Method::ChangeVoters`].
+#[must_use]
+pub fn encode_brokers(brokers: &[u32]) -> Bytes {
+    let mut buffer = BytesMut::new();
+    put_count(&mut buffer, brokers.len());
+    brokers.iter().for_each(|id| buffer.put_u32(*id));
+    buffer.freeze()
+}
+
+/// Encodes the question of [`Method::GroupStates`].
+#[must_use]
+pub fn encode_groups(groups: &[GroupId]) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(4 + groups.len() * 8);
+    put_count(&mut buffer, groups.len());
+    groups.iter().for_each(|group| buffer.put_u64(group.0));
+    buffer.freeze()
+}
+
+fn decode_groups(body: Bytes) -> Result<Vec<GroupId>, Malformed> {
+    let mut reader = Reader::new(body);
+    let count = reader.count(8)?;
+    (0..count).map(|_| reader.u64().map(GroupId)).collect()
+}
+
+fn encode_group_states(states: &[GroupState]) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(4 + states.len() * (GROUP_STATE_BYTES + 16));
+    put_count(&mut buffer, states.len());
+    for state in states {
+        buffer.put_u64(state.group.0);
+        codec::put_vote(&mut buffer, &state.vote);
+        codec::put_log_id(&mut buffer, state.last_log.as_ref());
+        buffer.put_u8(u8::from(state.is_recovering));
+        buffer.put_u8(u8::from(state.is_leading));
+    }
+    buffer.freeze()
+}
+
+/// Decodes the answer of [`Method::GroupStates`].
+///
+/// # Errors
+///
+/// See [`Malformed`].
+pub fn decode_group_states(body: Bytes) -> Result<Vec<GroupState>, Malformed> {
+    let mut reader = Reader::new(body);
+    let count = reader.count(GROUP_STATE_BYTES)?;
+    let read = |reader: &mut Reader| {
+        Ok(GroupState {
+            group: GroupId(reader.u64()?),
+            vote: reader.vote()?,
+            last_log: reader.log_id()?,
+            is_recovering: reader.u8()? != 0,
+            is_leading: reader.u8()? != 0,
+        })
+    };
+    (0..count).map(|_| read(&mut reader)).collect()
+}
+
+/// Encodes the order of [`Method::DropLeases`].
+#[must_use]
+pub fn encode_votes(votes: &[(GroupId, Vote)]) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(4 + votes.len() * 25);
+    put_count(&mut buffer, votes.len());
+    for (group, vote) in votes {
+        buffer.put_u64(group.0);
+        codec::put_vote(&mut buffer, vote);
+    }
+    buffer.freeze()
+}
+
+fn decode_votes(body: Bytes) -> Result<Vec<(GroupId, Vote)>, Malformed> {
+    let mut reader = Reader::new(body);
+    let count = reader.count(25)?;
+    (0..count).map(|_| Ok((GroupId(reader.u64()?), reader.vote()?))).collect()
+}
+
+/// Encodes the order of [`Method::Campaign`].
+#[must_use]
+pub fn encode_campaigns(orders: &[CampaignOrder]) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(4 + orders.len() * 41);
+    put_count(&mut buffer, orders.len());
+    for order in orders {
+        buffer.put_u64(order.group.0);
+        codec::put_vote(&mut buffer, &order.replaces);
+        put_count(&mut buffer, order.initial_voters.len());
+        order.initial_voters.iter().for_each(|id| buffer.put_u32(*id));
+    }
+    buffer.freeze()
+}
+
+fn decode_campaigns(body: Bytes) -> Result<Vec<CampaignOrder>, Malformed> {
+    let mut reader = Reader::new(body);
+    let count = reader.count(29)?;
+    let read = |reader: &mut Reader| {
+        Ok(CampaignOrder {
+            group: GroupId(reader.u64()?),
+            replaces: reader.vote()?,
+            initial_voters: read_brokers(reader)?,
+        })
+    };
+    (0..count).map(|_| read(&mut reader)).collect()
+}

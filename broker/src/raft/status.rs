@@ -1,0 +1,64 @@
+//! What a group's openraft shows of itself, as plain numbers: for health, metrics and the
+//! invariant checkers of the simulation.
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+
+use super::group::Group;
+
+/// A moment of one replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RaftStatus {
+    /// The broker.
+    pub broker_id: u32,
+    /// The group.
+    pub group_id: u64,
+    /// Current term.
+    pub term: u64,
+    /// Whom the vote is for.
+    pub voted_for: u64,
+    /// Whether a quorum granted that vote, as far as this replica knows.
+    pub vote_committed: bool,
+    /// Whether this replica leads.
+    pub is_leader: bool,
+    /// Last log index.
+    pub last_log_index: Option<u64>,
+    /// (term, index) committed here.
+    pub committed: Option<(u64, u64)>,
+    /// (term, index) applied.
+    pub applied: Option<(u64, u64)>,
+    /// (term, index) of the snapshot.
+    pub snapshot: Option<(u64, u64)>,
+    /// (term, index) up to which the log is purged.
+    pub purged: Option<(u64, u64)>,
+    /// Voters of each config: one, or two while they change.
+    pub voters: Vec<Vec<u64>>,
+    /// Whether openraft still runs.
+    pub is_running: bool,
+}
+
+impl RaftStatus {
+    /// Reads a group.
+    #[must_use]
+    pub fn of(broker_id: u32, group: &Group) -> Self {
+        let metrics = group.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let pair = |log_id: Option<super::LogId>| log_id.map(|id| (id.leader_id.term, id.index));
+        let configs = metrics.membership_config.membership().get_joint_config();
+        Self {
+            broker_id,
+            group_id: group.id().0,
+            term: metrics.current_term,
+            voted_for: metrics.vote.leader_id.voted_for,
+            vote_committed: metrics.vote.committed,
+            is_leader: metrics.state == ServerState::Leader,
+            last_log_index: metrics.last_log_index,
+            committed: pair(metrics.local_committed),
+            applied: pair(metrics.last_applied),
+            snapshot: pair(metrics.snapshot),
+            purged: pair(metrics.purged),
+            voters: configs.iter().map(|config| config.iter().copied().collect()).collect(),
+            is_running: metrics.running_state.is_ok(),
+        }
+    }
+}

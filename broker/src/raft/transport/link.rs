@@ -1,0 +1,323 @@
+//! One lane to one peer: a task that connects when there is something to send, batches what waits
+//! into frames, and matches answers to calls.
+//!
+//! Reconnects by itself. When the connection breaks, every call on it fails; none is sent twice.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use hyper_util::rt::TokioIo;
+use raftmq_proto::internal_v1::peer_client::PeerClient;
+use raftmq_proto::internal_v1::{PeerCall, PeerReply, PeerRequest, PeerResponse};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::env::BoxedIo;
+use super::{
+    CONNECTION_WINDOW_BYTES, Call, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, Lane, PeerError,
+    QUEUE_CALLS_MAX, Refusal, STREAM_WINDOW_BYTES, Shared,
+};
+
+const CONNECT_DEADLINE: Duration = Duration::from_millis(1_000);
+/// After a failed connection, calls fail at once for this long.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// Frames handed to tonic and not yet written.
+const FRAMES_IN_FLIGHT: usize = 4;
+const CALLS_PER_WAKE_UP: usize = 1_024;
+
+type ReplySender = oneshot::Sender<Result<Bytes, PeerError>>;
+
+/// The sending end of a lane; dropping it ends the task.
+pub(super) struct Link {
+    calls: mpsc::Sender<Call>,
+}
+
+impl Link {
+    pub(super) fn spawn(shared: Weak<Shared>, broker: u32, lane: Lane) -> Self {
+        let (calls, queue) = mpsc::channel(QUEUE_CALLS_MAX);
+        let worker = Worker { shared, broker, lane, queue, connected_before: false };
+        tokio::spawn(worker.run());
+        Self { calls }
+    }
+
+    pub(super) fn send(&self, call: Call) -> Result<(), Call> {
+        self.calls.try_send(call).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(call) | mpsc::error::TrySendError::Closed(call) => call,
+        })
+    }
+}
+
+struct Worker {
+    shared: Weak<Shared>,
+    broker: u32,
+    lane: Lane,
+    queue: mpsc::Receiver<Call>,
+    connected_before: bool,
+}
+
+struct Session {
+    frames: mpsc::Sender<PeerRequest>,
+    answers: Streaming<PeerResponse>,
+    pending: BTreeMap<u64, (ReplySender, Instant)>,
+    next_call_id: u64,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        while let Some(first) = self.queue.recv().await {
+            let Some(shared) = self.shared.upgrade() else { return };
+            match self.connect(&shared).await {
+                Ok(session) => {
+                    if self.connected_before && self.lane == Lane::Append {
+                        shared.tell(|watcher| watcher.reconnected(self.broker));
+                    }
+                    self.connected_before = true;
+                    drop(shared);
+                    self.serve(session, first).await;
+                }
+                Err(error) => {
+                    tracing::debug!(broker = self.broker, lane = ?self.lane, %error, "peer unreachable");
+                    self.connected_before = true;
+                    drop(shared);
+                    let _ = first.reply.send(Err(error.clone()));
+                    self.refuse_for(PAUSE_AFTER_FAILURE, &error).await;
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, shared: &Arc<Shared>) -> Result<Session, PeerError> {
+        let broker = self.broker;
+        let address = shared.address(broker).ok_or(PeerError::UnknownBroker(broker))?;
+        let unreachable = |reason: String| PeerError::Unreachable { broker, reason };
+        let opened = timeout(CONNECT_DEADLINE, open(shared.clone(), address, self.lane).boxed()).await;
+        let (frames, answers) = match opened {
+            Err(_elapsed) => return Err(unreachable("no connection in time".to_owned())),
+            Ok(Err(OpenError::Refused(reason))) => {
+                shared.tell(|watcher| watcher.refused(broker));
+                return Err(unreachable(reason));
+            }
+            Ok(Err(OpenError::Other(reason))) => return Err(unreachable(reason)),
+            Ok(Ok(opened)) => opened,
+        };
+        Ok(Session { frames, answers, pending: BTreeMap::new(), next_call_id: 0 })
+    }
+
+    /// Fails what comes in for a while, so that a dead peer is not asked without a pause.
+    async fn refuse_for(&mut self, pause: Duration, error: &PeerError) {
+        let until = Instant::now() + pause;
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(until) => return,
+                call = self.queue.recv() => match call {
+                    Some(call) => drop(call.reply.send(Err(error.clone()))),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn serve(&mut self, mut session: Session, first: Call) {
+        let error = match self.send_frame(&mut session, vec![first]).await {
+            Ok(()) => self.exchange(&mut session).await,
+            Err(error) => error,
+        };
+        if let Some(shared) = self.shared.upgrade()
+            && matches!(error, PeerError::Unreachable { .. })
+        {
+            shared.tell(|watcher| watcher.refused(self.broker));
+        }
+        tracing::debug!(broker = self.broker, lane = ?self.lane, %error, "peer connection lost");
+        for (reply, _) in std::mem::take(&mut session.pending).into_values() {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
+    /// Sends and receives until the connection is no more; returns why.
+    async fn exchange(&mut self, session: &mut Session) -> PeerError {
+        let broker = self.broker;
+        let mut waiting = Vec::new();
+        loop {
+            let overdue = session.pending.first_key_value().map(|(_, (_, at))| *at);
+            tokio::select! {
+                biased;
+                answer = session.answers.message() => match answer {
+                    Ok(Some(response)) => settle(broker, session, response.replies),
+                    Ok(None) => return lost(broker, "closed by the peer"),
+                    Err(status) => return lost(broker, status.message()),
+                },
+                () = sleep_until_some(overdue) => return PeerError::TimedOut(broker),
+                count = self.queue.recv_many(&mut waiting, CALLS_PER_WAKE_UP) => {
+                    if count == 0 {
+                        return lost(broker, "link dropped");
+                    }
+                    let calls = std::mem::take(&mut waiting);
+                    if let Err(error) = self.send_frame(session, calls).await {
+                        return error;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send_frame(&self, session: &mut Session, calls: Vec<Call>) -> Result<(), PeerError> {
+        let deadline = Instant::now() + self.lane.deadline();
+        let mut frame = Vec::with_capacity(calls.len());
+        let mut frame_bytes = 0;
+        for call in calls {
+            if call.reply.is_closed() {
+                continue;
+            }
+            let call_id = session.next_call_id;
+            session.next_call_id += 1;
+            session.pending.insert(call_id, (call.reply, deadline));
+            frame_bytes += call.body.len();
+            frame.push(PeerCall {
+                call_id,
+                group_id: call.group.0,
+                method: call.method as u32,
+                body: call.body,
+            });
+            if frame_bytes >= FRAME_BYTES_TARGET {
+                self.send_calls(session, std::mem::take(&mut frame), deadline).await?;
+                frame_bytes = 0;
+            }
+        }
+        self.send_calls(session, frame, deadline).await
+    }
+
+    async fn send_calls(
+        &self,
+        session: &mut Session,
+        calls: Vec<PeerCall>,
+        deadline: Instant,
+    ) -> Result<(), PeerError> {
+        let broker = self.broker;
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let Some(shared) = self.shared.upgrade() else { return Err(lost(broker, "stopping")) };
+        let identity = shared.identity.read().clone();
+        let request = PeerRequest {
+            sender_broker_id: identity.broker_id,
+            sender_broker_epoch: identity.broker_epoch,
+            cluster_id: identity.cluster_id,
+            calls,
+        };
+        drop(shared);
+        // While the peer takes no more frames its answers must still be read: it may be waiting
+        // for room itself.
+        let frames = session.frames.clone();
+        loop {
+            tokio::select! {
+                biased;
+                permit = frames.clone().reserve_owned() => {
+                    let permit = permit.map_err(|_| lost(broker, "closed"))?;
+                    permit.send(request);
+                    return Ok(());
+                }
+                answer = session.answers.message() => match answer {
+                    Ok(Some(response)) => settle(broker, session, response.replies),
+                    Ok(None) => return Err(lost(broker, "closed by the peer")),
+                    Err(status) => return Err(lost(broker, status.message())),
+                },
+                () = sleep_until(deadline) => return Err(PeerError::TimedOut(broker)),
+            }
+        }
+    }
+}
+
+fn lost(broker: u32, reason: &str) -> PeerError {
+    PeerError::Unreachable { broker, reason: reason.to_owned() }
+}
+
+async fn sleep_until_some(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn settle(broker: u32, session: &mut Session, replies: Vec<PeerReply>) {
+    for reply in replies {
+        let Some((sender, _)) = session.pending.remove(&reply.call_id) else { continue };
+        let answer = match reply.status {
+            0 => Ok(reply.body),
+            status => Err(PeerError::Refused {
+                broker,
+                refusal: Refusal::from_number(status),
+                reason: String::from_utf8_lossy(&reply.body).into_owned(),
+            }),
+        };
+        let _ = sender.send(answer);
+    }
+}
+
+/// A connector that hands out one open connection.
+struct Once {
+    io: Option<BoxedIo>,
+}
+
+impl tower::Service<Uri> for Once {
+    type Response = TokioIo<BoxedIo>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<std::io::Result<TokioIo<BoxedIo>>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _uri: Uri) -> Self::Future {
+        let used_up = || std::io::Error::other("connection used up");
+        std::future::ready(self.io.take().map(TokioIo::new).ok_or_else(used_up))
+    }
+}
+
+enum OpenError {
+    Refused(String),
+    Other(String),
+}
+
+fn other(error: tonic::transport::Error) -> OpenError {
+    OpenError::Other(error.to_string())
+}
+
+async fn open(
+    shared: Arc<Shared>,
+    address: String,
+    lane: Lane,
+) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>), OpenError> {
+    // The socket is opened here and not inside the connector, so that a refusal keeps its kind.
+    let io = shared.env.net.connect(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset => {
+            OpenError::Refused(error.to_string())
+        }
+        _ => OpenError::Other(error.to_string()),
+    })?;
+    let connector = Once { io: Some(io) };
+    let endpoint = Endpoint::from_static("http://peer")
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    let channel: Channel =
+        endpoint.connect_with_connector(connector).await.map_err(other)?;
+    let mut client = PeerClient::new(channel)
+        .max_decoding_message_size(FRAME_BYTES_MAX)
+        .max_encoding_message_size(FRAME_BYTES_MAX);
+    let (frames, receiver) = mpsc::channel(FRAMES_IN_FLIGHT);
+    let outgoing = ReceiverStream::new(receiver);
+    let response = match lane {
+        Lane::Control => client.control(outgoing).await,
+        Lane::Append => client.append(outgoing).await,
+        Lane::Bulk => client.bulk(outgoing).await,
+    };
+    let answers = response.map_err(|status| OpenError::Other(status.message().to_owned()))?;
+    Ok((frames, answers.into_inner()))
+}

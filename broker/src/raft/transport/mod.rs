@@ -1,0 +1,307 @@
+//! Calls between brokers: long-lived tonic streams, one per peer and lane, on which the calls of
+//! all groups travel, batched per wake-up.
+//!
+//! Knows bodies as bytes only; what they mean is `codec.rs` and its users. Every call has a
+//! deadline, and a lost connection fails every call on it: a loss is always an error.
+
+pub mod codec;
+mod link;
+mod server;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use raftmq_store::GroupId;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+pub use server::{Inbound, PeerHandler, PeerServer, Served};
+
+use crate::env::Env;
+
+/// Largest frame that is sent or taken.
+pub const FRAME_BYTES_MAX: usize = 96 << 20;
+/// Bytes of calls after which a frame is closed and sent.
+pub const FRAME_BYTES_TARGET: usize = 4 << 20;
+/// Calls waiting for one lane of one peer; more are refused.
+pub const QUEUE_CALLS_MAX: usize = 16_384;
+/// HTTP/2 windows: set, not inherited, so that one megabyte does not need sixteen round trips.
+pub const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+/// See [`STREAM_WINDOW_BYTES`].
+pub const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+
+/// Which connection a call takes, so that bulk never delays a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Heartbeats, votes, elections, metadata proposals.
+    Control,
+    /// Live appends.
+    Append,
+    /// Snapshots.
+    Bulk,
+}
+
+impl Lane {
+    /// Time after which a call without an answer fails and takes its connection with it.
+    #[must_use]
+    pub const fn deadline(self) -> Duration {
+        match self {
+            Self::Control => Duration::from_millis(2_000),
+            Self::Append => Duration::from_millis(3_000),
+            Self::Bulk => Duration::from_millis(30_000),
+        }
+    }
+}
+
+/// What a call asks for. Numbers are never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Method {
+    /// openraft `AppendEntries`.
+    Append = 1,
+    /// openraft `Vote`.
+    Vote = 2,
+    /// openraft pre-vote.
+    PreVote = 3,
+    /// openraft full snapshot.
+    Snapshot = 4,
+    /// Vote, last log and health of many groups.
+    GroupStates = 5,
+    /// Drop the lease of named votes.
+    DropLeases = 6,
+    /// Campaign in many groups.
+    Campaign = 7,
+    /// Propose a metadata command.
+    Propose = 8,
+    /// A broker is alive.
+    Heartbeat = 9,
+    /// Who are you, and who leads the metadata group.
+    Hello = 10,
+    /// Change the voters of a group led by the receiver.
+    ChangeVoters = 11,
+}
+
+impl Method {
+    /// The method of a number.
+    #[must_use]
+    pub const fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Append,
+            2 => Self::Vote,
+            3 => Self::PreVote,
+            4 => Self::Snapshot,
+            5 => Self::GroupStates,
+            6 => Self::DropLeases,
+            7 => Self::Campaign,
+            8 => Self::Propose,
+            9 => Self::Heartbeat,
+            10 => Self::Hello,
+            11 => Self::ChangeVoters,
+            _ => return None,
+        })
+    }
+}
+
+/// How a peer answered a call that it did not carry out. Numbers are never reused; 0 is success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Refusal {
+    /// The peer does not host the group (yet).
+    UnknownGroup = 1,
+    /// The sender's broker epoch is fenced.
+    Fenced = 2,
+    /// The sender belongs to another cluster.
+    ForeignCluster = 3,
+    /// The body or method could not be decoded.
+    Malformed = 4,
+    /// The peer is stopping, or its group has failed.
+    Stopped = 5,
+    /// The peer does not lead the metadata group.
+    NotController = 6,
+    /// A planned refusal of the method itself; the body says why.
+    Failed = 7,
+}
+
+impl Refusal {
+    const fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::UnknownGroup,
+            2 => Self::Fenced,
+            3 => Self::ForeignCluster,
+            5 => Self::Stopped,
+            6 => Self::NotController,
+            7 => Self::Failed,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// Why a call brought no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PeerError {
+    /// No address is known for the broker.
+    #[error("no address is known for broker {0}")]
+    UnknownBroker(u32),
+    /// The connection could not be made or broke; the call may or may not have arrived.
+    #[error("broker {broker} is unreachable: {reason}")]
+    Unreachable {
+        /// The peer.
+        broker: u32,
+        /// What the network said.
+        reason: String,
+    },
+    /// No answer in time; the call may or may not have been carried out.
+    #[error("broker {0} did not answer in time")]
+    TimedOut(u32),
+    /// Too many calls wait for this peer.
+    #[error("too many calls wait for broker {0}")]
+    Overloaded(u32),
+    /// The peer answered with a refusal.
+    #[error("broker {broker} refused: {refusal:?} {reason}")]
+    Refused {
+        /// The peer.
+        broker: u32,
+        /// Which.
+        refusal: Refusal,
+        /// In words, where the peer gave any.
+        reason: String,
+    },
+}
+
+/// Who this broker is, as its frames say.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// Broker id.
+    pub broker_id: u32,
+    /// Epoch of the last registration; 0 = not registered yet.
+    pub broker_epoch: u64,
+    /// Empty until known.
+    pub cluster_id: String,
+}
+
+/// Told when the connection to a peer comes up or is refused.
+pub trait LinkWatcher: Send + Sync + 'static {
+    /// The append lane to `broker` is up again after a loss.
+    fn reconnected(&self, broker: u32);
+    /// A connection to `broker` was refused or reset.
+    fn refused(&self, broker: u32);
+}
+
+pub(super) struct Call {
+    pub group: GroupId,
+    pub method: Method,
+    pub body: Bytes,
+    pub reply: oneshot::Sender<Result<Bytes, PeerError>>,
+}
+
+/// The links to all peers. Cheap to clone.
+#[derive(Clone)]
+pub struct Transport {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub env: Env,
+    pub identity: RwLock<Identity>,
+    addresses: RwLock<BTreeMap<u32, String>>,
+    links: Mutex<BTreeMap<(u32, Lane), link::Link>>,
+    watcher: RwLock<Option<Arc<dyn LinkWatcher>>>,
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// A transport without links; they are made when first used.
+    #[must_use]
+    pub fn new(env: Env, identity: Identity) -> Self {
+        let shared = Shared {
+            env,
+            identity: RwLock::new(identity),
+            addresses: RwLock::default(),
+            links: Mutex::default(),
+            watcher: RwLock::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Sets who is told about links.
+    pub fn watch(&self, watcher: Arc<dyn LinkWatcher>) {
+        *self.shared.watcher.write() = Some(watcher);
+    }
+
+    /// Changes what frames say about this broker.
+    pub fn set_identity(&self, change: impl FnOnce(&mut Identity)) {
+        change(&mut self.shared.identity.write());
+    }
+
+    /// What frames say about this broker.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.shared.identity.read().clone()
+    }
+
+    /// Sets where a broker's peer listener is; a changed address drops the old connections.
+    pub fn set_address(&self, broker: u32, endpoint: &str) {
+        let old = self.shared.addresses.write().insert(broker, endpoint.to_owned());
+        if old.is_some_and(|old| old != endpoint) {
+            self.shared.links.lock().retain(|(target, _), _| *target != broker);
+        }
+    }
+
+    /// Every broker that has an address.
+    #[must_use]
+    pub fn known_brokers(&self) -> Vec<u32> {
+        self.shared.addresses.read().keys().copied().collect()
+    }
+
+    /// Queues a call, in the order of calls of this lane and peer, and returns its answer's future.
+    ///
+    /// # Errors
+    ///
+    /// See [`PeerError`]; a failed call may still have been carried out.
+    pub fn call(
+        &self,
+        broker: u32,
+        lane: Lane,
+        group: GroupId,
+        method: Method,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Bytes, PeerError>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let queued = self.enqueue(broker, lane, Call { group, method, body, reply });
+        async move {
+            queued?;
+            let lost = |_| PeerError::Unreachable { broker, reason: "connection lost".to_owned() };
+            answer.await.unwrap_or_else(|error| Err(lost(error)))
+        }
+    }
+
+    fn enqueue(&self, broker: u32, lane: Lane, call: Call) -> Result<(), PeerError> {
+        let mut links = self.shared.links.lock();
+        let shared = &self.shared;
+        let link = links
+            .entry((broker, lane))
+            .or_insert_with(|| link::Link::spawn(Arc::downgrade(shared), broker, lane));
+        link.send(call).map_err(|_| PeerError::Overloaded(broker))
+    }
+}
+
+impl Shared {
+    fn address(&self, broker: u32) -> Option<String> {
+        self.addresses.read().get(&broker).cloned()
+    }
+
+    fn tell(&self, tell: impl FnOnce(&dyn LinkWatcher)) {
+        let watcher = self.watcher.read().clone();
+        if let Some(watcher) = watcher {
+            tell(&*watcher);
+        }
+    }
+}

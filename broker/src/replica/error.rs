@@ -1,0 +1,110 @@
+//! Why a partition could not do what was asked. Front ends turn these into protocol codes.
+
+use raftmq_core::partition::AppendError;
+use thiserror::Error;
+
+/// See the module. The variants carry what a client needs to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReplicaError {
+    /// No topic of that name.
+    #[error("topic {0} does not exist")]
+    UnknownTopic(String),
+    /// The topic has no such partition.
+    #[error("topic {topic} has no partition {partition}")]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
+    /// Another broker leads the partition, or nobody does yet.
+    #[error("broker {this_broker} does not lead {topic}-{partition}")]
+    NotLeader {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// Who was asked.
+        this_broker: u32,
+        /// Who leads, if known.
+        leader: Option<u32>,
+    },
+    /// The batch is not one valid record batch.
+    #[error("record batch for {topic}-{partition} is invalid: {reason}")]
+    Corrupt {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The batch is larger than `max.message.bytes`.
+    #[error("record batch of {bytes} bytes is larger than max.message.bytes = {bytes_max}")]
+    TooLarge {
+        /// What came.
+        bytes: usize,
+        /// What is allowed.
+        bytes_max: usize,
+    },
+    /// The producer's sequence or epoch does not fit.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// Too few in-sync replicas; nothing was written.
+    #[error("{in_sync} in-sync replicas are fewer than the {required} required")]
+    NotEnoughReplicas {
+        /// How many there are.
+        in_sync: usize,
+        /// How many there must be.
+        required: usize,
+    },
+    /// The in-sync replicas became too few after the write.
+    #[error("{in_sync} in-sync replicas are fewer than the {required} required, after the append")]
+    NotEnoughReplicasAfterAppend {
+        /// How many there are.
+        in_sync: usize,
+        /// How many there must be.
+        required: usize,
+    },
+    /// The offset is not in the log.
+    #[error("offset {offset} is outside {log_start}..={log_end}")]
+    OffsetOutOfRange {
+        /// What came.
+        offset: i64,
+        /// The first readable offset.
+        log_start: i64,
+        /// The high watermark.
+        log_end: i64,
+    },
+    /// The client's leader epoch is older than the leader's.
+    #[error("leader epoch {requested} is older than {current}")]
+    FencedLeaderEpoch {
+        /// What came.
+        requested: i64,
+        /// The leader's.
+        current: i64,
+    },
+    /// The client's leader epoch is newer than the leader's.
+    #[error("leader epoch {requested} is newer than {current}")]
+    UnknownLeaderEpoch {
+        /// What came.
+        requested: i64,
+        /// The leader's.
+        current: i64,
+    },
+    /// A record's timestamp is not one.
+    #[error("timestamp {0} is invalid")]
+    InvalidTimestamp(i64),
+    /// The entry took no effect; trying again is safe.
+    #[error("the append was void: the leader changed in between")]
+    Void,
+    /// Too many bytes of produce requests wait.
+    #[error("too many bytes of produce requests wait in this broker")]
+    Throttled,
+    /// No outcome in time; the write may still succeed.
+    #[error("no outcome in time")]
+    TimedOut,
+    /// The log could not be read; the broker is stopping.
+    #[error("storage: {0}")]
+    Storage(String),
+}

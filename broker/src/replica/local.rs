@@ -1,0 +1,252 @@
+//! One replica of one partition on this broker: its group, its machine, and, while it leads, the
+//! session that takes appends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use raftmq_core::partition::{self, LogStartReason};
+use raftmq_records::BatchHeader;
+use raftmq_store::GroupId;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+use super::binding::HostedPartition;
+use super::error::ReplicaError;
+use super::session::{APPENDS_WAITING_MAX, Acks, Append, Appended, Context, Session};
+use super::view::{PartitionView, Reports};
+use crate::env::Env;
+use crate::raft::machine::envelope;
+use crate::raft::{Group, Reply};
+
+/// See the module. Shared by reference count.
+pub struct Replica {
+    env: Env,
+    broker_id: u32,
+    group: Arc<Group>,
+    machine: Arc<HostedPartition>,
+    view: watch::Sender<Arc<PartitionView>>,
+    reports: Reports,
+    leading: Mutex<Option<Leading>>,
+}
+
+struct Leading {
+    term: u64,
+    appends: mpsc::Sender<Append>,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Replica").field("group", &self.group.id()).finish_non_exhaustive()
+    }
+}
+
+impl Replica {
+    pub(super) fn new(
+        env: Env,
+        broker_id: u32,
+        group: Arc<Group>,
+        machine: Arc<HostedPartition>,
+        view: PartitionView,
+        reports: Reports,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            env,
+            broker_id,
+            group,
+            machine,
+            view: watch::Sender::new(Arc::new(view)),
+            reports,
+            leading: Mutex::new(None),
+        })
+    }
+
+    /// Its Raft group.
+    #[must_use]
+    pub fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// Its Raft group's number.
+    #[must_use]
+    pub fn id(&self) -> GroupId {
+        self.group.id()
+    }
+
+    /// Its state machine.
+    #[must_use]
+    pub fn machine(&self) -> &Arc<HostedPartition> {
+        &self.machine
+    }
+
+    /// Its partition as the metadata image shows it.
+    #[must_use]
+    pub fn view(&self) -> Arc<PartitionView> {
+        self.view.borrow().clone()
+    }
+
+    pub(super) fn set_view(&self, view: PartitionView) {
+        self.view.send_if_modified(|known| {
+            let differs = **known != view;
+            if differs {
+                *known = Arc::new(view);
+            }
+            differs
+        });
+    }
+
+    /// The term in which it leads and takes requests.
+    #[must_use]
+    pub fn leading_term(&self) -> Option<u64> {
+        let term = self.leading.lock().as_ref().map(|leading| leading.term)?;
+        (self.group.leading_term() == Some(term)).then_some(term)
+    }
+
+    /// Starts a session when this replica has come to lead in `term`. Repetition changes nothing.
+    pub(super) fn begin_leading(self: &Arc<Self>, term: u64) {
+        if self.group.leading_term() != Some(term) {
+            return;
+        }
+        let (appends, receiver) = mpsc::channel(APPENDS_WAITING_MAX);
+        {
+            let mut leading = self.leading.lock();
+            if leading.as_ref().is_some_and(|known| known.term >= term) {
+                return;
+            }
+            *leading = Some(Leading { term, appends });
+        }
+        self.reports.leading(self.id(), term);
+        tracing::info!(raft_group = self.id().0, term, "leading");
+        tokio::spawn(self.clone().lead(term, receiver));
+    }
+
+    async fn lead(self: Arc<Self>, term: u64, mut appends: mpsc::Receiver<Append>) {
+        while self.group.leading_term() == Some(term) {
+            let context = Context {
+                env: self.env.clone(),
+                broker_id: self.broker_id,
+                group: self.group.clone(),
+                machine: self.machine.clone(),
+                view: self.view.subscribe(),
+                reports: self.reports.clone(),
+                term,
+            };
+            let (ended, receiver) = Session::new(context, appends).run().await;
+            tracing::info!(raft_group = self.id().0, term, ?ended, "session ended");
+            appends = receiver;
+        }
+        let mut leading = self.leading.lock();
+        if leading.as_ref().is_some_and(|known| known.term == term) {
+            *leading = None;
+        }
+    }
+
+    /// Stops taking appends, for good: the replica is being removed.
+    pub(super) fn stop(&self) {
+        *self.leading.lock() = None;
+    }
+
+    /// Hands a validated batch to the session. The answer comes when `acks` says.
+    ///
+    /// # Errors
+    ///
+    /// Not the leader; throttled when too many appends wait.
+    pub async fn append(
+        &self,
+        batch: Bytes,
+        header: BatchHeader,
+        acks: Acks,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<Result<Appended, ReplicaError>>, ReplicaError> {
+        let sender = {
+            let leading = self.leading.lock();
+            leading.as_ref().map(|leading| leading.appends.clone())
+        };
+        let sender = sender.ok_or_else(|| self.not_leader())?;
+        let (reply, answer) = oneshot::channel();
+        let append = Append { batch, header, acks, reply, permit };
+        sender.send(append).await.map_err(|_closed| self.not_leader())?;
+        Ok(answer)
+    }
+
+    /// Moves the log start forward.
+    ///
+    /// # Errors
+    ///
+    /// Not the leader; the offset lies beyond the high watermark.
+    pub async fn advance_log_start(
+        &self,
+        log_start: i64,
+        reason: LogStartReason,
+    ) -> Result<i64, ReplicaError> {
+        let term = self.leading_term().ok_or_else(|| self.not_leader())?;
+        let (now_start, log_end) = {
+            let state = self.machine.read();
+            (state.log_start().get(), state.log_end().get())
+        };
+        if log_start > log_end || log_start < 0 {
+            let (offset, log_start) = (log_start, now_start);
+            return Err(ReplicaError::OffsetOutOfRange { offset, log_start, log_end });
+        }
+        let command = partition::Command::AdvanceLogStart { log_start: log_start.into(), reason };
+        let bytes = envelope(self.env.clock.now_ms(), &command.encode());
+        match self.group.write(term, bytes).await {
+            Ok((_, Reply::Partition(partition::Reply::LogStart { log_start }))) => {
+                Ok(log_start.get())
+            }
+            Ok(_) => Err(ReplicaError::Void),
+            Err(_) => Err(self.not_leader()),
+        }
+    }
+
+    /// Proposes a new log start where retention asks for one.
+    pub(super) async fn enforce_retention(&self) {
+        if self.leading_term().is_none() {
+            return;
+        }
+        let settings = self.view.borrow().settings;
+        let now_ms = self.env.clock.now_ms();
+        let cut = {
+            let state = self.machine.read();
+            state.retention(now_ms, settings.retention_ms, settings.retention_bytes)
+        };
+        let Some(cut) = cut else { return };
+        match self.advance_log_start(cut.log_start.get(), cut.reason).await {
+            Ok(log_start) => {
+                let raft_group = self.id().0;
+                tracing::info!(raft_group, log_start, reason = ?cut.reason, "retention");
+            }
+            Err(error) => tracing::debug!(raft_group = self.id().0, %error, "retention failed"),
+        }
+    }
+
+    /// Whether everything that is committed, as far as this replica knows, is applied here, and a
+    /// leader is known.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        let metrics = self.group.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.current_leader.is_some() && metrics.last_applied >= metrics.local_committed
+    }
+
+    /// Tells the metadata group again that this replica leads, where the image does not say so.
+    pub(super) fn repeat_report(&self) {
+        let Some(term) = self.leading_term() else { return };
+        if self.view.borrow().leader != Some(self.broker_id) {
+            self.reports.leading(self.id(), term);
+        }
+    }
+
+    /// The refusal of a replica that does not lead.
+    #[must_use]
+    pub fn not_leader(&self) -> ReplicaError {
+        let view = self.view.borrow();
+        let known = self.group.leader().or(view.leader);
+        ReplicaError::NotLeader {
+            topic: view.topic.clone(),
+            partition: view.partition,
+            this_broker: self.broker_id,
+            leader: known.filter(|id| *id != self.broker_id),
+        }
+    }
+}

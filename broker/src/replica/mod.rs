@@ -1,0 +1,294 @@
+//! The service of partitions: which replicas this broker has, who they are to clients, and what
+//! clients may do with them.
+//!
+//! Follows the metadata image: opens, reconfigures and removes replicas. Does not know protocols.
+
+mod binding;
+mod error;
+mod fetch;
+mod local;
+mod session;
+mod settle;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use raftmq_core::cluster::{Image, PartitionInfo, Topic};
+use raftmq_core::ids::{BrokerId, PartitionIndex};
+use raftmq_core::partition::Partition;
+use raftmq_records::BatchHeader;
+use raftmq_store::GroupId;
+use tokio::sync::{Semaphore, oneshot};
+
+pub use binding::{HostedPartition, PartitionBinding, Purges};
+pub use error::ReplicaError;
+pub use fetch::{Fetched, FoundOffset, OffsetAt};
+pub use local::Replica;
+pub use session::{Acks, Appended};
+pub use view::{PartitionSettings, PartitionView, Report, Reports};
+
+use crate::controller::Images;
+use crate::env::Env;
+use crate::raft::machine::HostedMachine;
+use crate::raft::{GroupKind, RaftHost};
+
+/// Pause between looks for openraft's own view of a leadership whose first entry is applied.
+const LEADING_CHECK_PAUSE: Duration = Duration::from_millis(1);
+
+/// The partitions of this broker. Cheap to clone.
+#[derive(Clone)]
+pub struct Replicas {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    env: Env,
+    host: RaftHost,
+    images: Images,
+    reports: Reports,
+    purges: Purges,
+    replicas: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
+    produce_budget: Arc<Semaphore>,
+    produce_budget_bytes: usize,
+}
+
+impl std::fmt::Debug for Replicas {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Replicas").finish_non_exhaustive()
+    }
+}
+
+impl Replicas {
+    /// A service without replicas; [`Self::follow`] opens them.
+    #[must_use]
+    pub fn new(
+        env: Env,
+        host: RaftHost,
+        images: Images,
+        reports: Reports,
+        produce_bytes_max: usize,
+    ) -> Self {
+        let produce_budget_bytes = produce_bytes_max.min(Semaphore::MAX_PERMITS);
+        Self {
+            shared: Arc::new(Shared {
+                env,
+                host,
+                images,
+                reports,
+                purges: Purges::default(),
+                replicas: RwLock::default(),
+                produce_budget: Arc::new(Semaphore::new(produce_budget_bytes)),
+                produce_budget_bytes,
+            }),
+        }
+    }
+
+    /// What clients are told about leaders comes from here.
+    #[must_use]
+    pub fn images(&self) -> &Images {
+        &self.shared.images
+    }
+
+    /// Every replica of this broker.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Replica>> {
+        self.shared.replicas.read().values().cloned().collect()
+    }
+
+    /// The replica that serves a partition of a topic, if this broker has one.
+    ///
+    /// # Errors
+    ///
+    /// Unknown topic or partition; or this broker has no replica of it.
+    pub fn find(&self, topic: &str, partition: u32) -> Result<Arc<Replica>, ReplicaError> {
+        let image = self.shared.images.current();
+        if image.topic(topic).is_none() {
+            return Err(ReplicaError::UnknownTopic(topic.to_owned()));
+        }
+        let unknown =
+            || ReplicaError::UnknownPartition { topic: topic.to_owned(), partition };
+        let info = image.partition_of(topic, PartitionIndex(partition)).ok_or_else(unknown)?;
+        let replica = self.shared.replicas.read().get(&GroupId(info.group.get())).cloned();
+        replica.ok_or_else(|| ReplicaError::NotLeader {
+            topic: topic.to_owned(),
+            partition,
+            this_broker: self.shared.host.broker_id(),
+            leader: info.leader.map(BrokerId::get),
+        })
+    }
+
+    /// Checks a batch and hands it to its partition. The answer comes when `acks` says.
+    ///
+    /// # Errors
+    ///
+    /// Everything that can be told before the append is taken.
+    pub async fn append(
+        &self,
+        topic: &str,
+        partition: u32,
+        batch: Bytes,
+        acks: Acks,
+    ) -> Result<(Arc<Replica>, oneshot::Receiver<Result<Appended, ReplicaError>>), ReplicaError>
+    {
+        let replica = self.find(topic, partition)?;
+        let header = check_batch(&replica, &batch)?;
+        // One batch larger than the whole budget must still get through, alone.
+        let bytes = batch.len().clamp(1, self.shared.produce_budget_bytes);
+        let permits = u32::try_from(bytes).map_err(|_| ReplicaError::Throttled)?;
+        let budget = self.shared.produce_budget.clone();
+        let permit = budget.acquire_many_owned(permits).await;
+        let permit = permit.map_err(|_closed| ReplicaError::Throttled)?;
+        let answer = replica.append(batch, header, acks, permit).await?;
+        Ok((replica, answer))
+    }
+
+    /// Opens, reconfigures and removes replicas until they are as `image` says.
+    pub async fn follow(&self, image: &Image) {
+        let me = BrokerId(self.shared.host.broker_id());
+        for info in image.partitions_on(me) {
+            let Some(topic) = image.topics.get(&info.topic_id) else { continue };
+            let view = view_of(image, topic, info);
+            let group = GroupId(info.group.get());
+            let known = self.shared.replicas.read().get(&group).cloned();
+            match known {
+                Some(replica) => {
+                    replica.set_view(view);
+                    replica.repeat_report();
+                }
+                None => self.open(group, view).await,
+            }
+        }
+        self.remove_others(image, me).await;
+    }
+
+    async fn open(&self, id: GroupId, view: PartitionView) {
+        let shared = &self.shared;
+        let binding = PartitionBinding::new(id, shared.purges.clone());
+        let machine = Arc::new(HostedPartition::new(Partition::default(), binding));
+        let hosted: Arc<dyn HostedMachine> = machine.clone();
+        match shared.host.open(id, GroupKind::Partition, hosted).await {
+            Ok(group) => {
+                let (env, reports) = (shared.env.clone(), shared.reports.clone());
+                let broker_id = shared.host.broker_id();
+                let replica = Replica::new(env, broker_id, group, machine, view, reports);
+                shared.replicas.write().insert(id, replica);
+            }
+            // The store has failed; the broker stops because of that, not because of this.
+            Err(error) => tracing::error!(raft_group = id.0, %error, "replica not opened"),
+        }
+    }
+
+    async fn remove_others(&self, image: &Image, me: BrokerId) {
+        let is_ours = |group: &GroupId| {
+            let info = image.partition(group.0.into());
+            info.is_some_and(|info| info.has_replica(me))
+        };
+        let stored = self.shared.host.stored_groups();
+        let obsolete = stored.into_iter().filter(|id| id.0 != 0 && !is_ours(id));
+        for id in obsolete.collect::<Vec<_>>() {
+            // A group that this image does not know yet may be news to it: only numbers that were
+            // given out before the image can be obsolete.
+            if id.0 > image.last_group.get() {
+                continue;
+            }
+            let replica = self.shared.replicas.write().remove(&id);
+            if let Some(replica) = replica {
+                replica.stop();
+            }
+            if let Err(error) = self.shared.host.remove(id).await {
+                tracing::error!(raft_group = id.0, %error, "replica not removed");
+            } else {
+                tracing::info!(raft_group = id.0, "replica removed");
+            }
+        }
+    }
+
+    /// Reacts to what groups tell: begins leading where a term has begun. Runs for ever.
+    pub async fn run_events(&self) {
+        loop {
+            for (group, term) in self.shared.host.events().next().await {
+                let replica = self.shared.replicas.read().get(&group).cloned();
+                if let Some(replica) = replica {
+                    // Ends with the term at the latest; a replica has one such task per term.
+                    tokio::spawn(begin_when_ready(replica, self.shared.host.broker_id(), term));
+                }
+            }
+        }
+    }
+
+    /// Purges what replicated log starts have made superfluous. Runs for ever.
+    pub async fn run_purges(&self) {
+        loop {
+            for (id, floor) in self.shared.purges.next().await {
+                let Some(group) = self.shared.host.get(id) else { continue };
+                let Ok(checkpoints) = group.store().checkpoints().await else { continue };
+                let newest = checkpoints.iter().map(|at| at.index).filter(|at| *at <= floor).max();
+                let Some(newest) = newest else { continue };
+                if let Err(error) = group.purge_to_checkpoint(newest).await {
+                    tracing::warn!(raft_group = id.0, error, "purge failed");
+                }
+            }
+        }
+    }
+
+    /// Looks once at every partition that this broker leads, and proposes what retention asks for.
+    pub async fn enforce_retention(&self) {
+        for replica in self.all() {
+            replica.enforce_retention().await;
+        }
+    }
+}
+
+/// The event comes out of apply; openraft's own metrics follow a moment later.
+async fn begin_when_ready(replica: Arc<Replica>, broker_id: u32, term: u64) {
+    while replica.group().leader() == Some(broker_id) {
+        if replica.group().leading_term() == Some(term) {
+            replica.begin_leading(term);
+            return;
+        }
+        tokio::time::sleep(LEADING_CHECK_PAUSE).await;
+    }
+}
+
+fn check_batch(replica: &Replica, batch: &Bytes) -> Result<BatchHeader, ReplicaError> {
+    let view = replica.view();
+    let bytes_max = view.settings.message_bytes_max;
+    if batch.len() > bytes_max {
+        return Err(ReplicaError::TooLarge { bytes: batch.len(), bytes_max });
+    }
+    raftmq_records::validate_batch(batch, bytes_max).map_err(|error| ReplicaError::Corrupt {
+        topic: view.topic.clone(),
+        partition: view.partition,
+        reason: error.to_string(),
+    })
+}
+
+fn view_of(image: &Image, topic: &Topic, info: &PartitionInfo) -> PartitionView {
+    let number = |key: &str| image.config_i64(Some(topic), key);
+    let positive = |key: &str| u64::try_from(number(key)).ok();
+    let settings = PartitionSettings {
+        message_bytes_max: usize::try_from(number("max.message.bytes")).unwrap_or(usize::MAX),
+        min_insync_replicas: usize::try_from(number("min.insync.replicas")).unwrap_or(1),
+        lag_time_max_ms: positive("replica.lag.time.max.ms").unwrap_or(u64::MAX),
+        segment_bytes: positive("segment.bytes").unwrap_or(u64::MAX),
+        is_log_append_time: image.config_text(Some(topic), "message.timestamp.type")
+            == "LogAppendTime",
+        retention_ms: number("retention.ms"),
+        retention_bytes: number("retention.bytes"),
+    };
+    let replicas: Vec<u32> = info.all_replicas().map(BrokerId::get).collect();
+    let is_fenced = |id: &u32| !image.is_alive(BrokerId(*id));
+    PartitionView {
+        topic: topic.name.clone(),
+        partition: info.index.get(),
+        fenced: replicas.iter().copied().filter(is_fenced).collect(),
+        replicas,
+        isr: info.isr.iter().map(|id| id.get()).collect(),
+        leader: info.leader.map(BrokerId::get),
+        settings,
+    }
+}

@@ -1,0 +1,441 @@
+//! One term of leadership of one partition: takes appends, decides them against the pending
+//! overlay, coalesces them into entries, and answers each at the point its `acks` asks for
+//! (DESIGN, "Decide before proposing", "acks and in-sync replicas").
+//!
+//! Does not know topics, clients or fetches. Ends with its term, or when openraft refuses a
+//! proposal: then everything outstanding is waited for and the next session stamps anew.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::metrics::RaftDataMetrics;
+use raftmq_core::ids::{BrokerId, LogIndex, Offset, Term};
+use raftmq_core::partition::isr::IsrTracker;
+use raftmq_core::partition::{self, AppendBuilder, Decision, Pending};
+use raftmq_records::BatchHeader;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::binding::HostedPartition;
+use super::error::ReplicaError;
+use super::settle::{Answer, Settling, too_few};
+use super::view::{PartitionView, Reports};
+use crate::env::Env;
+use crate::raft::group::{Proposal, outcome};
+use crate::raft::machine::put_envelope;
+use crate::raft::{Group, ProposeError, Reply, TypeConfig};
+
+/// Payload at which an entry is closed.
+pub const ENTRY_BYTES_TARGET: usize = 1 << 20;
+/// Payload that is worth another entry while others are in flight.
+const ENTRY_BYTES_WORTH_PIPELINING: usize = 256 << 10;
+/// Entries of one partition in flight.
+const ENTRIES_IN_FLIGHT_MAX: usize = 4;
+/// Appends waiting for one partition; their bytes are bounded by the broker's budget.
+pub const APPENDS_WAITING_MAX: usize = 1_024;
+/// How often lagging in-sync replicas are looked for while somebody waits for them.
+const ISR_TICK: Duration = Duration::from_millis(250);
+
+/// When an append is answered (Kafka's `acks`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acks {
+    /// 0: never; the answer is sent when the append is taken.
+    None,
+    /// 1: when it is on the leader's disk.
+    Leader,
+    /// -1: when it is committed and on the disk of every in-sync replica.
+    All,
+}
+
+/// A successful append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of the first record; -1 when it is not known (`acks=0`).
+    pub base_offset: i64,
+    /// Under `LogAppendTime`, the stamp.
+    pub log_append_time_ms: Option<i64>,
+    /// It was there already: the answer to a retry.
+    pub is_duplicate: bool,
+}
+
+/// One validated batch on its way into the log.
+#[derive(Debug)]
+pub struct Append {
+    /// The batch.
+    pub batch: Bytes,
+    /// Its header.
+    pub header: BatchHeader,
+    /// When to answer.
+    pub acks: Acks,
+    /// Where to answer.
+    pub reply: oneshot::Sender<Result<Appended, ReplicaError>>,
+    /// Its share of the broker's produce budget, given back with the answer.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// What a session works with.
+pub(super) struct Context {
+    pub env: Env,
+    pub broker_id: u32,
+    pub group: Arc<Group>,
+    pub machine: Arc<HostedPartition>,
+    pub view: watch::Receiver<Arc<PartitionView>>,
+    pub reports: Reports,
+    pub term: u64,
+}
+
+struct InFlight {
+    proposal: Proposal,
+    entry: Entry,
+}
+
+/// The appends that share one entry.
+struct Entry {
+    answers: Vec<Answer>,
+    log_append_time_ms: Option<i64>,
+    end_offset: Offset,
+}
+
+type DataMetrics = openraft::type_config::alias::WatchReceiverOf<TypeConfig, RaftDataMetrics<TypeConfig>>;
+
+pub(super) struct Session {
+    context: Context,
+    appends: mpsc::Receiver<Append>,
+    waiting: VecDeque<Append>,
+    waiting_bytes: usize,
+    pending: Pending,
+    in_flight: VecDeque<InFlight>,
+    settling: Settling,
+    isr: IsrTracker,
+    started: Instant,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The term is over, or the replica is going away.
+    TermOver,
+    /// A proposal was refused although the term may go on.
+    Refused,
+}
+
+impl Session {
+    pub(super) fn new(context: Context, appends: mpsc::Receiver<Append>) -> Self {
+        let started = Instant::now();
+        let view = context.view.borrow().clone();
+        let brokers = |ids: &[u32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
+        let (replicas, in_sync) = (brokers(&view.replicas), brokers(&view.isr));
+        let lag_time_max_ms = view.settings.lag_time_max_ms;
+        let me = BrokerId(context.broker_id);
+        let mut isr = IsrTracker::new(me, &replicas, &in_sync, lag_time_max_ms, 0);
+        isr.configure(view.settings.min_insync_replicas, lag_time_max_ms);
+        let pending = Pending::new(&context.machine.read());
+        let settling = Settling::new(&context.group);
+        Self {
+            context,
+            appends,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            pending,
+            in_flight: VecDeque::new(),
+            settling,
+            isr,
+            started,
+        }
+    }
+
+    /// Runs until the term is over. Gives back the receiver for the next session.
+    pub(super) async fn run(mut self) -> (Ended, mpsc::Receiver<Append>) {
+        let raft = self.context.group.raft().clone();
+        let mut server = raft.server_metrics();
+        let mut data = raft.data_metrics();
+        let mut flushed = raft.watch_log_progress();
+        let mut view = self.context.view.clone();
+        view.mark_changed();
+        let mut tick = tokio::time::interval(ISR_TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let ended = loop {
+            self.propose_what_waits().await;
+            let watches = self.watches_replicas();
+            let has_room = self.waiting_bytes < ENTRY_BYTES_TARGET;
+            tokio::select! {
+                biased;
+                _ = server.changed() => {
+                    let metrics = server.borrow_watched();
+                    let leads = metrics.state == ServerState::Leader;
+                    if !leads || metrics.vote.leader_id.term != self.context.term {
+                        break Ended::TermOver;
+                    }
+                }
+                result = next_outcome(&mut self.in_flight) => {
+                    if !self.settle_front(result) {
+                        break Ended::Refused;
+                    }
+                }
+                _ = flushed.changed(), if watches => {}
+                _ = data.changed(), if watches => {}
+                changed = view.changed() => {
+                    if changed.is_err() {
+                        break Ended::TermOver;
+                    }
+                    let now = view.borrow_and_update().clone();
+                    self.follow_view(&now);
+                }
+                append = self.appends.recv(), if has_room => match append {
+                    Some(append) => self.take(append),
+                    None => break Ended::TermOver,
+                },
+                _ = tick.tick(), if watches => self.isr.tick(self.now_ms()),
+            }
+            if watches || self.watches_replicas() {
+                let own = flushed.get().and_then(|point| point.last_log_id);
+                let own = own.map(|log_id| log_id.index);
+                self.observe_replicas(&data, own).await;
+            }
+        };
+        self.fail_everything(ended).await;
+        (ended, self.appends)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Followers only matter while somebody waits for them or one of them is out of sync.
+    fn watches_replicas(&self) -> bool {
+        let out_of_sync = self.isr.in_sync_count() < self.context.view.borrow().replicas.len();
+        out_of_sync || !self.in_flight.is_empty() || !self.settling.is_empty()
+    }
+
+    fn take(&mut self, append: Append) {
+        self.waiting_bytes += append.batch.len();
+        self.waiting.push_back(append);
+        // Whatever else has come in meanwhile rides along.
+        while self.waiting_bytes < ENTRY_BYTES_TARGET {
+            let Ok(append) = self.appends.try_recv() else { return };
+            self.waiting_bytes += append.batch.len();
+            self.waiting.push_back(append);
+        }
+    }
+
+    async fn propose_what_waits(&mut self) {
+        while !self.waiting.is_empty() {
+            let is_worth_it = self.in_flight.is_empty()
+                || (self.in_flight.len() < ENTRIES_IN_FLIGHT_MAX
+                    && self.waiting_bytes >= ENTRY_BYTES_WORTH_PIPELINING);
+            if !is_worth_it {
+                return;
+            }
+            let Some((command, entry)) = self.build_entry() else { continue };
+            let payload = command.clone();
+            match self.context.group.propose(self.context.term, command).await {
+                Ok(proposal) => {
+                    self.settling.proposed(payload);
+                    self.in_flight.push_back(InFlight { proposal, entry });
+                }
+                Err(_stopped) => fail_all(entry.answers, &self.not_leader(None)),
+            }
+        }
+    }
+
+    /// Decides waiting appends and builds one entry of those that are to be written. `None` when
+    /// none of them is.
+    fn build_entry(&mut self) -> Option<(Bytes, Entry)> {
+        let (term, settings) = (self.context.term, self.context.view.borrow().settings);
+        let now_ms = self.context.env.clock.now_ms();
+        let log_append_time_ms = settings.is_log_append_time.then_some(now_ms);
+        let base_offset = self.pending.log_end();
+        let mut prefix = BytesMut::new();
+        put_envelope(&mut prefix, now_ms);
+        let mut builder = AppendBuilder::with_prefix(
+            &prefix,
+            Term(term),
+            base_offset,
+            settings.segment_bytes,
+            self.waiting_bytes,
+        );
+        let mut answers = Vec::new();
+        let machine = self.context.machine.clone();
+        let state = machine.read();
+        self.pending.settle(&state);
+        while builder.batches_bytes() < ENTRY_BYTES_TARGET {
+            let Some(append) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= append.batch.len();
+            if append.acks == Acks::All
+                && let Err(error) = self.isr.check_before_write()
+            {
+                Answer::new(append.acks, append.reply, append.permit).fail(too_few(&error));
+                continue;
+            }
+            let decision = state.decide(&self.pending, &append.header);
+            let mut answer = Answer::new(append.acks, append.reply, append.permit);
+            match decision {
+                Ok(Decision::Append { base_offset }) => {
+                    self.pending.record(&state, &append.header, base_offset);
+                    builder.push(&append.batch, base_offset, log_append_time_ms);
+                    answer.base_offset = base_offset;
+                    answers.push(answer);
+                }
+                Ok(Decision::Duplicate { base_offset, log_append_time_ms }) => {
+                    answer.base_offset = base_offset;
+                    answer.is_duplicate = true;
+                    let applied = state.applied();
+                    self.settling.committed(applied, log_append_time_ms, vec![answer]);
+                }
+                Ok(Decision::DuplicateInFlight { base_offset }) => {
+                    answer.base_offset = base_offset;
+                    answer.is_duplicate = true;
+                    join_original(&mut self.in_flight, &mut answers, answer);
+                }
+                Err(error) => answer.fail(error.into()),
+            }
+        }
+        drop(state);
+        if builder.is_empty() {
+            // Duplicates of what is in flight found their original there; none is left over.
+            return None;
+        }
+        let end_offset = self.pending.log_end();
+        Some((builder.finish(), Entry { answers, log_append_time_ms, end_offset }))
+    }
+
+    /// Takes the outcome of the oldest entry in flight. False: the session must end.
+    fn settle_front(&mut self, result: Result<(u64, Reply), ProposeError>) -> bool {
+        let Some(InFlight { entry, .. }) = self.in_flight.pop_front() else { return true };
+        match result {
+            Ok((log_index, Reply::Partition(partition::Reply::Appended { .. }))) => {
+                self.settling.applied(log_index);
+                let log_index = LogIndex(log_index);
+                self.isr.observe_leader_last(log_index, self.now_ms());
+                self.settling.committed(log_index, entry.log_append_time_ms, entry.answers);
+                true
+            }
+            Ok(_void) => {
+                fail_all(entry.answers, &ReplicaError::Void);
+                false
+            }
+            Err(ProposeError::NotLeader { leader }) => {
+                fail_all(entry.answers, &self.not_leader(leader));
+                false
+            }
+            Err(ProposeError::Stopped) => {
+                fail_all(entry.answers, &self.not_leader(None));
+                false
+            }
+        }
+    }
+
+    /// Answers `acks=1` for entries that are on this broker's disk.
+    async fn answer_leader_flushed(&mut self, flushed: u64) {
+        let waits = |answer: &Answer| answer.acks() == Acks::Leader;
+        if !self.in_flight.iter().any(|in_flight| in_flight.entry.answers.iter().any(waits)) {
+            return;
+        }
+        let count = self.settling.flushed_ahead(&self.context.group, flushed).await;
+        for in_flight in self.in_flight.iter_mut().take(count) {
+            let stamp = in_flight.entry.log_append_time_ms;
+            let answers = std::mem::take(&mut in_flight.entry.answers);
+            let (now, later): (Vec<_>, Vec<_>) = answers.into_iter().partition(waits);
+            in_flight.entry.answers = later;
+            now.into_iter().for_each(|answer| answer.succeed(stamp));
+        }
+    }
+
+    async fn observe_replicas(&mut self, data: &DataMetrics, own: Option<u64>) {
+        let now_ms = self.now_ms();
+        for (broker, matched) in matched_of(data) {
+            if broker != self.context.broker_id {
+                self.isr.observe(BrokerId(broker), LogIndex(matched), now_ms);
+            }
+        }
+        if let Some(own) = own {
+            self.isr.observe(BrokerId(self.context.broker_id), LogIndex(own), now_ms);
+            self.context.group.store().note_acknowledged(own);
+            self.answer_leader_flushed(own).await;
+        }
+        self.settling.answer_in_sync(&self.isr);
+        if let Some(changed) = self.isr.change_to_report() {
+            self.isr.reported(&changed);
+            let isr = changed.iter().map(|broker| broker.get()).collect();
+            self.context.reports.in_sync(self.context.group.id(), self.context.term, isr);
+        }
+    }
+
+    fn follow_view(&mut self, view: &PartitionView) {
+        let now_ms = self.now_ms();
+        let replicas: Vec<_> = view.replicas.iter().copied().map(BrokerId).collect();
+        self.isr.set_replicas(&replicas, now_ms);
+        let settings = view.settings;
+        self.isr.configure(settings.min_insync_replicas, settings.lag_time_max_ms);
+        for broker in replicas {
+            if view.fenced.contains(&broker.get()) {
+                self.isr.fence(broker);
+            } else {
+                self.isr.unfence(broker);
+            }
+        }
+        let known: Vec<_> = view.isr.iter().copied().map(BrokerId).collect();
+        self.isr.reported(&known);
+    }
+
+    fn not_leader(&self, leader: Option<u32>) -> ReplicaError {
+        let view = self.context.view.borrow();
+        ReplicaError::NotLeader {
+            topic: view.topic.clone(),
+            partition: view.partition,
+            this_broker: self.context.broker_id,
+            leader: leader.filter(|id| *id != self.context.broker_id),
+        }
+    }
+
+    /// Waits for what openraft still has, then answers everybody.
+    async fn fail_everything(&mut self, ended: Ended) {
+        while !self.in_flight.is_empty() {
+            let outcome = next_outcome(&mut self.in_flight).await;
+            self.settle_front(outcome);
+        }
+        let error = match ended {
+            Ended::TermOver => self.not_leader(self.context.group.leader()),
+            Ended::Refused => self.not_leader(None),
+        };
+        for append in self.waiting.drain(..) {
+            Answer::new(append.acks, append.reply, append.permit).fail(error.clone());
+        }
+        self.settling.fail(&error);
+    }
+}
+
+/// The matched log index of each replica, from openraft's metrics.
+fn matched_of(data: &DataMetrics) -> Vec<(u32, u64)> {
+    let metrics = data.borrow_watched();
+    let Some(replication) = metrics.replication.as_ref() else { return Vec::new() };
+    let matched = replication.iter().filter_map(|(id, log_id)| {
+        let broker = u32::try_from(*id).ok()?;
+        log_id.as_ref().map(|log_id| (broker, log_id.index))
+    });
+    matched.collect()
+}
+
+async fn next_outcome(in_flight: &mut VecDeque<InFlight>) -> Result<(u64, Reply), ProposeError> {
+    let Some(front) = in_flight.front_mut() else {
+        return std::future::pending().await;
+    };
+    outcome((&mut front.proposal).await)
+}
+
+fn fail_all(answers: Vec<Answer>, error: &ReplicaError) {
+    answers.into_iter().for_each(|answer| answer.fail(error.clone()));
+}
+
+fn join_original(in_flight: &mut VecDeque<InFlight>, building: &mut Vec<Answer>, answer: Answer) {
+    let holds = |in_flight: &&mut InFlight| answer.base_offset < in_flight.entry.end_offset;
+    let original = in_flight.iter_mut().find(holds);
+    match original {
+        Some(in_flight) => in_flight.entry.answers.push(answer),
+        None => building.push(answer),
+    }
+}

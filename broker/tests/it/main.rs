@@ -1,0 +1,21 @@
+//! Process-level tests: the real binary, real sockets, a real disk.
+//!
+//! They know the command line and the client, and nothing of the broker's inside.
+
+// `cfg(test)` tells clippy that the helpers are tests, too.
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod bad_records;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod dev;
+#[cfg(test)]
+mod kills;
+#[cfg(test)]
+mod serve;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,205 @@
+//! The client crate behind the harness's traits.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use raftmq_client::{Client, Error, ErrorKind, OffsetAt, Record, Start};
+use tokio::time::timeout;
+
+use super::seams::{ClientNet, wall_clock_ms};
+use crate::history::{Acks, Outcome};
+use crate::nemesis::Host;
+use crate::net::{GRPC_PORT, SimNet};
+use crate::seed::{Options, ProducerOptions};
+use crate::workload::OVERSIZE_BYTES;
+use crate::system::{Clients, Consumer, Delivery, Polled, Producer, SendFailure};
+
+const TOPIC: &str = "chaos";
+const REPLICATION_FACTOR: u32 = 3;
+/// Batches stay below the topic's limit, so that only a record that is too large is refused.
+const BATCH_BYTES: usize = OVERSIZE_BYTES as usize / 4;
+const MESSAGE_BYTES_MAX: u32 = OVERSIZE_BYTES / 2;
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(8);
+const POLL_TIMEOUT: Duration = Duration::from_millis(300);
+/// Records that one poll takes at most.
+const POLL_RECORDS_MAX: usize = 200;
+
+/// Clients of one run; they share a seed.
+pub(super) struct SimClients {
+    net: SimNet,
+    rng_seed: u64,
+    bootstrap: String,
+    options: Options,
+    made: std::cell::Cell<u64>,
+}
+
+impl SimClients {
+    pub(super) fn new(net: SimNet, rng_seed: u64, options: &Options) -> Self {
+        let brokers = (1..=options.brokers_count).map(Host::Broker);
+        let endpoints: Vec<String> =
+            brokers.map(|broker| format!("{broker}:{GRPC_PORT}")).collect();
+        let made = std::cell::Cell::new(0);
+        Self { net, rng_seed, bootstrap: endpoints.join(","), options: options.clone(), made }
+    }
+
+    /// A client of its own for every producer and consumer: connections are not shared.
+    async fn client(&self) -> Result<Client, String> {
+        self.made.set(self.made.get() + 1);
+        let client = Client::builder()
+            .bootstrap(&self.bootstrap)
+            .connector(Arc::new(ClientNet(self.net.clone())))
+            .clock(Arc::new(wall_clock_ms))
+            .rng_seed(self.rng_seed.wrapping_add(self.made.get()))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .request_timeout(REQUEST_TIMEOUT)
+            .build();
+        client.await.map_err(|error| error.to_string())
+    }
+}
+
+impl Clients for SimClients {
+    fn create_topic(&self) -> LocalBoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let admin = self.client().await?.admin();
+            let created = admin
+                .create_topic(TOPIC)
+                .partitions(self.options.partitions_count)
+                .replication_factor(REPLICATION_FACTOR)
+                .config("retention.ms", "-1")
+                .config("segment.bytes", self.options.segment_bytes.to_string())
+                .config("max.message.bytes", MESSAGE_BYTES_MAX.to_string())
+                .send()
+                .await;
+            match created {
+                Ok(_) => Ok(()),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+
+    fn producer(
+        &self,
+        options: ProducerOptions,
+    ) -> LocalBoxFuture<'_, Result<Box<dyn Producer>, String>> {
+        Box::pin(async move {
+            let acks = match options.acks {
+                Acks::None => raftmq_client::Acks::None,
+                Acks::Leader => raftmq_client::Acks::Leader,
+                Acks::All => raftmq_client::Acks::All,
+            };
+            let producer = self
+                .client()
+                .await?
+                .producer()
+                .acks(acks)
+                .idempotence(options.idempotent)
+                .retries(if options.retries { u32::MAX } else { 0 })
+                .batch_size_bytes(BATCH_BYTES)
+                .linger(Duration::from_millis(u64::from(options.linger_ms)))
+                .delivery_timeout(DELIVERY_TIMEOUT)
+                .build()
+                .await
+                .map_err(|error| error.to_string())?;
+            Ok(Box::new(SimProducer { producer: Rc::new(producer) }) as Box<dyn Producer>)
+        })
+    }
+
+    fn consumer(
+        &self,
+        from: BTreeMap<u32, i64>,
+    ) -> LocalBoxFuture<'_, Result<Box<dyn Consumer>, String>> {
+        Box::pin(async move {
+            let partitions: Vec<u32> = from.keys().copied().collect();
+            let mut builder = self.client().await?.consumer();
+            for (partition, offset) in from {
+                builder = builder.assign_from(TOPIC, partition, Start::Offset(offset));
+            }
+            let consumer = builder.build().await.map_err(|error| error.to_string())?;
+            Ok(Box::new(SimConsumer { consumer, partitions }) as Box<dyn Consumer>)
+        })
+    }
+
+    fn high_watermark(&self, partition: u32) -> LocalBoxFuture<'_, Result<i64, String>> {
+        Box::pin(async move {
+            let admin = self.client().await?.admin();
+            let listed = admin.list_offsets(&[(TOPIC, partition, OffsetAt::End)]).await;
+            let listed = listed.map_err(|error| error.to_string())?;
+            let offset = listed.first().and_then(|listed| listed.offset);
+            offset.ok_or_else(|| "no end offset".to_owned())
+        })
+    }
+}
+
+struct SimProducer {
+    producer: Rc<raftmq_client::Producer>,
+}
+
+impl Producer for SimProducer {
+    fn send(
+        &self,
+        partition: u32,
+        value: Bytes,
+    ) -> LocalBoxFuture<'_, Result<Delivery, SendFailure>> {
+        Box::pin(async move {
+            let record = Record::to(TOPIC).partition(partition).value(value);
+            // What was not even taken certainly was not sent.
+            let taken = self.producer.send(record).await;
+            let delivery = taken.map_err(|error| failure(Outcome::Fail, &error))?;
+            // The producer lives as long as its deliveries: dropping it would fail them.
+            let producer = Rc::clone(&self.producer);
+            Ok(Box::pin(async move {
+                let result = delivery.await;
+                drop(producer);
+                let result = result.map(|delivery| delivery.offset);
+                // Refused for its size before anything was written, on every attempt; of any other
+                // error nobody knows what an earlier attempt did.
+                let outcome = |error: &Error| match error.kind() == ErrorKind::TooLarge {
+                    true => Outcome::Fail,
+                    false => Outcome::Info,
+                };
+                result.map_err(|error| failure(outcome(&error), &error))
+            }) as Delivery)
+        })
+    }
+}
+
+fn failure(outcome: Outcome, error: &Error) -> SendFailure {
+    SendFailure { outcome, is_fatal: error.is_fatal() || error.kind() == ErrorKind::Closed }
+}
+
+struct SimConsumer {
+    consumer: raftmq_client::Consumer,
+    partitions: Vec<u32>,
+}
+
+impl Consumer for SimConsumer {
+    /// Waits for one record, then takes what is there already.
+    fn poll(&mut self) -> LocalBoxFuture<'_, Result<Polled, String>> {
+        Box::pin(async move {
+            let mut polled = Polled::default();
+            let mut next = timeout(POLL_TIMEOUT, self.consumer.next()).await.ok();
+            for _ in 0..POLL_RECORDS_MAX {
+                let Some(record) = next.take() else { break };
+                let record = record.ok_or_else(|| "the consumer ended".to_owned())?;
+                let record = record.map_err(|error| error.to_string())?;
+                let records = polled.records.entry(record.partition).or_default();
+                records.push((record.offset, record.value.unwrap_or_default()));
+                next = futures_util::FutureExt::now_or_never(self.consumer.next());
+            }
+            for partition in &self.partitions {
+                if let Ok(Some(offset)) = self.consumer.high_watermark(TOPIC, *partition) {
+                    polled.high_watermarks.insert(*partition, offset);
+                }
+            }
+            Ok(polled)
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! RaftMQ as the [`System`] under test: whole brokers on simulated disks, and the client crate.
+//!
+//! Owns the disks, which outlive their brokers' crashes, and the translation between the harness's
+//! plain types and the broker's. Brokers and clients are the real ones: only network, clock, disk
+//! and randomness are replaced, through the seams that the broker and the client offer.
+
+mod clients;
+mod seams;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use raftmq::config::{NodeConfig, PeerAddress};
+use raftmq::env::Env;
+use raftmq::node::{Node, Parts};
+use raftmq::raft::Group;
+use raftmq::raft::status::RaftStatus as BrokerStatus;
+use raftmq_core::partition::Partition;
+use raftmq_store::{CommitDriver, JournalConfig, MemoryDisk, MemoryEngine, Store, StoreConfig, Torn};
+
+use crate::invariants::{LogPosition, RaftStatus, StateStatus, VoteStatus};
+use crate::nemesis::{Host, Tail};
+use crate::net::{GRPC_PORT, PEER_PORT, SimNet};
+use crate::seed::Options;
+use crate::system::{BrokerContext, Clients, System};
+use crate::trace::Fnv;
+use seams::{BrokerNet, SimulatedClock};
+
+/// Small segments, so that a run of a minute rolls and frees some.
+const SEGMENT_BYTES: u64 = 256 * 1024;
+const REPLAY_BYTES_MAX: u64 = 1024 * 1024;
+const MEMORY_BYTES: usize = 8 * 1024 * 1024;
+
+/// A simulated cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    options: Options,
+    disks: BTreeMap<u32, MemoryDisk>,
+    running: Rc<RefCell<BTreeMap<u32, Running>>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    parts: Parts,
+    store: Store,
+    incarnation: u64,
+}
+
+impl Cluster {
+    /// Brokers with empty disks.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        let disks = (1..=options.brokers_count).map(|id| (id, MemoryDisk::new())).collect();
+        Self { options: options.clone(), disks, running: Rc::default() }
+    }
+
+    fn config(&self, id: u32) -> NodeConfig {
+        let peers = (1..=self.options.brokers_count).map(|id| PeerAddress {
+            id,
+            endpoint: format!("{}:{PEER_PORT}", Host::Broker(id)),
+        });
+        NodeConfig {
+            broker_id: id,
+            grpc_listen: format!("{}:{GRPC_PORT}", Host::Broker(id)),
+            peer_listen: format!("{}:{PEER_PORT}", Host::Broker(id)),
+            http_listen: String::new(),
+            peers: peers.collect(),
+            ..NodeConfig::default()
+        }
+    }
+}
+
+/// Runs one broker until its store fails or its host crashes.
+async fn run_broker(
+    context: BrokerContext,
+    config: NodeConfig,
+    disk: MemoryDisk,
+    running: Rc<RefCell<BTreeMap<u32, Running>>>,
+) -> Result<(), String> {
+    let journal = JournalConfig {
+        segment_bytes: SEGMENT_BYTES,
+        replay_bytes_max: REPLAY_BYTES_MAX,
+        index_memory_bytes: MEMORY_BYTES,
+        ..JournalConfig::default()
+    };
+    let engine = MemoryEngine::open_with(&disk, journal).map_err(|error| error.to_string())?;
+    let store_config = StoreConfig { tail_cache_bytes: MEMORY_BYTES, ..StoreConfig::default() };
+    let store = Store::open(Arc::new(engine), CommitDriver::Task, store_config)
+        .map_err(|error| error.to_string())?;
+    let env = Env::new(
+        Arc::new(BrokerNet(context.net)),
+        Arc::new(SimulatedClock),
+        context.rng_seed,
+    );
+    let node = Node::start_with(config, env, store.clone()).await;
+    let node = node.map_err(|error| error.to_string())?;
+    let parts = node.parts().clone();
+    let incarnation = context.incarnation;
+    running.borrow_mut().insert(context.id, Running { parts, store, incarnation });
+    Err(node.failed().await.to_string())
+}
+
+impl System for Cluster {
+    fn run_broker(&self, context: BrokerContext) -> LocalBoxFuture<'static, Result<(), String>> {
+        let config = self.config(context.id);
+        let disk = self.disks.get(&context.id).cloned().unwrap_or_default();
+        Box::pin(run_broker(context, config, disk, Rc::clone(&self.running)))
+    }
+
+    fn power_loss(&self, broker: u32, tail: Tail, rng_seed: u64) -> u64 {
+        self.running.borrow_mut().remove(&broker);
+        let torn = match tail {
+            Tail::Gone => Torn::No,
+            Tail::Prefix => Torn::Prefix,
+            Tail::Torn => Torn::SubBlock,
+        };
+        let Some(disk) = self.disks.get(&broker) else { return 0 };
+        let unsynced_bytes = disk.unsynced_bytes();
+        disk.power_loss(rng_seed, torn);
+        unsynced_bytes
+    }
+
+    fn set_sync_latency_us(&self, broker: u32, latency_us: u64) {
+        if let Some(disk) = self.disks.get(&broker) {
+            disk.slow(Duration::from_micros(latency_us));
+        }
+    }
+
+    fn sync_wait(&self, broker: u32) -> Duration {
+        let running = self.running.borrow();
+        running.get(&broker).and_then(|running| running.store.sync_age()).unwrap_or_default()
+    }
+
+    fn statuses(&self) -> Vec<RaftStatus> {
+        let running = self.running.borrow();
+        running.values().flat_map(statuses_of).collect()
+    }
+
+    fn clients(&self, net: SimNet, rng_seed: u64) -> LocalBoxFuture<'static, Box<dyn Clients>> {
+        let clients = clients::SimClients::new(net, rng_seed, &self.options);
+        Box::pin(async move { Box::new(clients) as Box<dyn Clients> })
+    }
+}
+
+fn statuses_of(running: &Running) -> Vec<RaftStatus> {
+    let host = &running.parts.host;
+    let mut states: BTreeMap<u64, StateStatus> = BTreeMap::new();
+    for replica in running.parts.replicas.all() {
+        states.insert(replica.id().0, state_of(&replica.machine().read()));
+    }
+    let of = |group: &Arc<Group>| RaftStatus {
+        state: states.get(&group.id().0).copied(),
+        ..translate(&BrokerStatus::of(host.broker_id(), group), running)
+    };
+    host.groups().iter().map(of).collect()
+}
+
+/// What replicas must agree on, in constant time: bounds, size, epoch, producers, newest timestamp.
+fn state_of(partition: &Partition) -> StateStatus {
+    let (log_start, log_end) = (partition.log_start().get(), partition.log_end().get());
+    let facts = format!(
+        "{:?} {} {} {:?}",
+        partition.latest_epoch(),
+        partition.size_bytes(),
+        partition.producers_count(),
+        partition.max_timestamp_ms()
+    );
+    let mut hash = Fnv::default();
+    hash.add(facts.as_bytes());
+    StateStatus { applied_index: partition.applied().get(), log_start, log_end, hash: hash.value() }
+}
+
+fn translate(status: &BrokerStatus, running: &Running) -> RaftStatus {
+    let position = |pair: Option<(u64, u64)>| pair.map(|(term, index)| LogPosition { term, index });
+    // Broker ids are 32 bits; openraft's node ids only look wider.
+    let id = |id: u64| u32::try_from(id).unwrap_or(u32::MAX);
+    RaftStatus {
+        broker: status.broker_id,
+        incarnation: running.incarnation,
+        group: status.group_id,
+        is_leader: status.is_leader,
+        vote: VoteStatus {
+            term: status.term,
+            is_committed: status.vote_committed,
+            candidate: id(status.voted_for),
+        },
+        last_log: status.last_log_index,
+        flushed: None,
+        committed: position(status.committed),
+        applied: position(status.applied),
+        snapshot: position(status.snapshot),
+        purged: position(status.purged),
+        terms: Vec::new(),
+        voters: status
+            .voters
+            .iter()
+            .map(|config| config.iter().map(|voter| id(*voter)).collect())
+            .collect(),
+        membership_at: None,
+        state: None,
+    }
+}

@@ -1,0 +1,300 @@
+//! From options to a list of steps, one independent timeline per fault class.
+//!
+//! Crashes never take a majority down by themselves (`PowerLoss` does); all else may overlap.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::{Action, Farewell, Host, Step, Tail};
+use crate::faults::FaultClass;
+use crate::seed::{Options, Stream, stream};
+
+/// Faults start this long after the run does: the cluster forms and the topic is created.
+pub const QUIET_START_MS: u32 = 4_000;
+const FAULT_LENGTH_MS_MIN: u32 = 100;
+const POWER_LOSSES_MAX: usize = 2;
+
+/// The steps in the order of time; the last one is [`Action::HealAll`] at the end of the
+/// safety phase, and no step comes later.
+#[must_use]
+pub fn schedule(options: &Options) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for class in &options.faults {
+        let mut rng = stream(options.seed, Stream::Nemesis, *class as u64);
+        let mut timeline = Timeline {
+            options,
+            rng: &mut rng,
+            steps: &mut steps,
+        };
+        match class {
+            FaultClass::Crash => timeline.crashes(),
+            FaultClass::PowerLoss => timeline.power_losses(),
+            FaultClass::Partition => timeline.each(Timeline::partition),
+            FaultClass::OneWay => timeline.each(Timeline::one_way),
+            FaultClass::SlowLink => timeline.each(Timeline::slow_link),
+            FaultClass::SlowDisk => timeline.each(Timeline::slow_disk),
+        }
+    }
+    steps.push(Step {
+        at_ms: options.safety_ms,
+        action: Action::HealAll,
+    });
+    // Stable: steps of one instant keep the order of the classes.
+    steps.sort_by_key(|step| step.at_ms);
+    steps
+}
+
+struct Timeline<'a> {
+    options: &'a Options,
+    rng: &'a mut StdRng,
+    steps: &'a mut Vec<Step>,
+}
+
+impl Timeline<'_> {
+    /// When the next fault after `now_ms` begins and ends, if there is room for one.
+    fn next_window(&mut self, now_ms: u32) -> Option<(u32, u32)> {
+        let mean = self.options.fault_interval_ms;
+        let begin = now_ms + self.rng.random_range(mean / 4..=mean * 7 / 4);
+        let length = self
+            .rng
+            .random_range(FAULT_LENGTH_MS_MIN..=self.options.fault_length_ms_max);
+        (begin + length < self.options.safety_ms).then_some((begin, begin + length))
+    }
+
+    fn push(&mut self, at_ms: u32, action: Action) {
+        self.steps.push(Step { at_ms, action });
+    }
+
+    fn each(&mut self, fault: fn(&mut Self, u32, u32)) {
+        let mut now_ms = QUIET_START_MS;
+        while let Some((begin, end)) = self.next_window(now_ms) {
+            fault(self, begin, end);
+            now_ms = end;
+        }
+    }
+
+    fn broker(&mut self) -> u32 {
+        self.rng.random_range(1..=self.options.brokers_count)
+    }
+
+    fn tail(&mut self) -> Tail {
+        if !self
+            .rng
+            .random_bool(f64::from(self.options.torn_percent) / 100.0)
+        {
+            Tail::Gone
+        } else if self.rng.random_bool(0.5) {
+            Tail::Prefix
+        } else {
+            Tail::Torn
+        }
+    }
+
+    fn farewell(&mut self) -> Farewell {
+        if self.rng.random_bool(0.5) { Farewell::Reset } else { Farewell::Silence }
+    }
+
+    /// Several brokers may be down together, but never a majority of them.
+    fn crashes(&mut self) {
+        let mut down: Vec<(u32, u32)> = Vec::new();
+        let mut now_ms = QUIET_START_MS;
+        let minority = (self.options.brokers_count as usize - 1) / 2;
+        while let Some((begin, end)) = self.next_window(now_ms) {
+            down.retain(|(_, until)| *until >= begin);
+            let broker = self.broker();
+            if down.len() < minority && down.iter().all(|(other, _)| *other != broker) {
+                let (tail, farewell) = (self.tail(), self.farewell());
+                self.push(begin, Action::Crash { broker, tail, farewell });
+                self.push(end, Action::Restart { broker });
+                down.push((broker, end));
+            }
+            now_ms = begin;
+        }
+    }
+
+    fn power_losses(&mut self) {
+        let mut now_ms = QUIET_START_MS;
+        for _ in 0..POWER_LOSSES_MAX {
+            let Some((begin, end)) = self.next_window(now_ms) else {
+                return;
+            };
+            let tail = self.tail();
+            self.push(begin, Action::PowerLoss { tail });
+            self.push(end, Action::RestartAll);
+            now_ms = end + self.options.fault_interval_ms;
+        }
+    }
+
+    fn partition(&mut self, begin: u32, end: u32) {
+        let (left, right) = self.halves();
+        for (from, to) in [(&left, &right), (&right, &left)] {
+            let class = FaultClass::Partition;
+            self.push(
+                begin,
+                Action::Cut {
+                    class,
+                    from: from.clone(),
+                    to: to.clone(),
+                },
+            );
+            self.push(
+                end,
+                Action::Mend {
+                    from: from.clone(),
+                    to: to.clone(),
+                },
+            );
+        }
+    }
+
+    /// Two halves with at least one broker each; the clients join one, or half of the time keep
+    /// reaching everybody.
+    fn halves(&mut self) -> (Vec<Host>, Vec<Host>) {
+        let mut brokers: Vec<u32> = (1..=self.options.brokers_count).collect();
+        for last in (1..brokers.len()).rev() {
+            let other = self.rng.random_range(0..=last);
+            brokers.swap(last, other);
+        }
+        let size = self.rng.random_range(1..brokers.len());
+        let (left, right) = brokers.split_at(size);
+        let hosts = |ids: &[u32]| {
+            ids.iter()
+                .map(|id| Host::Broker(*id))
+                .collect::<Vec<Host>>()
+        };
+        let (mut left, mut right) = (hosts(left), hosts(right));
+        if self.rng.random_bool(0.5) {
+            let half = if self.rng.random_bool(0.5) {
+                &mut left
+            } else {
+                &mut right
+            };
+            half.push(Host::Clients);
+        }
+        (left, right)
+    }
+
+    /// Mostly between brokers, at times between the clients and a broker.
+    fn link(&mut self) -> (Host, Host) {
+        let from = self.broker();
+        if self.rng.random_bool(0.2) {
+            return (Host::Clients, Host::Broker(from));
+        }
+        let step = self.rng.random_range(1..self.options.brokers_count);
+        let to = (from - 1 + step) % self.options.brokers_count + 1;
+        (Host::Broker(from), Host::Broker(to))
+    }
+
+    fn one_way(&mut self, begin: u32, end: u32) {
+        let (mut from, mut to) = self.link();
+        if self.rng.random_bool(0.5) {
+            std::mem::swap(&mut from, &mut to);
+        }
+        let (from, to) = (vec![from], vec![to]);
+        let class = FaultClass::OneWay;
+        self.push(
+            begin,
+            Action::Cut {
+                class,
+                from: from.clone(),
+                to: to.clone(),
+            },
+        );
+        self.push(end, Action::Mend { from, to });
+    }
+
+    fn slow_link(&mut self, begin: u32, end: u32) {
+        let (a, b) = self.link();
+        let latency_ms = [50, 200, 1_000][self.rng.random_range(0..3)];
+        self.push(begin, Action::SlowLink { a, b, latency_ms });
+        self.push(end, Action::RestoreLink { a, b });
+    }
+
+    fn slow_disk(&mut self, begin: u32, end: u32) {
+        let broker = self.broker();
+        let latency_ms = [20, 100, 800][self.rng.random_range(0..3)];
+        self.push(begin, Action::SlowDisk { broker, latency_ms });
+        self.push(end, Action::RestoreDisk { broker });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_schedule_repeats_exactly() {
+        let options = Options::expand(11, 60);
+
+        assert_eq!(schedule(&options), schedule(&options));
+    }
+
+    #[test]
+    fn everything_ends_before_the_last_step_which_heals() {
+        for seed in 0..100 {
+            let options = Options::expand(seed, 60);
+            let steps = schedule(&options);
+
+            assert_eq!(steps.last().unwrap().action, Action::HealAll);
+            assert!(steps.iter().all(|step| step.at_ms <= options.safety_ms));
+            assert!(steps.iter().all(|step| step.at_ms > QUIET_START_MS));
+            let begun = steps
+                .iter()
+                .filter(|step| step.action.begins().is_some())
+                .count();
+            assert!(2 * begun >= steps.len() - 1, "a fault ends twice");
+        }
+    }
+
+    #[test]
+    fn only_the_classes_of_the_options_appear() {
+        for seed in 0..100 {
+            let options = Options::expand(seed, 60);
+            let seen: BTreeSet<FaultClass> = schedule(&options)
+                .iter()
+                .filter_map(|step| step.action.begins())
+                .collect();
+
+            assert!(seen.is_subset(&options.faults));
+        }
+    }
+
+    #[test]
+    fn turning_a_class_off_leaves_the_others_as_they_were() {
+        let options = Options::expand(3, 60);
+        let class = *options.faults.first().unwrap();
+        let mut fewer = options.clone();
+        fewer.faults.remove(&class);
+
+        let ends = |action: &Action| action.begins().is_none();
+        let kept: Vec<Step> = schedule(&options)
+            .into_iter()
+            .filter(|step| !ends(&step.action) && step.action.begins() != Some(class))
+            .collect();
+        let left: Vec<Step> = schedule(&fewer)
+            .into_iter()
+            .filter(|step| !ends(&step.action))
+            .collect();
+
+        assert_eq!(kept, left);
+    }
+
+    #[test]
+    fn crashes_leave_a_majority_running() {
+        for seed in 0..200 {
+            let mut options = Options::expand(seed, 60);
+            options.faults = [FaultClass::Crash].into();
+            let mut down: BTreeSet<u32> = BTreeSet::new();
+            for step in schedule(&options) {
+                if let Action::Crash { broker, .. } = step.action {
+                    assert!(down.insert(broker));
+                } else if let Action::Restart { broker } = step.action {
+                    assert!(down.remove(&broker));
+                }
+                assert!(down.len() * 2 < options.brokers_count as usize);
+            }
+        }
+    }
+}

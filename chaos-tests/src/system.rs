@@ -1,0 +1,110 @@
+//! The seam between the harness and what it tests: how to run a broker, how to be its client.
+//!
+//! Owns only traits. `cluster` implements them for RaftMQ; a small in-memory system implements them
+//! for the tests of the harness itself. Single-threaded: a simulation never leaves its thread.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use crate::history::Outcome;
+use crate::invariants::RaftStatus;
+use crate::nemesis::Tail;
+use crate::net::SimNet;
+use crate::seed::ProducerOptions;
+
+/// What a broker is started with.
+#[derive(Debug, Clone)]
+pub struct BrokerContext {
+    /// Its id, from 1.
+    pub id: u32,
+    /// Starts at 1 and grows with each start.
+    pub incarnation: u64,
+    /// Its access to the network.
+    pub net: SimNet,
+    /// Seed of everything random in this start.
+    pub rng_seed: u64,
+}
+
+/// What is tested.
+pub trait System {
+    /// Runs a broker until its host crashes. A return, good or bad, is a failure of the run:
+    /// no broker may stop by itself.
+    fn run_broker(&self, context: BrokerContext) -> LocalBoxFuture<'static, Result<(), String>>;
+
+    /// The broker's host has stopped; what was not synced vanishes but for `tail`.
+    /// Returns how many unsynced bytes were at stake.
+    fn power_loss(&self, broker: u32, tail: Tail, rng_seed: u64) -> u64;
+
+    /// Sets how long each sync of a broker's disk takes.
+    fn set_sync_latency_us(&self, broker: u32, latency_us: u64);
+
+    /// For how long something has been waiting for a sync of a broker's disk; zero if nothing does.
+    fn sync_wait(&self, broker: u32) -> Duration;
+
+    /// All replicas of all running brokers.
+    fn statuses(&self) -> Vec<RaftStatus>;
+
+    /// A client of the cluster; runs on the clients' host.
+    fn clients(&self, net: SimNet, rng_seed: u64) -> LocalBoxFuture<'static, Box<dyn Clients>>;
+}
+
+/// Makes clients. Every future ends by itself within bounded simulated time.
+pub trait Clients {
+    /// Creates the topic of the run; it refuses records of `workload::OVERSIZE_BYTES`.
+    fn create_topic(&self) -> LocalBoxFuture<'_, Result<(), String>>;
+
+    /// A new producer.
+    fn producer(
+        &self,
+        options: ProducerOptions,
+    ) -> LocalBoxFuture<'_, Result<Box<dyn Producer>, String>>;
+
+    /// A new consumer of all partitions, each from its offset.
+    fn consumer(
+        &self,
+        from: BTreeMap<u32, i64>,
+    ) -> LocalBoxFuture<'_, Result<Box<dyn Consumer>, String>>;
+
+    /// The high watermark of a partition, asked of its leader now.
+    fn high_watermark(&self, partition: u32) -> LocalBoxFuture<'_, Result<i64, String>>;
+}
+
+/// How a send ended that was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendFailure {
+    /// `Fail` only if the record certainly is not and will not be in the log.
+    pub outcome: Outcome,
+    /// Whether this producer can send nothing any more.
+    pub is_fatal: bool,
+}
+
+/// The acknowledgement of a send: its offset, unless nobody tells (`acks=0`).
+pub type Delivery = LocalBoxFuture<'static, Result<Option<i64>, SendFailure>>;
+
+/// A producer; records of one partition are sent in the order of the calls.
+pub trait Producer {
+    /// Hands a record over, which may wait for room.
+    fn send(
+        &self,
+        partition: u32,
+        value: Bytes,
+    ) -> LocalBoxFuture<'_, Result<Delivery, SendFailure>>;
+}
+
+/// Records of one poll.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Polled {
+    /// By partition, in the order in which they were given.
+    pub records: BTreeMap<u32, Vec<(i64, Bytes)>>,
+    /// High watermarks as far as known.
+    pub high_watermarks: BTreeMap<u32, i64>,
+}
+
+/// A consumer.
+pub trait Consumer {
+    /// Waits a bounded time for records; an empty answer is good, an error ends the consumer.
+    fn poll(&mut self) -> LocalBoxFuture<'_, Result<Polled, String>>;
+}

@@ -1,0 +1,145 @@
+//! The clients of a run: they send, poll and probe, and write down what they saw.
+//!
+//! Owns the tasks on the clients' host and the phases they obey. It does not judge, and it talks to
+//! the cluster only through [`crate::system::Clients`].
+
+mod consumer;
+mod drain;
+mod probe;
+mod producer;
+mod value;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::history::Recorder;
+use crate::net::SimNet;
+use crate::seed::{Options, Stream, derive};
+use crate::system::{Clients, System};
+
+/// A record of this size is refused; see [`Clients::create_topic`].
+pub const OVERSIZE_BYTES: u32 = 64 * 1024;
+/// Longest wait between two attempts to create the topic.
+const CREATE_PAUSE: Duration = Duration::from_millis(250);
+
+/// How far a run has got; it only moves forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Producers send, consumers follow.
+    Load,
+    /// Producers finish what is in flight.
+    Quiesce,
+    /// A new consumer reads everything.
+    Drain,
+    /// All is read.
+    Done,
+}
+
+/// What every client of a run shares.
+#[derive(Clone)]
+pub struct Workload {
+    /// The options of the run.
+    pub options: Options,
+    /// Where operations are written.
+    pub recorder: Recorder,
+    /// Tells clients when to stop, and the run when they have.
+    pub phase: watch::Sender<Phase>,
+    sessions: Rc<std::cell::Cell<u64>>,
+    values: Rc<std::cell::Cell<u64>>,
+}
+
+impl std::fmt::Debug for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workload")
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Workload {
+    /// A workload that has not begun.
+    #[must_use]
+    pub fn new(options: Options, recorder: Recorder) -> Self {
+        Self {
+            options,
+            recorder,
+            phase: watch::Sender::new(Phase::Load),
+            sessions: Rc::default(),
+            values: Rc::default(),
+        }
+    }
+
+    /// Runs all clients to the end of the drain.
+    ///
+    /// # Errors
+    /// Never; the type is what a simulated host needs.
+    pub async fn run(self, system: Rc<dyn System>, net: SimNet) -> turmoil::Result {
+        tokio::task::spawn_local(net.clone().close_buried());
+        let rng_seed = derive(self.options.seed, Stream::Workload, 0);
+        let clients: Rc<dyn Clients> = Rc::from(system.clients(net, rng_seed).await);
+        while clients
+            .create_topic()
+            .await
+            .is_err()
+        {
+            tokio::time::sleep(CREATE_PAUSE).await;
+        }
+        let mut producers = JoinSet::new();
+        for process in 0..self.options.producers.len() {
+            producers.spawn_local(producer::run(self.clone(), Rc::clone(&clients), process));
+        }
+        let first = u32::try_from(self.options.producers.len()).unwrap_or(u32::MAX);
+        let mut readers = JoinSet::new();
+        for number in 0..self.options.consumers_count {
+            let process = first + number;
+            readers.spawn_local(consumer::follow(self.clone(), Rc::clone(&clients), process));
+        }
+        let next = first + self.options.consumers_count;
+        readers.spawn_local(consumer::commit_first(
+            self.clone(),
+            Rc::clone(&clients),
+            next,
+        ));
+        readers.spawn_local(probe::run(self.clone(), Rc::clone(&clients), next + 1));
+        // A panic of a task stops the whole simulation, so there is no result to look at.
+        while producers.join_next().await.is_some() {}
+        self.advance(Phase::Drain);
+        drain::run(self.clone(), clients, next + 2).await;
+        self.advance(Phase::Done);
+        while readers.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Moves on to `phase`; never back.
+    pub fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|current| {
+            let is_later = phase > *current;
+            *current = phase.max(*current);
+            is_later
+        });
+    }
+
+    /// Whether the run has reached `phase`.
+    #[must_use]
+    pub fn has_reached(&self, phase: Phase) -> bool {
+        *self.phase.borrow() >= phase
+    }
+
+    fn next_session(&self) -> u64 {
+        self.sessions.set(self.sessions.get() + 1);
+        self.sessions.get()
+    }
+
+    fn next_value(&self) -> u64 {
+        self.values.set(self.values.get() + 1);
+        self.values.get()
+    }
+}
+
+/// Simulated microseconds since the start.
+fn now_us() -> u64 {
+    turmoil::sim_elapsed().map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
+}

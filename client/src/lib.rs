@@ -1,0 +1,50 @@
+//! The Rust client of RaftMQ: producer, consumer and admin over gRPC.
+//!
+//! Start with [`Client::builder`]; from the client come a [`Producer`], a [`Consumer`] and an
+//! [`Admin`]. Leaders are found and followed, retriable errors are retried until a deadline, and
+//! what remains is a typed [`Error`].
+//!
+//! Owns batching, retries, positions and metadata on the client's side. It deliberately knows
+//! nothing of the broker's crate, only its protocol; and takes network ([`Connector`]), wall clock
+//! and randomness from outside, so that it runs unchanged in a simulation. Time is tokio's.
+//!
+//! ```no_run
+//! use raftmq_client::{Client, Record};
+//!
+//! # async fn example() -> raftmq_client::Result<()> {
+//! let client = Client::builder().bootstrap("127.0.0.1:9090").build().await?;
+//! let producer = client.producer().build().await?;
+//! let delivery = producer.send(Record::to("greetings").value("hello")).await?;
+//! println!("stored at offset {:?}", delivery.await?.offset);
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod backoff;
+mod client;
+mod connection;
+mod connector;
+mod consumer;
+mod error;
+mod limits;
+mod metadata;
+mod producer;
+
+pub use raftmq_proto::v1::{
+    BrokerInfo, ConfigEntry, CreateTopicResponse, DescribeClusterResponse, DescribeTopicResponse,
+    ErrorCode, PartitionInfo, TopicInfo,
+};
+pub use raftmq_records::{BatchError, Compression, Header};
+
+pub use self::admin::{Admin, AlterTopic, CreateTopic, ListedOffset, OffsetAt};
+pub use self::client::{Client, ClientBuilder, WallClock};
+pub use self::connector::{Connector, Io, TcpConnector};
+pub use self::consumer::{ConsumedRecord, Consumer, ConsumerBuilder, OutOfRange, Start};
+pub use self::error::{Error, ErrorKind, Result};
+pub use self::producer::{
+    Acks, Delivery, DeliveryFuture, PartitionFn, Partitioner, Producer, ProducerBuilder,
+    ProducerSink, Record, TrySend,
+};

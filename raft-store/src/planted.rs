@@ -1,0 +1,57 @@
+//! Bugs planted on purpose, to prove that the checks find them.
+//!
+//! Without the feature `planted-bugs` nothing can be planted and every check is a constant. Knows
+//! nothing of who plants: the chaos binary and tests.
+
+/// A bug of this crate that can be switched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// `save_vote` returns before its vote is flushed, and does not ask for a flush.
+    VoteNotSynced,
+    /// Appends are reported as flushed before the flush.
+    AckBeforeFlush,
+    /// Recovery does not verify the checksums of the journal's tail.
+    TornTailAccepted,
+}
+
+#[cfg(feature = "planted-bugs")]
+mod switch {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::Bug;
+
+    static PLANTED: AtomicU32 = AtomicU32::new(0);
+
+    const fn bit(bug: Bug) -> u32 {
+        match bug {
+            Bug::VoteNotSynced => 1,
+            Bug::AckBeforeFlush => 2,
+            Bug::TornTailAccepted => 4,
+        }
+    }
+
+    /// Switches `bug` on for this process. Repeating it changes nothing.
+    pub fn plant(bug: Bug) {
+        PLANTED.fetch_or(bit(bug), Ordering::Relaxed);
+    }
+
+    /// Switches every bug off.
+    pub fn clear() {
+        PLANTED.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether `bug` is switched on.
+    pub fn is_planted(bug: Bug) -> bool {
+        PLANTED.load(Ordering::Relaxed) & bit(bug) != 0
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use switch::{clear, is_planted, plant};
+
+/// Whether `bug` is switched on: never, without the feature `planted-bugs`.
+#[cfg(not(feature = "planted-bugs"))]
+#[must_use]
+pub const fn is_planted(_bug: Bug) -> bool {
+    false
+}
