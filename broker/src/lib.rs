@@ -11,5 +11,6 @@ pub mod env;
 pub mod grpc;
 pub mod http;
 pub mod node;
+pub mod planted;
 pub mod raft;
 pub mod replica;

@@ -14,7 +14,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bootstrap =
         std::env::var("RAFTMQ_BOOTSTRAP").unwrap_or_else(|_| "127.0.0.1:9090".to_owned());
     let client = Client::builder().bootstrap(&bootstrap).build().await?;
-    match client.admin().create_topic(TOPIC).partitions(3).send().await {
+    match client
+        .admin()
+        .create_topic(TOPIC)
+        .partitions(3)
+        .send()
+        .await
+    {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error.into()),

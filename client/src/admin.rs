@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use crate::client::Shared;
 use crate::connection::{admin_client, broker_client};
 use crate::error::{Error, Result};
+use crate::limits::REDIRECTS_AT_ONCE_MAX;
+use crate::metadata::follows_hint;
 
 /// The control plane of a cluster; made by [`Client::admin`](crate::Client::admin), cheap to clone.
 ///
@@ -245,6 +247,11 @@ impl Admin {
                 Some(error) => error,
             };
             failures += 1;
+            // A leader that was named is in the cache by now; older metadata must not undo it.
+            let is_hinted = last_error.leader_endpoint().is_some() && follows_hint(failures);
+            if is_hinted && failures <= REDIRECTS_AT_ONCE_MAX {
+                continue;
+            }
             let pause = self.shared.random.backoff(failures);
             if Instant::now() + pause >= deadline {
                 return Err(Error::TimedOut {
@@ -254,8 +261,10 @@ impl Admin {
                 });
             }
             tokio::time::sleep(pause).await;
-            // What failed may have moved; an unreachable cluster shows in the next round.
-            let _ = self.shared.refresh_metadata().await;
+            if !is_hinted {
+                // What failed may have moved; an unreachable cluster shows in the next round.
+                let _ = self.shared.refresh_metadata().await;
+            }
         }
     }
 

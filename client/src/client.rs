@@ -283,6 +283,7 @@ impl Shared {
     {
         let deadline = Instant::now() + self.timeouts.request;
         let mut candidates = Candidates::new(self);
+        let mut last_error = None;
         let mut failures = 0;
         loop {
             let endpoint = candidates.next(self);
@@ -308,11 +309,16 @@ impl Shared {
             } else {
                 self.random.backoff(failures)
             };
+            // That the deadline cut the last attempt short tells less than why earlier ones failed.
+            if attempt_end < deadline || error.kind() != ErrorKind::TimedOut || last_error.is_none()
+            {
+                last_error = Some(Box::new(error));
+            }
             if Instant::now() + pause >= deadline {
                 return Err(Error::TimedOut {
                     operation,
                     timeout: self.timeouts.request,
-                    last_error: Some(Box::new(error)),
+                    last_error,
                 });
             }
             tokio::time::sleep(pause).await;
@@ -330,6 +336,7 @@ impl Shared {
         F: Fn(Channel) -> Fut,
         Fut: Future<Output = std::result::Result<tonic::Response<T>, Status>>,
     {
+        let began = Instant::now();
         let attempt = async {
             let channel = self.connections.shared(endpoint).await?;
             call(channel)
@@ -339,12 +346,16 @@ impl Shared {
         };
         let result = match tokio::time::timeout_at(deadline, attempt).await {
             Ok(result) => result,
-            Err(_) => Err(Error::ConnectionLost {
-                endpoint: endpoint.to_owned(),
-                reason: "no answer in time".to_owned(),
+            Err(_) => Err(Error::TimedOut {
+                operation: "answer of a broker",
+                timeout: deadline - began,
+                last_error: None,
             }),
         };
-        if let Err(Error::ConnectionLost { .. } | Error::Connect { .. }) = &result {
+        // TIMED_OUT as a broker's answer comes over a good connection.
+        if let Err(Error::ConnectionLost { .. } | Error::Connect { .. } | Error::TimedOut { .. }) =
+            &result
+        {
             self.connections.forget(endpoint);
         }
         result
@@ -370,7 +381,7 @@ impl Candidates {
     }
 
     fn known(shared: &Shared) -> Vec<String> {
-        let known = shared.metadata.endpoints();
+        let known = shared.metadata.alive();
         let mut endpoints: Vec<String> = known.iter().map(|known| known.to_string()).collect();
         for bootstrap in &shared.bootstrap {
             if !endpoints.contains(bootstrap) {

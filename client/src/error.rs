@@ -55,7 +55,7 @@ pub enum Error {
         /// The last error that was retried, if any.
         last_error: Option<Box<Error>>,
     },
-    /// A record is larger than the producer's buffer; it was not sent.
+    /// A record is larger than the producer takes; it was not sent.
     #[error("record takes {size_bytes} bytes, more than the limit of {max_bytes}")]
     RecordTooLarge {
         /// Upper bound of the record's encoded size.

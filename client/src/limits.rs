@@ -43,6 +43,8 @@ pub(crate) const BATCH_SIZE_BYTES: usize = 128 * KIB;
 pub(crate) const BUFFER_BYTES: usize = 64 * MIB;
 /// Largest buffer that can be asked for (permits of a semaphore are 32 bits).
 pub(crate) const BUFFER_BYTES_MAX: usize = 2 * 1024 * MIB;
+/// Default: largest record, in bytes; below what a broker's gRPC listener takes (32 MiB).
+pub(crate) const RECORD_BYTES_MAX: usize = 16 * MIB;
 /// Default: how long a batch waits for more records.
 pub(crate) const LINGER: Duration = Duration::from_millis(5);
 /// Batches of one partition that may be under way: Kafka's brokers remember five.

@@ -9,6 +9,8 @@ use parking_lot::RwLock;
 use raftmq_proto::v1::{ErrorCode, MetadataResponse, TopicInfo};
 use tokio::time::Instant;
 
+use crate::limits::REDIRECTS_AT_ONCE_MAX;
+
 /// Where a partition is led, as far as the client knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Leader {
@@ -16,6 +18,15 @@ pub(crate) struct Leader {
     pub(crate) endpoint: Arc<str>,
     /// -1 when it comes from a hint, which names no epoch.
     pub(crate) epoch: i64,
+}
+
+/// Whether the leader that a NOT_LEADER answer names is tried next, after that many failures in a
+/// row; else fresh metadata is.
+///
+/// Either may be wrong: metadata lags behind an election, and a broker's hint may be older still.
+/// So the first hints are followed, and then both take turns.
+pub(crate) const fn follows_hint(failures: u32) -> bool {
+    failures <= REDIRECTS_AT_ONCE_MAX || failures % 2 == 1
 }
 
 /// Leader epoch that asks for no check.
@@ -31,6 +42,8 @@ struct State {
     cluster_id: String,
     version: u64,
     endpoints: BTreeMap<u32, Arc<str>>,
+    /// Brokers that the cluster does not count as dead.
+    alive: Vec<Arc<str>>,
     topics: BTreeMap<String, Topic>,
     /// Topics that someone uses: refreshes ask for these.
     wanted: BTreeSet<String>,
@@ -63,9 +76,9 @@ impl Metadata {
         self.0.read().refreshed_at
     }
 
-    /// Returns the gRPC endpoints of all known brokers, by broker id.
-    pub(crate) fn endpoints(&self) -> Vec<Arc<str>> {
-        self.0.read().endpoints.values().cloned().collect()
+    /// Returns the gRPC endpoints of the brokers that are alive, by broker id.
+    pub(crate) fn alive(&self) -> Vec<Arc<str>> {
+        self.0.read().alive.clone()
     }
 
     /// Returns the number of partitions, or `None` when the topic is not known.
@@ -103,12 +116,19 @@ impl Metadata {
         let mut state = self.0.write();
         state.refreshes += 1;
         state.refreshed_at = Some(now);
+        // A broker that has just started may not know its cluster yet.
+        let is_unsure = response.cluster_id.is_empty() && !state.cluster_id.is_empty();
         let is_same_cluster = state.cluster_id == response.cluster_id;
-        if is_same_cluster && response.version < state.version {
+        if is_unsure || (is_same_cluster && response.version < state.version) {
             return;
         }
         state.cluster_id = response.cluster_id;
         state.version = response.version;
+        let brokers = response.brokers.iter();
+        state.alive = brokers
+            .filter(|broker| !broker.fenced && !broker.grpc_endpoint.is_empty())
+            .map(|broker| Arc::from(&*broker.grpc_endpoint))
+            .collect();
         state.endpoints = response
             .brokers
             .iter()
@@ -196,6 +216,28 @@ mod tests {
 
         assert_eq!(endpoint(&metadata).as_deref(), Some("two:2"));
         assert_eq!(metadata.refreshes(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_does_not_know_its_cluster_yet_changes_nothing() {
+        let metadata = Metadata::default();
+        metadata.apply(answer(9, 2), Instant::now());
+
+        metadata.apply(MetadataResponse::default(), Instant::now());
+
+        assert_eq!(endpoint(&metadata).as_deref(), Some("two:2"));
+        assert_eq!(metadata.alive().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_fenced_broker_is_not_asked() {
+        let metadata = Metadata::default();
+        let mut fenced = answer(1, 2);
+        fenced.brokers[0].fenced = true;
+
+        metadata.apply(fenced, Instant::now());
+
+        assert_eq!(metadata.alive(), [Arc::from("two:2")]);
     }
 
     #[tokio::test]

@@ -3,7 +3,10 @@
 //! `cargo bench -p raftmq-store --bench commit --profile dev [-- MIB]`. Targets: at least 0.7 of raw
 //! throughput with batches of 64 x 16 KiB, at most 1.2 bytes written per payload byte.
 
-#![expect(clippy::disallowed_methods, reason = "a benchmark measures wall-clock time")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures wall-clock time"
+)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 #![expect(unreachable_pub, reason = "a module shared by two programs")]
@@ -22,7 +25,6 @@ use raftmq_store::{
     StoreConfig, log_id,
 };
 
-#[expect(dead_code, reason = "each program uses a part")]
 mod support;
 
 use support::{MIB, Meter, payload};
@@ -46,18 +48,23 @@ fn raw(folder: &Path, batch_bytes: usize, batches: u64) -> f64 {
     let bytes = payload(batch_bytes);
     let total = batches * batch_bytes as u64;
     let path = folder.join("raw");
-    let file = OpenOptions::new().create_new(true).write(true).open(&path).expect("a file");
+    let file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .open(&path)
+        .expect("a file");
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, total).expect("space");
     file.sync_all().expect("the file syncs");
     let mut meter = Meter::start();
     for batch in 0..batches {
         let started = Instant::now();
-        file.write_all_at(&bytes, batch * batch_bytes as u64).expect("the file is written");
+        file.write_all_at(&bytes, batch * batch_bytes as u64)
+            .expect("the file is written");
         file.sync_data().expect("the file syncs");
         meter.record(started.elapsed());
     }
-    println!("raw        {:7} KiB batches: {}", batch_bytes / 1024, meter.row(total));
-    let rate = meter.megabytes_per_second(total);
+    let (row, rate) = meter.row(total);
+    println!("raw        {:7} KiB batches: {row}", batch_bytes / 1024);
     std::fs::remove_file(path).expect("the file is removed");
     rate
 }
@@ -68,21 +75,31 @@ async fn write_group(group: GroupStore, payload: Bytes, entries: u64) -> Vec<u64
     let mut waiting = std::collections::VecDeque::new();
     let mut micros = Vec::new();
     for index in 1..=entries {
-        let entry =
-            Entry { log_id: log_id(1, index), payload: Payload::Normal(Command(payload.clone())) };
+        let entry = Entry {
+            log_id: log_id(1, index),
+            payload: Payload::Normal(Command(payload.clone())),
+        };
         let (sender, receiver) = <Types as TypeConfigExt>::oneshot();
         let done = IOFlushed::<Types>::signal(sender);
-        RaftLogStorage::<Types>::append(&mut log, [entry], done).await.expect("the log takes it");
+        RaftLogStorage::<Types>::append(&mut log, [entry], done)
+            .await
+            .expect("the log takes it");
         waiting.push_back((Instant::now(), receiver));
         while waiting.len() >= IN_FLIGHT
             && let Some((started, receiver)) = waiting.pop_front()
         {
-            receiver.await.expect("an answer").expect("the entry is flushed");
+            receiver
+                .await
+                .expect("an answer")
+                .expect("the entry is flushed");
             micros.push(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
     }
     for (_, receiver) in waiting {
-        receiver.await.expect("an answer").expect("the entry is flushed");
+        receiver
+            .await
+            .expect("an answer")
+            .expect("the entry is flushed");
     }
     micros
 }
@@ -98,7 +115,13 @@ async fn commit(folder: &Path, count: usize, len: usize, total: u64) -> f64 {
     let bytes = payload(len);
     let mut meter = Meter::start();
     let writers: Vec<_> = (0..GROUPS)
-        .map(|id| tokio::spawn(write_group(store.group(GroupId(id)), bytes.clone(), entries)))
+        .map(|id| {
+            tokio::spawn(write_group(
+                store.group(GroupId(id)),
+                bytes.clone(),
+                entries,
+            ))
+        })
         .collect();
     for writer in writers {
         for micros in writer.await.expect("the writer ends") {
@@ -106,8 +129,8 @@ async fn commit(folder: &Path, count: usize, len: usize, total: u64) -> f64 {
         }
     }
     let written = entries * GROUPS * len as u64;
-    println!("commit  {count:4} x {len:7}     : {}", meter.row(written));
-    let rate = meter.megabytes_per_second(written);
+    let (row, rate) = meter.row(written);
+    println!("commit  {count:4} x {len:7}     : {row}");
     store.shutdown().await.expect("it shuts down");
     drop(store);
     std::fs::remove_dir_all(folder.join("store")).expect("the folder is removed");
@@ -115,10 +138,16 @@ async fn commit(folder: &Path, count: usize, len: usize, total: u64) -> f64 {
 }
 
 fn main() {
-    let argument = std::env::args().skip(1).find_map(|argument| argument.parse::<u64>().ok());
+    let argument = std::env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse::<u64>().ok());
     let total = argument.unwrap_or(1024) * MIB;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = builder
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     for (count, len) in [(64, 16 * 1024), (64, 1024), (8, 128 * 1024)] {
         let batch = count * len;
@@ -126,6 +155,9 @@ fn main() {
         let before = raw(folder.path(), batch, share / batch as u64);
         let rate = runtime.block_on(commit(folder.path(), count, len, share));
         let after = raw(folder.path(), batch, share / batch as u64);
-        println!("commit thread / raw: {:.2}", rate / ((before + after) / 2.0));
+        println!(
+            "commit thread / raw: {:.2}",
+            rate / ((before + after) / 2.0)
+        );
     }
 }

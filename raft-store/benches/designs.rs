@@ -5,7 +5,10 @@
 //! batches over 100 groups, one sync per batch, in a process that dies without
 //! closing anything; then its folder is recovered.
 
-#![expect(clippy::disallowed_methods, reason = "a benchmark measures wall-clock time")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures wall-clock time"
+)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 #![expect(unreachable_pub, reason = "a module shared by two programs")]
@@ -20,16 +23,23 @@ use raftmq_store::{
 };
 use rocksdb::{DB, DBCompressionType, Options, WriteOptions};
 
-#[expect(dead_code, reason = "each program uses a part")]
 mod support;
 
 use support::{MIB, Meter, payload};
 
 const GROUPS: u64 = 100;
 
+/// Memtable of the design with blob files.
+const MEMTABLE_BYTES: usize = 128 * 1024 * 1024;
+
 /// Shapes of a batch: entries and bytes of each.
-const SHAPES: [(u64, usize); 5] =
-    [(64, 1024), (1024, 1024), (64, 16 * 1024), (8, 128 * 1024), (4, 1024 * 1024)];
+const SHAPES: [(u64, usize); 5] = [
+    (64, 1024),
+    (1024, 1024),
+    (64, 16 * 1024),
+    (8, 128 * 1024),
+    (4, 1024 * 1024),
+];
 
 /// A design under measurement.
 trait Design {
@@ -51,7 +61,7 @@ impl BlobFiles {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_compression_type(DBCompressionType::None);
-        options.set_write_buffer_size(128 * MIB as usize);
+        options.set_write_buffer_size(MEMTABLE_BYTES);
         options.set_max_write_buffer_number(4);
         options.set_level_zero_file_num_compaction_trigger(16);
         options.set_max_total_wal_size(512 * MIB);
@@ -61,7 +71,10 @@ impl BlobFiles {
         options.set_enable_blob_gc(true);
         let mut write = WriteOptions::default();
         write.set_sync(true);
-        Self { db: DB::open(&options, folder).expect("RocksDB opens"), write }
+        Self {
+            db: DB::open(&options, folder).expect("RocksDB opens"),
+            write,
+        }
     }
 
     fn key(group: u64, index: u64) -> [u8; 16] {
@@ -84,11 +97,16 @@ impl Design for BlobFiles {
             value.extend_from_slice(&payload);
             batch.put(Self::key(group, index), value);
         }
-        self.db.write_opt(batch, &self.write).expect("RocksDB writes");
+        self.db
+            .write_opt(batch, &self.write)
+            .expect("RocksDB writes");
     }
 
     fn read(&self, group: u64, index: u64) -> usize {
-        let value = self.db.get_pinned(Self::key(group, index)).expect("RocksDB reads");
+        let value = self
+            .db
+            .get_pinned(Self::key(group, index))
+            .expect("RocksDB reads");
         value.map_or(0, |value| value.len())
     }
 }
@@ -107,7 +125,14 @@ impl Design for Segments {
         let op = |(group, index, payload): (u64, u64, Bytes)| {
             let (group, kind) = (GroupId(group), EntryKind::Normal);
             let crc = entry_crc(group, index, 1, kind, &payload);
-            let entry = EntryRecord { index, term: 1, kind, crc, bytes_before: 0, payload };
+            let entry = EntryRecord {
+                index,
+                term: 1,
+                kind,
+                crc,
+                bytes_before: 0,
+                payload,
+            };
             Op::Append { group, entry }
         };
         let ops = entries.into_iter().map(op).collect();
@@ -117,8 +142,12 @@ impl Design for Segments {
     }
 
     fn read(&self, group: u64, index: u64) -> usize {
-        let read = self.0.read_entries(GroupId(group), index..index + 1, usize::MAX);
-        read.expect("the engine reads").first().map_or(0, |entry| entry.payload.len())
+        let read = self
+            .0
+            .read_entries(GroupId(group), index..index + 1, usize::MAX);
+        read.expect("the engine reads")
+            .first()
+            .map_or(0, |entry| entry.payload.len())
     }
 }
 
@@ -138,7 +167,7 @@ fn write_case<D: Design>(name: &str, mut design: D, shape: usize, bytes_per_case
         design.write(entries);
         meter.record(started.elapsed());
     }
-    let row = meter.row(batches * batch_bytes);
+    let (row, _) = meter.row(batches * batch_bytes);
     let started = Instant::now();
     // Spread over everything written, by a step that does not divide it.
     let places = (0..next.min(2_000)).map(|n| (n * 7_919) % next);
@@ -155,13 +184,17 @@ fn measure<D: Design>(name: &str, open: fn(&Path) -> D, mib: u64) {
         let folder = tempfile::tempdir().expect("a folder for the case");
         let program = std::env::current_exe().expect("this program has a path");
         let mut case = std::process::Command::new(program);
-        case.args(["case", name, &shape.to_string(), &mib.to_string()]).arg(folder.path());
+        case.args(["case", name, &shape.to_string(), &mib.to_string()])
+            .arg(folder.path());
         // It dies by design, so its status says nothing.
         let _status = case.status().expect("the case runs");
         let started = Instant::now();
         let design = open(folder.path());
         let recovery = started.elapsed().as_secs_f64();
-        assert!(design.read(0, 0) > 0, "the first entry is there after recovery");
+        assert!(
+            design.read(0, 0) > 0,
+            "the first entry is there after recovery"
+        );
         println!("  recovery {recovery:5.2} s");
     }
 }
@@ -171,14 +204,20 @@ fn main() {
     if let [case, name, shape, mib, folder] = &arguments[..]
         && case == "case"
     {
-        let (shape, mib) = (shape.parse().expect("a number"), mib.parse::<u64>().expect("a number"));
+        let (shape, mib) = (
+            shape.parse().expect("a number"),
+            mib.parse::<u64>().expect("a number"),
+        );
         let folder = Path::new(folder);
         if name == "blobs" {
             write_case(name, BlobFiles::open(folder), shape, mib * MIB);
         }
         write_case(name, Segments::open(folder), shape, mib * MIB);
     }
-    let mib = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(1024);
+    let mib = arguments
+        .iter()
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(1024);
     measure("blobs", BlobFiles::open, mib);
     measure("segments", Segments::open, mib);
 }

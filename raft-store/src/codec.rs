@@ -38,7 +38,14 @@ pub(crate) fn encode_entry(group: GroupId, entry: &Entry, bytes_before: u64) -> 
     };
     let (index, term) = (entry.log_id.index, entry.log_id.leader_id.term);
     let crc = entry_crc(group, index, term, kind, &payload);
-    EntryRecord { index, term, kind, crc, bytes_before, payload }
+    EntryRecord {
+        index,
+        term,
+        kind,
+        crc,
+        bytes_before,
+        payload,
+    }
 }
 
 /// Decodes an entry whose checksum the engine has verified.
@@ -53,7 +60,10 @@ pub(crate) fn decode_entry(record: &EntryRecord) -> Result<Entry, StoreError> {
             Payload::Membership(membership)
         }
     };
-    Ok(Entry { log_id: log_id(record.term, record.index), payload })
+    Ok(Entry {
+        log_id: log_id(record.term, record.index),
+        payload,
+    })
 }
 
 /// Encodes a vote with a checksum of its own, chained over the group.
@@ -146,7 +156,11 @@ pub(crate) fn decode_checkpoint(group: GroupId, bytes: &Bytes) -> Result<Checkpo
     };
     let membership = reader.stored_membership()?;
     let body = bytes.slice_ref(reader.rest);
-    Ok(Checkpoint { log_id, membership, body })
+    Ok(Checkpoint {
+        log_id,
+        membership,
+        body,
+    })
 }
 
 fn seal(group: GroupId, mut bytes: BytesMut) -> Bytes {
@@ -206,7 +220,11 @@ impl<'a> Reader<'a> {
         let mut reader = Self { what, rest: bytes };
         let found = reader.u8()?;
         if found != VERSION {
-            return Err(StoreError::UnknownVersion { what, found, supported: VERSION });
+            return Err(StoreError::UnknownVersion {
+                what,
+                found,
+                supported: VERSION,
+            });
         }
         Ok(reader)
     }
@@ -224,7 +242,10 @@ impl<'a> Reader<'a> {
     }
 
     fn damaged(&self, text: &str) -> StoreError {
-        StoreError::Damaged { what: self.what, text: text.to_owned() }
+        StoreError::Damaged {
+            what: self.what,
+            text: text.to_owned(),
+        }
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
@@ -293,6 +314,10 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&self) -> Result<(), StoreError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(self.damaged("bytes after its end")) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(self.damaged("bytes after its end"))
+        }
     }
 }

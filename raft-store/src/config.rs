@@ -99,6 +99,9 @@ pub struct DiskConfig {
 
 impl Default for DiskConfig {
     fn default() -> Self {
-        Self { journal: JournalConfig::default(), index_cache_bytes: 16 * MIB }
+        Self {
+            journal: JournalConfig::default(),
+            index_cache_bytes: 16 * MIB,
+        }
     }
 }

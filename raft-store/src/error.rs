@@ -127,9 +127,15 @@ impl StoreError {
     #[must_use]
     pub fn io(site: Site, error: &std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::StorageFull {
-            return Self::Full { text: error.to_string() };
+            return Self::Full {
+                text: error.to_string(),
+            };
         }
-        Self::Io { site, os_code: error.raw_os_error(), text: error.to_string() }
+        Self::Io {
+            site,
+            os_code: error.raw_os_error(),
+            text: error.to_string(),
+        }
     }
 
     /// Whether the store must stop: the disk failed or its bytes are wrong.

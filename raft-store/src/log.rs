@@ -10,8 +10,8 @@ use std::ops::{Bound, RangeBounds};
 use futures_util::Stream;
 use futures_util::stream;
 use openraft::errors::LeaderChanged;
-use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::storage::LeaderBoundedStreamError;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 
 use crate::group::GroupStore;
@@ -51,7 +51,10 @@ impl GroupLog {
             Bound::Unbounded => u64::MAX,
         };
         let first = self.group.first_log_index().unwrap_or(u64::MAX);
-        let last = self.group.last_log_index().map_or(0, |last| last.saturating_add(1));
+        let last = self
+            .group
+            .last_log_index()
+            .map_or(0, |last| last.saturating_add(1));
         (start.max(first), end.min(last))
     }
 
@@ -115,7 +118,9 @@ impl<C: StoreTypes> RaftLogReader<C> for GroupLog {
             if let Some(entry) = chunk.next() {
                 return Ok(Some((entry, (log, from, end, chunk))));
             }
-            let Some(entries) = log.next_chunk(from, end).await? else { return Ok(None) };
+            let Some(entries) = log.next_chunk(from, end).await? else {
+                return Ok(None);
+            };
             let from = after(&entries, from);
             let mut chunk = entries.into_iter();
             Ok(chunk.next().map(|entry| (entry, (log, from, end, chunk))))
@@ -144,13 +149,20 @@ impl<C: StoreTypes> RaftLogReader<C> for GroupLog {
             if let Some(entry) = chunk.next() {
                 return Ok(Some((entry, (log, from, end, Some(chunk)))));
             }
-            let entries = log.next_chunk(from, end).await.map_err(LeaderBoundedStreamError::IoError)?;
+            let entries = log
+                .next_chunk(from, end)
+                .await
+                .map_err(LeaderBoundedStreamError::IoError)?;
             // Checked after the read: a changed leader may have truncated what was read.
             check_leader::<C>(&log, leader)?;
-            let Some(entries) = entries else { return Ok(None) };
+            let Some(entries) = entries else {
+                return Ok(None);
+            };
             let from = after(&entries, from);
             let mut chunk = entries.into_iter();
-            Ok(chunk.next().map(|entry| (entry, (log, from, end, Some(chunk)))))
+            Ok(chunk
+                .next()
+                .map(|entry| (entry, (log, from, end, Some(chunk)))))
         });
         Box::pin(stream)
     }
@@ -161,13 +173,19 @@ fn check_leader<C>(log: &GroupLog, leader: LeaderId) -> Result<(), LeaderBounded
 where
     C: StoreTypes,
 {
-    let inner = log.group.lock().map_err(|error| LeaderBoundedStreamError::IoError(error.into()))?;
+    let inner = log
+        .group
+        .lock()
+        .map_err(|error| LeaderBoundedStreamError::IoError(error.into()))?;
     let vote = inner.vote;
     match vote {
-        Some(Vote { leader_id, committed: true }) if leader_id == leader => Ok(()),
-        Some(_) | None => {
-            Err(LeaderBoundedStreamError::LeaderChanged(LeaderChanged::new(leader, vote)))
-        }
+        Some(Vote {
+            leader_id,
+            committed: true,
+        }) if leader_id == leader => Ok(()),
+        Some(_) | None => Err(LeaderBoundedStreamError::LeaderChanged(LeaderChanged::new(
+            leader, vote,
+        ))),
     }
 }
 
@@ -176,7 +194,10 @@ impl<C: StoreTypes> RaftLogStorage<C> for GroupLog {
 
     async fn get_log_state(&mut self) -> Result<LogState<C>, io::Error> {
         let inner = self.group.lock()?;
-        Ok(LogState { last_purged_log_id: inner.purged, last_log_id: inner.last })
+        Ok(LogState {
+            last_purged_log_id: inner.purged,
+            last_log_id: inner.last,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self::LogReader {

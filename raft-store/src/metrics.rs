@@ -67,7 +67,11 @@ pub fn describe_metrics() {
         Unit::Bytes,
         "Bytes of newest entries kept in memory."
     );
-    describe_gauge!("raftmq_store_segments", Unit::Count, "Journal segments on the disk.");
+    describe_gauge!(
+        "raftmq_store_segments",
+        Unit::Count,
+        "Journal segments on the disk."
+    );
     describe_gauge!(
         "raftmq_store_poisoned",
         Unit::Count,

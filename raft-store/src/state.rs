@@ -64,9 +64,15 @@ impl GroupStore {
                 Ok((applied, engine.scan_rows(group, RowFamily::State)?))
             })
             .await?;
-        let Some(applied) = applied else { return Ok(None) };
+        let Some(applied) = applied else {
+            return Ok(None);
+        };
         let (applied, membership) = codec::decode_applied(&applied)?;
-        Ok(Some(SavedState { applied, membership, rows: rows.into_iter().collect() }))
+        Ok(Some(SavedState {
+            applied,
+            membership,
+            rows: rows.into_iter().collect(),
+        }))
     }
 
     /// Saves a change of the state, atomically, behind every entry submitted before.
@@ -80,14 +86,22 @@ impl GroupStore {
         if update.replace_all {
             ops.push(Op::DeleteFamily { group, family });
         }
-        ops.extend(update.deletes.into_iter().map(|key| Op::Delete { group, family, key }));
+        ops.extend(
+            update
+                .deletes
+                .into_iter()
+                .map(|key| Op::Delete { group, family, key }),
+        );
         ops.extend(update.puts.into_iter().map(|(key, value)| Op::Put {
             group,
             family,
             key,
             value,
         }));
-        ops.push(self.meta_put(key::APPLIED, codec::encode_applied(update.applied, &update.membership)));
+        ops.push(self.meta_put(
+            key::APPLIED,
+            codec::encode_applied(update.applied, &update.membership),
+        ));
         self.submit_ordered(ops).await
     }
 
@@ -111,10 +125,15 @@ impl GroupStore {
     /// When the store has failed, or a checkpoint is damaged.
     pub async fn checkpoints(&self) -> Result<Vec<LogId>, StoreError> {
         let group = self.id();
-        let rows =
-            self.read_engine(move |engine| engine.scan_rows(group, RowFamily::Checkpoint)).await?;
-        let decoded = rows.iter().map(|(_, value)| codec::decode_checkpoint(group, value));
-        decoded.map(|checkpoint| checkpoint.map(|checkpoint| checkpoint.log_id)).collect()
+        let rows = self
+            .read_engine(move |engine| engine.scan_rows(group, RowFamily::Checkpoint))
+            .await?;
+        let decoded = rows
+            .iter()
+            .map(|(_, value)| codec::decode_checkpoint(group, value));
+        decoded
+            .map(|checkpoint| checkpoint.map(|checkpoint| checkpoint.log_id))
+            .collect()
     }
 
     /// Reads the checkpoint at a log index; `None` when there is none.
@@ -128,7 +147,8 @@ impl GroupStore {
                 engine.get_row(group, RowFamily::Checkpoint, &log_index.to_be_bytes())
             })
             .await?;
-        row.map(|value| codec::decode_checkpoint(group, &value)).transpose()
+        row.map(|value| codec::decode_checkpoint(group, &value))
+            .transpose()
     }
 
     /// Removes the checkpoints below a log index, exclusive.
@@ -138,9 +158,14 @@ impl GroupStore {
     pub async fn drop_checkpoints_below(&self, log_index: u64) -> Result<(), StoreError> {
         let group = self.id();
         let family = RowFamily::Checkpoint;
-        let rows = self.read_engine(move |engine| engine.scan_rows(group, family)).await?;
+        let rows = self
+            .read_engine(move |engine| engine.scan_rows(group, family))
+            .await?;
         let limit = log_index.to_be_bytes();
-        let below = rows.into_iter().map(|(key, _)| key).filter(|key| key[..] < limit[..]);
+        let below = rows
+            .into_iter()
+            .map(|(key, _)| key)
+            .filter(|key| key[..] < limit[..]);
         let ops: Vec<Op> = below.map(|key| Op::Delete { group, family, key }).collect();
         if ops.is_empty() {
             return Ok(());
@@ -159,7 +184,8 @@ impl GroupStore {
                 engine.get_row(group, RowFamily::Meta, &key::meta(key::SNAPSHOT))
             })
             .await?;
-        row.map(|value| codec::decode_u64("snapshot pointer", &value)).transpose()
+        row.map(|value| codec::decode_u64("snapshot pointer", &value))
+            .transpose()
     }
 
     /// Chooses the checkpoint that is the group's Raft snapshot, or none.

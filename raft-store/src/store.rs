@@ -17,7 +17,8 @@ use crate::commit::{
 use crate::config::StoreConfig;
 use crate::engine::{Engine, NODE_GROUP, Op, RecoveryReport, RowFamily, Usage, WriteBatch};
 use crate::error::{Site, StoreError};
-use crate::group::{GroupInner, GroupShared, GroupStore};
+use crate::group::GroupStore;
+use crate::group_inner::{GroupInner, GroupShared};
 use crate::key;
 use crate::metrics::StoreMetrics;
 use crate::tail_cache::TailCache;
@@ -95,8 +96,13 @@ impl Store {
                 metrics.segments.set(engine.usage().segments as f64);
             })
         };
-        let commit =
-            CommitLoop::new(Arc::clone(&engine), Arc::clone(&queue), metrics, &config, after_batch);
+        let commit = CommitLoop::new(
+            Arc::clone(&engine),
+            Arc::clone(&queue),
+            metrics,
+            &config,
+            after_batch,
+        );
         let thread = match driver {
             CommitDriver::Thread => {
                 let builder = std::thread::Builder::new().name("raftmq-commit".to_owned());
@@ -118,13 +124,13 @@ impl Store {
             thread: Mutex::new(thread),
             was_clean,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
-    /// Every group that holds something, in order.
-    ///
-    /// # Panics
-    /// Never: a failed read poisons the store and the list is what is known in memory.
+    /// Every group that holds something, in order. When the index cannot be read the store is poisoned
+    /// and the list is what memory knows.
     #[must_use]
     pub fn group_ids(&self) -> Vec<GroupId> {
         let mut ids: BTreeSet<GroupId> = match self.shared.engine.group_ids() {
@@ -159,13 +165,19 @@ impl Store {
                 GroupInner::default()
             }
         };
-        let loaded = Arc::new(GroupShared { id, inner: Mutex::new(inner) });
+        let loaded = Arc::new(GroupShared {
+            id,
+            inner: Mutex::new(inner),
+        });
         let shared = Arc::clone(self.shared.groups.lock().entry(id).or_insert(loaded));
         self.handle(shared)
     }
 
     fn handle(&self, shared: Arc<GroupShared>) -> GroupStore {
-        GroupStore { store: Arc::clone(&self.shared), shared }
+        GroupStore {
+            store: Arc::clone(&self.shared),
+            shared,
+        }
     }
 
     /// Removes a group: its log, rows and cached entries. Handles taken before refuse everything from
@@ -196,7 +208,9 @@ impl Store {
     /// When the store has failed.
     pub fn node_row(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.shared.queue.check()?;
-        self.shared.engine.get_row(NODE_GROUP, RowFamily::Node, key.as_bytes())
+        self.shared
+            .engine
+            .get_row(NODE_GROUP, RowFamily::Node, key.as_bytes())
     }
 
     /// Writes one of the broker's own rows, durably.
@@ -208,9 +222,18 @@ impl Store {
     }
 
     async fn put_node_bytes(&self, key: &[u8], value: Bytes) -> Result<(), StoreError> {
-        let room = self.shared.queue.room_for(key.len() + value.len() + OP_OVERHEAD_BYTES).await?;
+        let room = self
+            .shared
+            .queue
+            .room_for(key.len() + value.len() + OP_OVERHEAD_BYTES)
+            .await?;
         let key = Bytes::copy_from_slice(key);
-        let put = Op::Put { group: NODE_GROUP, family: RowFamily::Node, key, value };
+        let put = Op::Put {
+            group: NODE_GROUP,
+            family: RowFamily::Node,
+            key,
+            value,
+        };
         self.shared.push(room, vec![put], Flush::Required).await
     }
 
@@ -257,7 +280,9 @@ impl Store {
     /// # Errors
     /// When the store has failed before or fails now.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
-        let marked = self.put_node_bytes(key::CLEAN_SHUTDOWN, Bytes::from_static(&[1])).await;
+        let marked = self
+            .put_node_bytes(key::CLEAN_SHUTDOWN, Bytes::from_static(&[1]))
+            .await;
         self.shared.queue.close();
         self.shared.queue.wait_stopped().await;
         let thread = self.shared.thread.lock().take();
@@ -289,7 +314,15 @@ impl StoreShared {
             // A caller that went away does not need the answer.
             let _gone = sender.send(result);
         });
-        self.queue.push(room, Item { ops, kind: ItemKind::Other, flush, done });
+        self.queue.push(
+            room,
+            Item {
+                ops,
+                kind: ItemKind::Other,
+                flush,
+                done,
+            },
+        );
         async move { receiver.await.unwrap_or(Err(StoreError::Closed)) }
     }
 
@@ -330,7 +363,11 @@ fn take_clean_marker(engine: &dyn Engine) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let key = Bytes::from_static(key::CLEAN_SHUTDOWN);
-    let delete = Op::Delete { group: NODE_GROUP, family: RowFamily::Node, key };
+    let delete = Op::Delete {
+        group: NODE_GROUP,
+        family: RowFamily::Node,
+        key,
+    };
     engine.write(WriteBatch { ops: vec![delete] })?;
     engine.sync()?;
     Ok(true)
@@ -357,14 +394,19 @@ fn load_group(engine: &dyn Engine, id: GroupId) -> Result<GroupInner, StoreError
     if let Some(bytes) = row(key::ACKNOWLEDGED)? {
         inner.acknowledged = codec::decode_u64("acknowledged", &bytes)?;
     }
-    inner.hidden_from = row(key::HOLE)?.map(|bytes| codec::decode_u64("hole", &bytes)).transpose()?;
+    inner.hidden_from = row(key::HOLE)?
+        .map(|bytes| codec::decode_u64("hole", &bytes))
+        .transpose()?;
     let found = engine.recovery().holes.iter().find(|hole| hole.group == id);
     if let Some(hole) = found {
         let known = inner.hidden_from.unwrap_or(u64::MAX);
         inner.hidden_from = Some(known.min(hole.missing_from));
     }
     inner.last = inner.purged;
-    let Some(bounds) = engine.log_bounds(id)? else { return Ok(inner) };
+    let first = inner.purged.map_or(0, |purged| purged.index + 1);
+    let Some(bounds) = engine.log_bounds(id, first)? else {
+        return Ok(inner);
+    };
     let visible = match inner.hidden_from {
         None => Some(bounds.last),
         Some(hidden) if hidden <= bounds.first.index => None,

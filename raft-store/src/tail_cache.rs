@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::group::GroupShared;
+use crate::group_inner::GroupShared;
 use crate::metrics::StoreMetrics;
 
 /// Memory that one cached entry costs beside its payload.
@@ -32,7 +32,9 @@ pub(crate) struct TailCache {
 
 impl std::fmt::Debug for TailCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TailCache").field("used", &self.used()).finish_non_exhaustive()
+        f.debug_struct("TailCache")
+            .field("used", &self.used())
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,7 +55,10 @@ impl TailCache {
     /// Counts bytes that a group added to its tail.
     pub(crate) fn added(&self, group: &Arc<GroupShared>, last_index: u64, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
-        self.appended.lock().push_back(Appended { group: Arc::clone(group), last_index });
+        self.appended.lock().push_back(Appended {
+            group: Arc::clone(group),
+            last_index,
+        });
     }
 
     /// Counts bytes that a group took out of its tail.

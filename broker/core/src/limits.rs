@@ -40,6 +40,15 @@ pub const INDEX_CHUNK_ENTRIES_COUNT: usize = 512;
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Smallest payload between two checkpoints, bytes; a smaller setting is raised to this.
 pub const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
+/// Segment boundaries remembered of a partition, inclusive: beyond it every second one is dropped,
+/// so a very long log is freed in larger steps.
+pub const BOUNDARIES_COUNT_MAX: usize = 512;
+/// Leader epochs remembered of a partition, inclusive: beyond it the oldest are dropped.
+pub const EPOCHS_COUNT_MAX: usize = 8_192;
+/// Producers remembered of a partition, inclusive: beyond it the longest idle ones are dropped.
+pub const PRODUCERS_COUNT_MAX: usize = 100_000;
+/// Producers dropped at once when there are too many.
+pub const PRODUCERS_EVICTED_COUNT: usize = 10_000;
 
 /// Size of a row or checkpoint that will be read back, bytes, inclusive.
 pub const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;

@@ -3,6 +3,7 @@
 //! Reads the configuration, starts the node, prints where it listens, stops it. What a node is
 //! made of is in `node`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,10 +123,18 @@ fn read_config(args: &ServeArgs) -> CliResult<NodeConfig> {
     }
     let sources = Sources {
         file: args.config.clone(),
-        environment: true,
+        environment: environment(),
         assignments,
     };
     Ok(config::load(&sources)?)
+}
+
+/// Variables that are not UTF-8 cannot be ours.
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }
 
 fn node_failure(error: &NodeError) -> CliError {

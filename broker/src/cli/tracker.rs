@@ -18,8 +18,23 @@ use tokio::time::Instant;
 const WAITING_COUNT_MAX: usize = 32_768;
 /// Deliveries taken from the queue at a time.
 const TAKEN_COUNT_MAX: usize = 256;
-/// Significant digits of the latency histogram.
+/// Significant digits of a latency histogram.
 const HISTOGRAM_DIGITS: u8 = 3;
+/// Longest latency that is told apart: an hour.
+const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
+
+/// A histogram of microseconds.
+///
+/// Its bounds are fixed: `Histogram::new` starts with a bound of 2, and `saturating_record` clamps
+/// to that instead of growing, so every latency would be shown as 2 us.
+pub(crate) fn latency_histogram() -> Histogram<u64> {
+    Histogram::new_with_max(LATENCY_MICROS_MAX, HISTOGRAM_DIGITS).expect("the bounds are valid")
+}
+
+/// Adds one latency; beyond an hour it counts as an hour.
+pub(crate) fn record_latency(histogram: &mut Histogram<u64>, latency: Duration) {
+    histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+}
 
 /// A sent record whose acknowledgement is awaited.
 #[derive(Debug)]
@@ -90,9 +105,8 @@ pub(crate) struct Measured {
 
 impl Measured {
     fn new() -> Self {
-        let latency_micros = Histogram::new(HISTOGRAM_DIGITS).expect("3 digits are allowed");
         Self {
-            latency_micros,
+            latency_micros: latency_histogram(),
             pause_max: Duration::ZERO,
         }
     }
@@ -100,7 +114,7 @@ impl Measured {
     fn add(&mut self, other: &Self) {
         self.latency_micros
             .add(&other.latency_micros)
-            .expect("the histogram grows by itself");
+            .expect("both have the same bounds");
         self.pause_max = self.pause_max.max(other.pause_max);
     }
 }
@@ -199,10 +213,8 @@ async fn await_partition(mut queue: mpsc::Receiver<Waiting>, progress: Arc<Progr
                 progress.moved.notify_waiters();
                 continue;
             }
-            let micros = now.saturating_duration_since(sent_at).as_micros();
-            measured
-                .latency_micros
-                .saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
+            let latency = now.saturating_duration_since(sent_at);
+            record_latency(&mut measured.latency_micros, latency);
             note_pause(&mut measured, &progress, last_ack.max(sent_at), now);
             last_ack = now;
             progress.acked_records.fetch_add(1, Ordering::Relaxed);
@@ -218,5 +230,67 @@ fn note_pause(measured: &mut Measured, progress: &Progress, since: Instant, now:
     let pause = now.saturating_duration_since(since);
     if pause > measured.pause_max && progress.fault_at.lock().is_some_and(|fault| now > fault) {
         measured.pause_max = pause;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_are_read_back_as_they_were_recorded() {
+        let mut histogram = latency_histogram();
+        for millis in 1..=1_000 {
+            record_latency(&mut histogram, Duration::from_millis(millis));
+        }
+
+        for (quantile, expected_micros) in [(0.001, 1_000), (0.5, 500_000), (0.99, 990_000)] {
+            let found = histogram.value_at_quantile(quantile);
+            let distance = found.abs_diff(expected_micros);
+            assert!(distance * 1_000 <= expected_micros, "{quantile}: {found}");
+        }
+        assert!(
+            histogram.max().abs_diff(1_000_000) <= 1_000,
+            "{}",
+            histogram.max()
+        );
+    }
+
+    #[test]
+    fn a_latency_beyond_the_bound_counts_as_the_bound() {
+        let mut histogram = latency_histogram();
+        record_latency(&mut histogram, Duration::MAX);
+        assert!(histogram.max() >= LATENCY_MICROS_MAX);
+        assert_eq!(histogram.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_counts_only_when_it_ends_after_the_fault() {
+        let progress = Progress::default();
+        let mut measured = Measured::new();
+        let start = Instant::now();
+        note_pause(
+            &mut measured,
+            &progress,
+            start,
+            start + Duration::from_secs(9),
+        );
+        assert_eq!(measured.pause_max, Duration::ZERO);
+
+        progress.mark_fault();
+        note_pause(
+            &mut measured,
+            &progress,
+            start,
+            start + Duration::from_secs(2),
+        );
+        note_pause(
+            &mut measured,
+            &progress,
+            start,
+            start + Duration::from_secs(1),
+        );
+
+        assert_eq!(measured.pause_max, Duration::from_secs(2));
     }
 }

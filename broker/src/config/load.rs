@@ -1,17 +1,15 @@
 //! Layers the configuration: defaults, TOML file, environment, flags, each over the one before.
 //!
-//! Reads a file and the environment, and nothing else. It does not check whether an address can be
+//! Reads a file, and nothing else: the environment comes in as an argument. It does not check whether an address can be
 //! bound or a folder written: the parts that use them do, and name them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use figment::providers::{Env, Format, Toml};
-use figment::value::{Dict, Value};
-use figment::{Figment, Profile, Provider};
 use raftmq_core::cluster::config_keys::{self, ConfigScope};
 use thiserror::Error;
+use toml::Value;
 
 use super::keys::{Kind, cluster_config_name, find_key, nearest_key};
 use super::{NodeConfig, PEERS_COUNT_MAX, PeerAddress, check_host_port, parse_broker_id};
@@ -26,8 +24,8 @@ const FLAGS_SOURCE: &str = "flag --set";
 pub struct Sources {
     /// A TOML file.
     pub file: Option<PathBuf>,
-    /// Whether `RAFTMQ__SECTION__KEY` variables are read.
-    pub environment: bool,
+    /// Environment variables as name and value; those that do not begin with `RAFTMQ__` are left.
+    pub environment: Vec<(String, String)>,
     /// `KEY=VALUE` pairs; a later pair replaces an earlier one.
     pub assignments: Vec<(String, String)>,
 }
@@ -125,88 +123,82 @@ impl Setting {
     }
 }
 
-/// Merges file and environment with figment, then lays the flags over them.
+/// Lays the layers over each other; what is left of each key is the topmost value.
 fn layered_values(sources: &Sources) -> Result<BTreeMap<String, Setting>, ConfigError> {
-    let mut figment = Figment::new();
+    let mut layers = BTreeMap::new();
     if let Some(path) = &sources.file {
-        let toml = read_toml(path)?;
-        figment = figment.merge(toml);
+        let source_name = format!("file {}", path.display());
+        flatten(&read_toml(path)?, "", &source_name, &mut layers);
     }
-    if sources.environment {
-        let environment = Env::prefixed(ENV_PREFIX)
-            .map(|key| key.as_str().replace("__", ".").replace('_', "-").into())
-            .lowercase(true);
-        figment = figment.merge(environment);
-    }
-    let file_name = sources
-        .file
-        .as_deref()
-        .map(|path| path.display().to_string());
-    let data = figment.data().map_err(|error| ConfigError::File {
-        path: file_name
-            .clone()
-            .unwrap_or_else(|| "environment".to_owned()),
-        reason: error.to_string(),
-    })?;
-    let mut flat = BTreeMap::new();
-    if let Some(dict) = data.get(&Profile::Default) {
-        flatten(&figment, dict, "", file_name.as_deref(), &mut flat);
+    for (name, value) in &sources.environment {
+        if let Some(rest) = name.strip_prefix(ENV_PREFIX) {
+            let key = rest.to_lowercase().replace("__", ".").replace('_', "-");
+            put(
+                &mut layers,
+                key,
+                value.clone(),
+                format!("environment variable {name}"),
+            );
+        }
     }
     for (key, value) in &sources.assignments {
-        let setting = Setting {
-            text: value.clone(),
-            source_name: FLAGS_SOURCE.to_owned(),
-        };
-        flat.insert(key.clone(), setting);
+        put(
+            &mut layers,
+            key.clone(),
+            value.clone(),
+            FLAGS_SOURCE.to_owned(),
+        );
     }
-    Ok(flat)
+    Ok(layers)
 }
 
-/// Reads the file first by hand, because figment takes a missing file for an empty one.
-fn read_toml(path: &Path) -> Result<figment::providers::Data<Toml>, ConfigError> {
+/// One entry per meaning: a value under another spelling of the same key replaces it.
+fn put(layers: &mut BTreeMap<String, Setting>, key: String, text: String, source_name: String) {
+    let key = find_key(&key).map_or(key, |known| known.name.to_owned());
+    layers.insert(key, Setting { text, source_name });
+}
+
+fn read_toml(path: &Path) -> Result<toml::Table, ConfigError> {
     let unreadable = |reason: String| ConfigError::File {
         path: path.display().to_string(),
         reason,
     };
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    text.parse::<toml::Table>()
-        .map_err(|error| unreadable(error.to_string()))?;
-    Ok(Toml::string(&text))
+    text.parse()
+        .map_err(|error: toml::de::Error| unreadable(error.to_string()))
 }
 
 /// Turns nested tables into dotted keys, so that `[broker] id = 1` and `broker.id = 1` are one key.
 fn flatten(
-    figment: &Figment,
-    dict: &Dict,
+    table: &toml::Table,
     prefix: &str,
-    file_name: Option<&str>,
-    flat: &mut BTreeMap<String, Setting>,
+    source_name: &str,
+    layers: &mut BTreeMap<String, Setting>,
 ) {
-    for (name, value) in dict {
-        let key = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix}.{name}")
-        };
-        if let Value::Dict(_, inner) = value {
-            flatten(figment, inner, &key, file_name, flat);
-            continue;
+    for (name, value) in table {
+        let key = format!("{prefix}{name}");
+        match value {
+            Value::Table(inner) => flatten(inner, &format!("{key}."), source_name, layers),
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Array(_) => put(layers, key, value_text(value), source_name.to_owned()),
         }
-        let from_environment = figment
-            .get_metadata(value.tag())
-            .is_some_and(|metadata| metadata.name.contains("environment"));
-        let source_name = if from_environment {
-            format!("environment variable {}", env_name(&key))
-        } else {
-            format!("file {}", file_name.unwrap_or("?"))
-        };
-        flat.insert(
-            key,
-            Setting {
-                text: value_text(value),
-                source_name,
-            },
-        );
+    }
+}
+
+/// The text of a value, as it would stand after `--set KEY=`.
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(value_text).collect::<Vec<_>>().join(","),
+        Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Table(_) => value.to_string(),
     }
 }
 
@@ -216,31 +208,6 @@ pub(super) fn env_name(key: &str) -> String {
         "{ENV_PREFIX}{}",
         key.replace('.', "__").replace('-', "_").to_uppercase()
     )
-}
-
-/// The text of a value, as it would stand after `--set KEY=`.
-fn value_text(value: &Value) -> String {
-    match value {
-        Value::String(_, text) => text.clone(),
-        Value::Char(_, char) => char.to_string(),
-        Value::Bool(_, bool) => bool.to_string(),
-        Value::Num(_, number) => number_text(*number),
-        Value::Array(_, items) => items.iter().map(value_text).collect::<Vec<_>>().join(","),
-        Value::Empty(..) | Value::Dict(..) => String::new(),
-    }
-}
-
-fn number_text(number: figment::value::Num) -> String {
-    if let Some(signed) = number.to_i128() {
-        return signed.to_string();
-    }
-    if let Some(unsigned) = number.to_u128() {
-        return unsigned.to_string();
-    }
-    number
-        .to_f64()
-        .map(|float| float.to_string())
-        .unwrap_or_default()
 }
 
 /// Puts one value in its field.

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use super::*;
 
-fn with(assignments: &[(&str, &str)]) -> Result<NodeConfig, ConfigError> {
-    let assignments = assignments
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
+        .collect()
+}
+
+fn with(assignments: &[(&str, &str)]) -> Result<NodeConfig, ConfigError> {
     load(&Sources {
-        file: None,
-        environment: false,
-        assignments,
+        assignments: pairs(assignments),
+        ..Sources::default()
     })
 }
 
@@ -20,14 +22,11 @@ fn from_file(text: &str, assignments: &[(&str, &str)]) -> Result<NodeConfig, Con
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("raftmq.toml");
     std::fs::write(&path, text).unwrap();
-    let assignments = assignments
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
+    let assignments = pairs(assignments);
     load(&Sources {
         file: Some(path),
-        environment: false,
         assignments,
+        ..Sources::default()
     })
 }
 
@@ -98,37 +97,48 @@ fn a_flag_wins_over_the_file() {
 }
 
 #[test]
-#[expect(clippy::result_large_err, reason = "the error is figment's")]
 fn an_environment_variable_lies_between_file_and_flag() {
-    figment::Jail::expect_with(|jail| {
-        jail.create_file("raftmq.toml", "broker.id = 2\nbroker.rack = \"file\"\n")?;
-        jail.set_env("RAFTMQ__BROKER__RACK", "env");
-        jail.set_env("RAFTMQ__DATA_DIR", "/tmp/from-env");
-        jail.set_env("RAFTMQ__LOG__RETENTION__MS", "-1");
-        let config = load(&Sources {
-            file: Some(PathBuf::from("raftmq.toml")),
-            environment: true,
-            assignments: vec![("data-dir".to_owned(), "/tmp/from-flag".to_owned())],
-        })
-        .unwrap();
-        assert_eq!(config.broker_id, 2);
-        assert_eq!(config.rack, "env");
-        assert_eq!(config.data_dir, PathBuf::from("/tmp/from-flag"));
-        assert_eq!(config.kafka_defaults["retention.ms"], "-1");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("raftmq.toml");
+    std::fs::write(&path, "broker.id = 2\nbroker.rack = \"file\"\n").unwrap();
+    let environment = [
+        ("RAFTMQ__BROKER__RACK", "env"),
+        ("RAFTMQ__DATA_DIR", "/tmp/from-env"),
+        ("RAFTMQ__LOG__RETENTION__MS", "-1"),
+        ("RAFTMQ_BOOTSTRAP", "elsewhere:9090"),
+        ("PATH", "/bin"),
+    ];
+    let config = load(&Sources {
+        file: Some(path),
+        environment: pairs(&environment),
+        assignments: pairs(&[("data-dir", "/tmp/from-flag")]),
+    })
+    .unwrap();
 
-        jail.set_env("RAFTMQ__BROKER__RAK", "x");
-        let error = load(&Sources {
-            environment: true,
-            ..Sources::default()
-        })
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unknown configuration key \"broker.rak\" (environment variable RAFTMQ__BROKER__RAK); \
-             the nearest known key is \"broker.rack\""
-        );
-        Ok(())
-    });
+    assert_eq!(config.broker_id, 2);
+    assert_eq!(config.rack, "env");
+    assert_eq!(config.data_dir, PathBuf::from("/tmp/from-flag"));
+    assert_eq!(config.kafka_defaults["retention.ms"], "-1");
+
+    let environment = pairs(&[("RAFTMQ__BROKER__RAK", "x")]);
+    let error = load(&Sources {
+        environment,
+        ..Sources::default()
+    })
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown configuration key \"broker.rak\" (environment variable RAFTMQ__BROKER__RAK); the \
+         nearest known key is \"broker.rack\""
+    );
+}
+
+#[test]
+fn precedence_holds_across_the_spellings_of_one_key() {
+    let config = from_file("retention.ms = 1", &[("log.retention.ms", "2")]).unwrap();
+    assert_eq!(config.kafka_defaults["retention.ms"], "2");
+    let config = from_file("log.retention.ms = 1", &[("retention.ms", "2")]).unwrap();
+    assert_eq!(config.kafka_defaults["retention.ms"], "2");
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Controller {
     /// Takes another broker's heartbeat, or this one's own. `None`: this is not the controller.
     #[must_use]
     pub fn take_heartbeat(&self, heartbeat: &Heartbeat) -> Option<HeartbeatReply> {
-        let term = self.leading_term()?;
+        let term = self.leading_term().filter(|_| self.has_quorum())?;
         let image = self.shared.images.current();
         let (id, epoch) = (BrokerId(heartbeat.broker_id), BrokerEpoch(heartbeat.broker_epoch));
         let Some(broker) = image.broker(id).filter(|broker| broker.epoch == epoch) else {

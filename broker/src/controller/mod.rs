@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver;
 use raftmq_core::cluster::{self, ClusterError, Outcome};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -99,6 +101,32 @@ impl Controller {
     #[must_use]
     pub fn leading_term(&self) -> Option<u64> {
         self.shared.group.leading_term()
+    }
+
+    /// Whether this broker may go on leading a partition group: it has heard the controller within
+    /// a session, or a majority of the group's replicas, itself included. Otherwise somebody else
+    /// may lead by now (DESIGN, "Old leaders stop").
+    #[must_use]
+    pub fn may_lead(&self, group: &Group) -> bool {
+        let session = self.session_timeout();
+        if self.shared.session.hears_controller(session) {
+            return true;
+        }
+        let (me, transport) = (self.shared.host.broker_id(), self.shared.host.transport());
+        let voters: Vec<u64> = group.raft().voter_ids().collect();
+        let is_heard = |id: &&u64| {
+            u32::try_from(**id).is_ok_and(|id| id == me || transport.has_heard(id, session))
+        };
+        voters.iter().filter(is_heard).count() > voters.len() / 2
+    }
+
+    /// Whether a majority of the metadata group follows this leader still.
+    fn has_quorum(&self) -> bool {
+        let metrics = self.shared.group.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let alone = metrics.membership_config.voter_ids().count() <= 1;
+        let session = self.session_timeout();
+        alone || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < session)
     }
 
     /// The metadata group.

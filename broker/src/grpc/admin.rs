@@ -7,7 +7,6 @@ use std::time::Duration;
 use raftmq_core::cluster::config_keys::{self, ConfigScope};
 use raftmq_core::cluster::{Command, CreateTopic, Image, Topic, check_topic_name};
 use raftmq_core::ids::{BrokerId, PartitionIndex, TopicId};
-use raftmq_core::partition::LogStartReason;
 use raftmq_proto::into_status;
 use raftmq_proto::v1::admin_server::Admin;
 use raftmq_proto::v1::{
@@ -161,15 +160,10 @@ impl Admin for AdminFrontEnd {
         request: Request<DeleteRecordsRequest>,
     ) -> Result<Response<DeleteRecordsResponse>, Status> {
         let request = request.into_inner();
-        let failed = |error| into_status(of_replica(&error, &self.image()));
-        let replica = self.parts.replicas.find(&request.topic, request.partition);
-        let replica = replica.map_err(failed)?;
-        let before = match request.before_offset {
-            -1 => replica.machine().read().log_end().get(),
-            offset => offset,
-        };
-        let advanced = replica.advance_log_start(before, LogStartReason::DeleteRecords).await;
-        let log_start_offset = advanced.map_err(failed)?;
+        let DeleteRecordsRequest { topic, partition, before_offset } = request;
+        let deleted = self.parts.replicas.delete_records(&topic, partition, before_offset).await;
+        let log_start_offset =
+            deleted.map_err(|error| into_status(of_replica(&error, &self.image())))?;
         Ok(Response::new(DeleteRecordsResponse { log_start_offset }))
     }
 

@@ -31,6 +31,7 @@ pub(super) fn of_replica(error: &ReplicaError, image: &Image) -> Error {
         ReplicaError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         ReplicaError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         ReplicaError::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
+        ReplicaError::Forwarded(_) => ErrorCode::InvalidRequest,
         ReplicaError::Void => ErrorCode::NotLeader,
         ReplicaError::Throttled => ErrorCode::Throttled,
         ReplicaError::TimedOut => ErrorCode::TimedOut,

@@ -117,7 +117,7 @@ impl Node {
         let replicas = Replicas::new(
             env.clone(),
             host.clone(),
-            controller.images(),
+            controller.clone(),
             reports.clone(),
             produce_bytes_max,
         );
@@ -140,7 +140,8 @@ impl Node {
         let Parts { host, controller, replicas, .. } = self.parts.clone();
         let defaults = config.kafka_defaults.clone();
         let suspects = controller.clone();
-        host.watch_links(Arc::new(move |broker| suspects.suspect(broker)));
+        host.transport().set_on_refused(Arc::new(move |broker| suspects.suspect(broker)));
+        self.spawn(async move { host.run_repeats().await });
         self.spawn(bootstrap::follow_images(self.parts.clone()));
         {
             let controller = controller.clone();

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use raftmq_core::ids::BrokerId;
+use raftmq_store::GroupId;
 
 use super::Parts;
 use crate::controller::{Hello, decode, encode};
+use crate::raft::transport::codec::Reader;
 use crate::raft::transport::{Inbound, Method, PeerHandler, Refusal, Served};
 
 /// See the module.
@@ -25,6 +27,7 @@ impl PeerHandler for NodePeerHandler {
                 Method::Hello => serve_hello(&parts, &call.body),
                 Method::Heartbeat => serve_heartbeat(&parts, &call.body),
                 Method::Propose => parts.controller.serve_propose(call.body).await,
+                Method::DeleteRecords => serve_delete_records(&parts, call).await,
                 Method::Append
                 | Method::Vote
                 | Method::PreVote
@@ -75,4 +78,16 @@ fn serve_heartbeat(parts: &Parts, body: &Bytes) -> Served {
     let heartbeat = decode(body).map_err(malformed)?;
     let reply = parts.controller.take_heartbeat(&heartbeat);
     reply.map(|reply| encode(&reply)).ok_or((Refusal::NotController, String::new()))
+}
+
+/// Deletes records of a partition that this broker leads, for a broker that does not.
+async fn serve_delete_records(parts: &Parts, call: Inbound) -> Served {
+    let mut reader = Reader::new(call.body);
+    let before_offset = reader.u64().map_err(|error| malformed(error.to_string()))?;
+    let before_offset = i64::from_be_bytes(before_offset.to_be_bytes());
+    let replica = parts.replicas.of_group(GroupId(call.group_id));
+    let replica = replica.ok_or((Refusal::UnknownGroup, String::new()))?;
+    let deleted = replica.delete_records(before_offset).await;
+    let log_start = deleted.map_err(|error| (Refusal::Failed, error.to_string()))?;
+    Ok(Bytes::copy_from_slice(&log_start.to_be_bytes()))
 }

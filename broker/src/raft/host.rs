@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
@@ -14,9 +15,12 @@ use super::group::{Group, GroupKind};
 use super::machine::HostedMachine;
 use super::network::NetworkFactory;
 use super::state_machine::StateMachine;
-use super::transport::{LinkWatcher, Transport};
+use super::transport::Transport;
 use super::types::Raft;
 use crate::env::Env;
+
+/// Pause between rounds of repeating lost appends.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Why a group could not be opened or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -156,46 +160,27 @@ impl RaftHost {
         &self.shared.store
     }
 
-    /// Repeats what a peer may have missed while it was away: an idle follower that lost two
-    /// commit updates never hears of them otherwise.
-    pub(super) async fn refresh_peer(&self, broker: u32) {
-        let broker = u64::from(broker);
-        for group in self.groups() {
-            let concerned = group.kind() == GroupKind::Partition
-                && group.leading_term().is_some()
-                && has_member(&group, broker);
-            if concerned {
-                let _ = group.raft().trigger().reset_backoff([broker]).await;
-                let _ = group.raft().trigger().heartbeat().await;
+    /// Repeats what appends have lost, as soon as the peers can be reached: an idle follower that
+    /// lost two commit updates never hears of them otherwise. Runs for ever.
+    pub async fn run_repeats(&self) {
+        loop {
+            tokio::time::sleep(REPEAT_INTERVAL).await;
+            for (broker, groups) in self.shared.transport.take_lost_appends() {
+                for group in groups.into_iter().filter_map(|id| self.get(id)) {
+                    let concerned = group.kind() == GroupKind::Partition
+                        && group.leader() == Some(self.shared.broker_id)
+                        && has_member(&group, u64::from(broker));
+                    if concerned {
+                        let _ = group.raft().trigger().reset_backoff([u64::from(broker)]).await;
+                        let _ = group.raft().trigger().heartbeat().await;
+                    }
+                }
             }
         }
-    }
-
-    /// Lets the transport tell this host when a peer is back.
-    pub fn watch_links(&self, refused: Arc<dyn Fn(u32) + Send + Sync>) {
-        let watcher = HostWatcher { host: Arc::downgrade(&self.shared), refused };
-        self.shared.transport.watch(Arc::new(watcher));
     }
 }
 
 fn has_member(group: &Group, broker: u64) -> bool {
     let mut members = group.raft().voter_ids().chain(group.raft().learner_ids());
     members.any(|id| id == broker)
-}
-
-struct HostWatcher {
-    host: std::sync::Weak<Shared>,
-    refused: Arc<dyn Fn(u32) + Send + Sync>,
-}
-
-impl LinkWatcher for HostWatcher {
-    fn reconnected(&self, broker: u32) {
-        if let Some(shared) = self.host.upgrade() {
-            tokio::spawn(async move { RaftHost { shared }.refresh_peer(broker).await });
-        }
-    }
-
-    fn refused(&self, broker: u32) {
-        (self.refused)(broker);
-    }
 }

@@ -93,9 +93,10 @@ impl Network {
     + Send
     + use<> {
         let answer = self.call(Lane::Append, Method::Append, codec::encode_append(request));
+        let (transport, target, group) = (self.transport.clone(), self.target, self.group);
         async move {
-            let bytes = answer.await.map_err(unreachable)?;
-            codec::decode_append_response(bytes).map_err(malformed)
+            let answered = answer.await.inspect_err(|_| transport.note_lost_append(target, group));
+            codec::decode_append_response(answered.map_err(unreachable)?).map_err(malformed)
         }
     }
 }

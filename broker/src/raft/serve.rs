@@ -77,7 +77,7 @@ impl RaftHost {
                 let group = group.ok_or((Refusal::UnknownGroup, String::new()))?;
                 serve_group(&group, method, call.body).await
             }
-            Method::Propose | Method::Heartbeat | Method::Hello => {
+            Method::Propose | Method::Heartbeat | Method::Hello | Method::DeleteRecords => {
                 Err((Refusal::Malformed, "not a method of groups".to_owned()))
             }
         }
@@ -176,7 +176,8 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
         | Method::Campaign
         | Method::Propose
         | Method::Heartbeat
-        | Method::Hello => Err((Refusal::Malformed, "not a method of one group".to_owned())),
+        | Method::Hello
+        | Method::DeleteRecords => Err((Refusal::Malformed, "not a method of one group".to_owned())),
     }
 }
 

@@ -98,6 +98,9 @@ pub enum ReplicaError {
     /// The entry took no effect; trying again is safe.
     #[error("the append was void: the leader changed in between")]
     Void,
+    /// What the partition's leader answered to a request that was passed on to it.
+    #[error("{0}")]
+    Forwarded(String),
     /// Too many bytes of produce requests wait.
     #[error("too many bytes of produce requests wait in this broker")]
     Throttled,

@@ -84,6 +84,21 @@ impl Replica {
         requested_epoch: i64,
     ) -> Result<Fetched, ReplicaError> {
         let leader_epoch = self.check_leader(requested_epoch)?;
+        let read = self.read_committed(offset, bytes_max).await?;
+        Ok(Fetched { leader_epoch, ..read })
+    }
+
+    /// Reads what is committed and applied on this replica, whether it leads or not: a follower
+    /// may be behind, but never shows what is not committed. `leader_epoch` is 0.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::fetch`], except that leadership is not asked for.
+    pub async fn read_committed(
+        &self,
+        offset: i64,
+        bytes_max: usize,
+    ) -> Result<Fetched, ReplicaError> {
         let (position, log_start, log_end) = {
             let state = self.machine().read();
             let (log_start, log_end) = (state.log_start().get(), state.log_end().get());
@@ -98,7 +113,7 @@ impl Replica {
             }
             Some(_) | None => Vec::new(),
         };
-        Ok(Fetched { batches, high_watermark: log_end, log_start, leader_epoch })
+        Ok(Fetched { batches, high_watermark: log_end, log_start, leader_epoch: 0 })
     }
 
     async fn read(

@@ -15,6 +15,7 @@ use super::binding::HostedPartition;
 use super::error::ReplicaError;
 use super::session::{APPENDS_WAITING_MAX, Acks, Append, Appended, Context, Session};
 use super::view::{PartitionView, Reports};
+use crate::controller::Controller;
 use crate::env::Env;
 use crate::raft::machine::envelope;
 use crate::raft::{Group, Reply};
@@ -22,6 +23,7 @@ use crate::raft::{Group, Reply};
 /// See the module. Shared by reference count.
 pub struct Replica {
     env: Env,
+    controller: Controller,
     broker_id: u32,
     group: Arc<Group>,
     machine: Arc<HostedPartition>,
@@ -44,6 +46,7 @@ impl std::fmt::Debug for Replica {
 impl Replica {
     pub(super) fn new(
         env: Env,
+        controller: Controller,
         broker_id: u32,
         group: Arc<Group>,
         machine: Arc<HostedPartition>,
@@ -52,6 +55,7 @@ impl Replica {
     ) -> Arc<Self> {
         Arc::new(Self {
             env,
+            controller,
             broker_id,
             group,
             machine,
@@ -95,9 +99,13 @@ impl Replica {
         });
     }
 
-    /// The term in which it leads and takes requests.
+    /// The term in which it leads and takes requests. `None` also for a leader that has been cut off
+    /// for a session: somebody else may lead by now.
     #[must_use]
     pub fn leading_term(&self) -> Option<u64> {
+        if !self.controller.may_lead(&self.group) {
+            return None;
+        }
         let term = self.leading.lock().as_ref().map(|leading| leading.term)?;
         (self.group.leading_term() == Some(term)).then_some(term)
     }
@@ -158,6 +166,9 @@ impl Replica {
         acks: Acks,
         permit: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Result<Appended, ReplicaError>>, ReplicaError> {
+        if !self.controller.may_lead(&self.group) {
+            return Err(self.not_leader());
+        }
         let sender = {
             let leading = self.leading.lock();
             leading.as_ref().map(|leading| leading.appends.clone())
@@ -197,6 +208,20 @@ impl Replica {
             Ok(_) => Err(ReplicaError::Void),
             Err(_) => Err(self.not_leader()),
         }
+    }
+
+    /// Deletes records below `before_offset`; -1 = all that are committed. Returns the new log
+    /// start. Repetition changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::advance_log_start`].
+    pub async fn delete_records(&self, before_offset: i64) -> Result<i64, ReplicaError> {
+        let log_start = match before_offset {
+            -1 => self.machine.read().log_end().get(),
+            offset => offset,
+        };
+        self.advance_log_start(log_start, LogStartReason::DeleteRecords).await
     }
 
     /// Proposes a new log start where retention asks for one.

@@ -31,9 +31,10 @@ pub use local::Replica;
 pub use session::{Acks, Appended};
 pub use view::{PartitionSettings, PartitionView, Report, Reports};
 
-use crate::controller::Images;
+use crate::controller::{Controller, Images};
 use crate::env::Env;
 use crate::raft::machine::HostedMachine;
+use crate::raft::transport::{Lane, Method, PeerError, Refusal};
 use crate::raft::{GroupKind, RaftHost};
 
 /// Pause between looks for openraft's own view of a leadership whose first entry is applied.
@@ -48,6 +49,7 @@ pub struct Replicas {
 struct Shared {
     env: Env,
     host: RaftHost,
+    controller: Controller,
     images: Images,
     reports: Reports,
     purges: Purges,
@@ -68,7 +70,7 @@ impl Replicas {
     pub fn new(
         env: Env,
         host: RaftHost,
-        images: Images,
+        controller: Controller,
         reports: Reports,
         produce_bytes_max: usize,
     ) -> Self {
@@ -77,7 +79,8 @@ impl Replicas {
             shared: Arc::new(Shared {
                 env,
                 host,
-                images,
+                images: controller.images(),
+                controller,
                 reports,
                 purges: Purges::default(),
                 replicas: RwLock::default(),
@@ -97,6 +100,56 @@ impl Replicas {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Replica>> {
         self.shared.replicas.read().values().cloned().collect()
+    }
+
+    /// The replica of a group, if this broker has one.
+    #[must_use]
+    pub fn of_group(&self, group: GroupId) -> Option<Arc<Replica>> {
+        self.shared.replicas.read().get(&group).cloned()
+    }
+
+    /// Deletes records of a partition below an offset (-1 = all that are committed), here or
+    /// through its leader. Returns the new log start.
+    ///
+    /// # Errors
+    ///
+    /// Unknown topic or partition; nobody leads it; what the leader refuses.
+    pub async fn delete_records(
+        &self,
+        topic: &str,
+        partition: u32,
+        before_offset: i64,
+    ) -> Result<i64, ReplicaError> {
+        let here = self.find(topic, partition);
+        let refusal = match &here {
+            Ok(replica) if replica.leading_term().is_some() => {
+                return replica.delete_records(before_offset).await;
+            }
+            Ok(replica) => replica.not_leader(),
+            Err(error) => error.clone(),
+        };
+        let ReplicaError::NotLeader { leader: Some(leader), .. } = refusal else {
+            return Err(refusal);
+        };
+        let image = self.shared.images.current();
+        let info = image.partition_of(topic, PartitionIndex(partition));
+        let Some(info) = info else { return Err(refusal) };
+        let body = Bytes::copy_from_slice(&before_offset.to_be_bytes());
+        let group = GroupId(info.group.get());
+        let transport = self.shared.host.transport();
+        let call = transport.call(leader, Lane::Control, group, Method::DeleteRecords, body);
+        let answer = call.await.map_err(|error| match error {
+            PeerError::Refused { refusal: Refusal::Failed, reason, .. } => {
+                ReplicaError::Forwarded(reason)
+            }
+            PeerError::Refused { .. }
+            | PeerError::UnknownBroker(_)
+            | PeerError::Unreachable { .. }
+            | PeerError::TimedOut(_)
+            | PeerError::Overloaded(_) => refusal.clone(),
+        })?;
+        let log_start = answer.as_ref().try_into().map_err(|_| refusal)?;
+        Ok(i64::from_be_bytes(log_start))
     }
 
     /// The replica that serves a partition of a topic, if this broker has one.
@@ -172,9 +225,10 @@ impl Replicas {
         let hosted: Arc<dyn HostedMachine> = machine.clone();
         match shared.host.open(id, GroupKind::Partition, hosted).await {
             Ok(group) => {
-                let (env, reports) = (shared.env.clone(), shared.reports.clone());
+                let (controller, reports) = (shared.controller.clone(), shared.reports.clone());
+                let env = shared.env.clone();
                 let broker_id = shared.host.broker_id();
-                let replica = Replica::new(env, broker_id, group, machine, view, reports);
+                let replica = Replica::new(env, controller, broker_id, group, machine, view, reports);
                 shared.replicas.write().insert(id, replica);
             }
             // The store has failed; the broker stops because of that, not because of this.

@@ -25,6 +25,7 @@ use super::error::ReplicaError;
 use super::settle::{Answer, Settling, too_few};
 use super::view::{PartitionView, Reports};
 use crate::env::Env;
+use crate::planted::{self, Bug};
 use crate::raft::group::{Proposal, outcome};
 use crate::raft::machine::put_envelope;
 use crate::raft::{Group, ProposeError, Reply, TypeConfig};
@@ -235,6 +236,11 @@ impl Session {
             match self.context.group.propose(self.context.term, command).await {
                 Ok(proposal) => {
                     self.settling.proposed(payload);
+                    let mut entry = entry;
+                    if planted::is_planted(Bug::AckBeforeCommit) {
+                        let stamp = entry.log_append_time_ms;
+                        entry.answers.drain(..).for_each(|answer| answer.succeed(stamp));
+                    }
                     self.in_flight.push_back(InFlight { proposal, entry });
                 }
                 Err(_stopped) => fail_all(entry.answers, &self.not_leader(None)),

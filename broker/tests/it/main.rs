@@ -16,6 +16,8 @@ mod dev;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod serve;
 #[cfg(test)]
 mod support;

@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 /// Longest time for anything that a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The binary under test.
-pub const RAFTMQ: &str = env!("CARGO_BIN_EXE_raftmq");
+pub(crate) const RAFTMQ: &str = env!("CARGO_BIN_EXE_raftmq");
 
 /// Prepares the binary without this process's own settings.
-pub fn raftmq(args: &[&str]) -> Command {
+pub(crate) fn raftmq(args: &[&str]) -> Command {
     let mut command = Command::new(RAFTMQ);
     command.args(args).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
@@ -30,12 +30,12 @@ pub fn raftmq(args: &[&str]) -> Command {
 }
 
 /// Runs the binary to its end.
-pub fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     raftmq(args).output().unwrap()
 }
 
 /// Runs the binary with text on its stdin.
-pub fn run_with_input(args: &[&str], input: &[u8]) -> Output {
+pub(crate) fn run_with_input(args: &[&str], input: &[u8]) -> Output {
     let mut command = raftmq(args);
     command
         .stdin(Stdio::piped())
@@ -52,29 +52,29 @@ pub fn run_with_input(args: &[&str], input: &[u8]) -> Output {
 }
 
 /// stdout as text.
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// stderr as text.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Runs the binary, which must succeed, and gives its stdout.
-pub fn ok(args: &[&str]) -> String {
+pub(crate) fn ok(args: &[&str]) -> String {
     let output = run(args);
     assert!(output.status.success(), "{args:?}: {}", stderr(&output));
     stdout(&output)
 }
 
 /// Runs the binary, which must fail with `code` and name every one of `texts` on stderr.
-pub fn refused(args: &[&str], code: i32, texts: &[&str]) {
+pub(crate) fn refused(args: &[&str], code: i32, texts: &[&str]) {
     check_refusal(args, &run(args), code, texts);
 }
 
 /// As [`refused`], with text on stdin.
-pub fn refused_with_input(args: &[&str], input: &[u8], code: i32, texts: &[&str]) {
+pub(crate) fn refused_with_input(args: &[&str], input: &[u8], code: i32, texts: &[&str]) {
     check_refusal(args, &run_with_input(args, input), code, texts);
 }
 
@@ -89,16 +89,16 @@ fn check_refusal(args: &[&str], output: &Output, code: i32, texts: &[&str]) {
 
 /// A long-running process of ours: `serve` or `dev`.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     /// The first line of its stdout.
-    pub ready: Value,
+    pub(crate) ready: Value,
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Process {
     /// Starts it and waits for its line of JSON.
-    pub fn start(args: &[&str], log: &Path) -> Self {
+    pub(crate) fn start(args: &[&str], log: &Path) -> Self {
         let stderr = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -125,18 +125,18 @@ impl Process {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Asks it to stop and gives its exit code.
-    pub fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         signal(self.pid(), Signal::TERM);
         self.child.wait().unwrap().code()
     }
 
     /// Kills it.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         signal(self.pid(), Signal::KILL);
         self.child.wait().unwrap();
     }
@@ -152,57 +152,57 @@ impl Drop for Process {
 }
 
 /// Sends a signal to a process.
-pub fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
     let _ = kill_process(pid, signal);
 }
 
 /// Whether a process is there (a zombie is not).
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").starts_with(" Z"))
 }
 
 /// One broker in a folder of its own, on free ports.
 #[derive(Debug)]
-pub struct Broker {
-    pub process: Process,
-    pub folder: TempDir,
+pub(crate) struct Broker {
+    pub(crate) process: Process,
+    pub(crate) folder: TempDir,
 }
 
 impl Broker {
     /// Starts `raftmq serve` with more arguments.
-    pub fn start(more: &[&str]) -> Self {
+    pub(crate) fn start(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let process = serve(&folder.path().join("data"), more);
         Self { process, folder }
     }
 
-    pub fn grpc(&self) -> String {
+    pub(crate) fn grpc(&self) -> String {
         text(&self.process.ready, "grpc")
     }
 
-    pub fn http(&self) -> String {
+    pub(crate) fn http(&self) -> String {
         text(&self.process.ready, "http")
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// Runs a command against this broker; it must succeed.
-    pub fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         ok(&with_bootstrap(args, &self.grpc()))
     }
 }
 
 /// `args` and `--bootstrap`.
-pub fn with_bootstrap<'a>(args: &[&'a str], bootstrap: &'a str) -> Vec<&'a str> {
+pub(crate) fn with_bootstrap<'a>(args: &[&'a str], bootstrap: &'a str) -> Vec<&'a str> {
     [args, &["--bootstrap", bootstrap]].concat()
 }
 
 /// Starts `raftmq serve` on free ports; its log stands beside the data folder.
-pub fn serve(data: &Path, more: &[&str]) -> Process {
+pub(crate) fn serve(data: &Path, more: &[&str]) -> Process {
     let data_text = data.to_str().unwrap();
     let args = [
         &["serve", "-o", "json", "--data-dir", data_text][..],
@@ -216,7 +216,7 @@ pub fn serve(data: &Path, more: &[&str]) -> Process {
 }
 
 /// Arguments that put every listener on a free port.
-pub const FREE_PORTS: [&str; 6] = [
+pub(crate) const FREE_PORTS: [&str; 6] = [
     "--set",
     "listeners.grpc=127.0.0.1:0",
     "--set",
@@ -227,26 +227,26 @@ pub const FREE_PORTS: [&str; 6] = [
 
 /// A local cluster of three brokers.
 #[derive(Debug)]
-pub struct Dev {
-    pub process: Process,
-    pub folder: TempDir,
+pub(crate) struct Dev {
+    pub(crate) process: Process,
+    pub(crate) folder: TempDir,
 }
 
 impl Dev {
     /// Starts `raftmq dev` with more arguments.
-    pub fn start(more: &[&str]) -> Self {
+    pub(crate) fn start(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("dev");
         let process = start_dev(&data, more);
         Self { process, folder }
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("dev")
     }
 
     /// The gRPC addresses of all brokers.
-    pub fn bootstrap(&self) -> String {
+    pub(crate) fn bootstrap(&self) -> String {
         let brokers = self.process.ready["brokers"].as_array().unwrap();
         brokers
             .iter()
@@ -256,7 +256,7 @@ impl Dev {
     }
 
     /// What `dev.json` says now of a broker.
-    pub fn broker(&self, id: u64) -> Value {
+    pub(crate) fn broker(&self, id: u64) -> Value {
         let text = std::fs::read_to_string(self.data().join("dev.json")).unwrap();
         let cluster: Value = serde_json::from_str(&text).unwrap();
         let brokers = cluster["brokers"].as_array().unwrap();
@@ -267,18 +267,18 @@ impl Dev {
             .clone()
     }
 
-    pub fn pid(&self, id: u64) -> u32 {
+    pub(crate) fn pid(&self, id: u64) -> u32 {
         u32::try_from(self.broker(id)["pid"].as_u64().unwrap()).unwrap()
     }
 
     /// kill -9, and waits until the supervisor has seen it.
-    pub fn kill(&self, id: u64) {
+    pub(crate) fn kill(&self, id: u64) {
         signal(self.pid(id), Signal::KILL);
         wait_until(|| self.pid(id) == 0);
     }
 
     /// `raftmq dev restart`: returns when the broker is ready.
-    pub fn restart(&self, id: u64) {
+    pub(crate) fn restart(&self, id: u64) {
         let id = id.to_string();
         ok(&[
             "dev",
@@ -289,7 +289,7 @@ impl Dev {
         ]);
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client::builder()
             .bootstrap(&self.bootstrap())
             .build()
@@ -299,7 +299,7 @@ impl Dev {
 }
 
 /// Starts `raftmq dev` on a folder.
-pub fn start_dev(data: &Path, more: &[&str]) -> Process {
+pub(crate) fn start_dev(data: &Path, more: &[&str]) -> Process {
     let args = [
         &["dev", "-o", "json", "--data", data.to_str().unwrap()],
         more,
@@ -309,7 +309,7 @@ pub fn start_dev(data: &Path, more: &[&str]) -> Process {
 }
 
 /// A text field.
-pub fn text(value: &Value, field: &str) -> String {
+pub(crate) fn text(value: &Value, field: &str) -> String {
     value[field]
         .as_str()
         .unwrap_or_else(|| panic!("no {field} in {value}"))
@@ -317,7 +317,7 @@ pub fn text(value: &Value, field: &str) -> String {
 }
 
 /// An HTTP answer with its head.
-pub fn get(endpoint: &str, path: &str) -> String {
+pub(crate) fn get(endpoint: &str, path: &str) -> String {
     let exchange = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(endpoint)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -333,7 +333,7 @@ pub fn get(endpoint: &str, path: &str) -> String {
 }
 
 /// Looks again and again until `condition` holds.
-pub fn wait_until(mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     let pause = parking_lot::Condvar::new();
     let lock = parking_lot::Mutex::new(());

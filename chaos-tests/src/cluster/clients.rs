@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use raftmq_client::{Client, Error, ErrorKind, OffsetAt, Record, Start};
 use tokio::time::timeout;
 
@@ -186,13 +186,17 @@ impl Consumer for SimConsumer {
         Box::pin(async move {
             let mut polled = Polled::default();
             let mut next = timeout(POLL_TIMEOUT, self.consumer.next()).await.ok();
-            for _ in 0..POLL_RECORDS_MAX {
-                let Some(record) = next.take() else { break };
+            let mut taken = 0;
+            while let Some(record) = next {
                 let record = record.ok_or_else(|| "the consumer ended".to_owned())?;
                 let record = record.map_err(|error| error.to_string())?;
                 let records = polled.records.entry(record.partition).or_default();
                 records.push((record.offset, record.value.unwrap_or_default()));
-                next = futures_util::FutureExt::now_or_never(self.consumer.next());
+                taken += 1;
+                if taken == POLL_RECORDS_MAX {
+                    break;
+                }
+                next = self.consumer.next().now_or_never();
             }
             for partition in &self.partitions {
                 if let Ok(Some(offset)) = self.consumer.high_watermark(TOPIC, *partition) {

@@ -35,12 +35,14 @@ impl Driver {
             }
         }
         self.watch_fetchers(now, &mut wake_at);
-        for (endpoint, plan) in self.plan(now, &mut wake_at) {
+        let plans = self.plan(now, &mut wake_at);
+        let leaders_count = plans.len().max(1);
+        for (endpoint, plan) in plans {
             if !plan.lookups.is_empty() {
                 self.look_up(Arc::clone(&endpoint), plan.lookups);
             }
             if !plan.fetches.is_empty() {
-                self.fetch(&endpoint, plan.fetches, now);
+                self.fetch(&endpoint, plan.fetches, (now, leaders_count));
             }
         }
         wake_at
@@ -139,7 +141,12 @@ impl Driver {
     }
 
     /// Sends a fetch to a leader that has none open, if there is room for its answer.
-    fn fetch(&mut self, endpoint: &Arc<str>, wanted: Vec<(Asked, FetchPartition)>, now: Instant) {
+    fn fetch(
+        &mut self,
+        endpoint: &Arc<str>,
+        wanted: Vec<(Asked, FetchPartition)>,
+        (now, leaders_count): (Instant, usize),
+    ) {
         let open = self
             .fetchers
             .get(endpoint)
@@ -154,8 +161,13 @@ impl Driver {
             self.fetchers.remove(endpoint);
         }
         let settings = self.core.settings;
-        let max_bytes = usize::try_from(settings.fetch_bytes).unwrap_or(usize::MAX);
-        if !self.has_room(max_bytes) {
+        // Every leader has its share of the buffer, so that none waits for another's records.
+        let share_bytes = u32::try_from(settings.prefetch_bytes / leaders_count);
+        let max_bytes = settings
+            .fetch_bytes
+            .min(share_bytes.unwrap_or(u32::MAX).max(1));
+        let answer_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        if !self.has_room(answer_bytes) {
             return;
         }
         self.first_slot = self.first_slot.wrapping_add(1) % self.positions.len().max(1);
@@ -165,13 +177,13 @@ impl Driver {
         let request = FetchRequest {
             correlation_id,
             min_bytes: settings.min_bytes,
-            max_bytes: settings.fetch_bytes,
+            max_bytes,
             max_wait_ms: u32::try_from(settings.max_wait.as_millis()).unwrap_or(u32::MAX),
             partitions,
         };
         let open = OpenFetch {
             asked,
-            max_bytes,
+            max_bytes: answer_bytes,
             stalls_at: now + settings.max_wait + STALL,
             deadline: now + settings.max_wait + self.core.client.timeouts.request,
             correlation_id,
@@ -190,14 +202,15 @@ impl Driver {
         }
     }
 
-    /// Whether another answer of `max_bytes` may come; with nothing buffered or open, always.
+    /// Whether another answer of `max_bytes` may come; with nothing buffered, always.
     fn has_room(&self, max_bytes: usize) -> bool {
+        let buffered_bytes = self.core.buffer.buffered_bytes();
         let open = self
             .fetchers
             .values()
             .filter_map(|fetcher| fetcher.open.as_ref());
         let open_bytes: usize = open.map(|open| open.max_bytes).sum();
-        let used_bytes = self.core.buffer.buffered_bytes() + open_bytes;
-        used_bytes == 0 || used_bytes + max_bytes <= self.core.settings.prefetch_bytes
+        let used_bytes = buffered_bytes + open_bytes + max_bytes;
+        buffered_bytes == 0 || used_bytes <= self.core.settings.prefetch_bytes
     }
 }

@@ -21,6 +21,7 @@ use super::position::{Need, Position};
 use crate::admin::{ListedOffset, OffsetAt, query_leader};
 use crate::error::{Error, Result};
 use crate::limits::{EVENTS_MAX, REDIRECTS_AT_ONCE_MAX};
+use crate::metadata::follows_hint;
 
 /// Results of the driver's own calls.
 #[derive(Debug)]
@@ -242,16 +243,20 @@ impl Driver {
         }
         let (topic, number) = (&position.topic, position.partition);
         tracing::debug!(topic = &**topic, partition = number, %error, "fetch is tried again");
-        let redirect = error
-            .leader_endpoint()
-            .filter(|_| position.failures <= REDIRECTS_AT_ONCE_MAX);
-        if let Some(leader) = redirect {
-            client.metadata.hint(topic, number, leader);
-            return;
-        }
-        position.retry_at = Some(now + client.random.backoff(position.failures));
-        if error.wants_metadata() {
-            self.refresh_metadata();
+        let failures = position.failures;
+        position.retry_at = Some(now + client.random.backoff(failures));
+        match error.leader_endpoint() {
+            Some(leader) if follows_hint(failures) => {
+                client.metadata.hint(topic, number, leader);
+                if failures <= REDIRECTS_AT_ONCE_MAX {
+                    position.retry_at = None;
+                }
+            }
+            Some(_) | None => {
+                if error.wants_metadata() {
+                    self.refresh_metadata();
+                }
+            }
         }
     }
 

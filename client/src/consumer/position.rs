@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::buffer::Wish;
 use crate::admin::OffsetAt;
 use crate::error::{Error, ErrorKind};
+use crate::limits::REDIRECTS_AT_ONCE_MAX;
 use crate::metadata::{Leader, NO_EPOCH};
 
 /// What a partition needs.
@@ -69,8 +70,11 @@ impl Position {
     }
 
     /// The epoch to send to this leader: -1 asks for no check.
+    ///
+    /// Metadata may lag behind an election, so the check is left out after a few failures. It only
+    /// spares a wrong broker the answer: what an older leader says is refused on arrival.
     pub(crate) fn epoch_for(&self, leader: &Leader) -> i64 {
-        if leader.epoch == NO_EPOCH {
+        if leader.epoch == NO_EPOCH || self.failures > REDIRECTS_AT_ONCE_MAX {
             NO_EPOCH
         } else {
             leader.epoch.max(self.seen_epoch)

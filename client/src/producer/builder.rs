@@ -44,6 +44,7 @@ pub struct ProducerBuilder {
     idempotence: Option<bool>,
     batches: BatchSettings,
     buffer_bytes: usize,
+    record_bytes_max: usize,
     partitioner: Partitioner,
     delivery_timeout: Duration,
     retries_max: u32,
@@ -61,6 +62,7 @@ impl ProducerBuilder {
                 linger: limits::LINGER,
             },
             buffer_bytes: limits::BUFFER_BYTES,
+            record_bytes_max: limits::RECORD_BYTES_MAX,
             partitioner: Partitioner::default(),
             delivery_timeout: limits::DELIVERY_TIMEOUT,
             retries_max: u32::MAX,
@@ -98,6 +100,13 @@ impl ProducerBuilder {
     /// [`Producer::send`] waits when they are used up.
     pub const fn buffer_bytes(mut self, buffer_bytes: usize) -> Self {
         self.buffer_bytes = buffer_bytes;
+        self
+    }
+
+    /// Bounds one record, in encoded bytes (default 16 MiB): a larger one is refused here, before
+    /// it can break the connection. The topic's `max.message.bytes` is the broker's to check.
+    pub const fn record_bytes_max(mut self, record_bytes_max: usize) -> Self {
+        self.record_bytes_max = record_bytes_max;
         self
     }
 
@@ -157,6 +166,7 @@ impl ProducerBuilder {
             is_idempotent: self.idempotence.unwrap_or(is_possible),
             batches: self.batches,
             buffer_bytes: self.buffer_bytes,
+            record_bytes_max: self.record_bytes_max.min(self.buffer_bytes),
             delivery_timeout: self.delivery_timeout,
             retries_max: self.retries_max,
         };

@@ -18,6 +18,7 @@ use super::{Commands, Core};
 use crate::connection::broker_client;
 use crate::error::{Error, Result};
 use crate::limits::{EVENTS_MAX, REDIRECTS_AT_ONCE_MAX};
+use crate::metadata::follows_hint;
 
 /// What the producer's handle asks of its driver.
 #[derive(Debug)]
@@ -210,17 +211,17 @@ impl Driver {
         if let Some(error) = retried {
             let (topic, number) = (&partition.topic, partition.partition);
             tracing::debug!(topic = &**topic, partition = number, %error, "batch is sent again");
-            let redirect = error
-                .leader_endpoint()
-                .filter(|_| partition.failures <= REDIRECTS_AT_ONCE_MAX);
-            match redirect {
-                Some(leader) => {
-                    partition.retry_at = None;
+            let failures = partition.failures;
+            let pause = self.core.client.random.backoff(failures);
+            partition.retry_at = Some(Instant::now() + pause);
+            match error.leader_endpoint() {
+                Some(leader) if follows_hint(failures) => {
                     self.core.client.metadata.hint(topic, number, leader);
+                    if failures <= REDIRECTS_AT_ONCE_MAX {
+                        partition.retry_at = None;
+                    }
                 }
-                None => {
-                    let pause = self.core.client.random.backoff(partition.failures);
-                    partition.retry_at = Some(Instant::now() + pause);
+                Some(_) | None => {
                     if error.wants_metadata() {
                         self.refresh_metadata();
                     }

@@ -48,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) is_idempotent: bool,
     pub(crate) batches: BatchSettings,
     pub(crate) buffer_bytes: usize,
+    pub(crate) record_bytes_max: usize,
     pub(crate) delivery_timeout: Duration,
     pub(crate) retries_max: u32,
 }
@@ -91,7 +92,7 @@ impl Core {
             record.value.as_deref(),
             &record.headers,
         );
-        let max_bytes = self.settings.buffer_bytes;
+        let max_bytes = self.settings.record_bytes_max;
         let permits = u32::try_from(size_bytes).unwrap_or(u32::MAX);
         if size_bytes > max_bytes {
             return Err(Error::RecordTooLarge {
@@ -220,7 +221,7 @@ impl Producer {
     ///
     /// # Errors
     /// `UNKNOWN_TOPIC` when the topic does not appear within the client's topic wait,
-    /// `UNKNOWN_PARTITION`; `RecordTooLarge` when the record is larger than the buffer; `Encode`;
+    /// `UNKNOWN_PARTITION`; `RecordTooLarge` when the record is over its limit or the buffer; `Encode`;
     /// `TimedOut` when no broker answers; `Closed`.
     pub async fn send(&self, record: Record) -> Result<DeliveryFuture> {
         let core = &self.handle.core;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use raftmq_client::{Client, Error, ErrorCode, ErrorKind, Producer, Record};
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 
 use crate::fake::{Cluster, Fault};
 use crate::{client, settings};
@@ -223,4 +225,47 @@ async fn without_idempotence_and_retries_a_record_is_written_at_most_once() {
 
     assert_eq!(failed.kind(), ErrorKind::Unavailable);
     assert_eq!(cluster.values("t", 0), numbers(1));
+}
+
+/// Random faults and moving leaders, several seeds: the log ends up as if nothing had happened.
+#[tokio::test]
+async fn any_mixture_of_faults_loses_repeats_and_reorders_nothing() {
+    const FAULTS: [Fault; 5] = [
+        Fault::Refuse(ErrorCode::NotEnoughReplicas),
+        Fault::Refuse(ErrorCode::TimedOut),
+        Fault::Refuse(ErrorCode::NotLeader),
+        Fault::Break,
+        Fault::WriteThenBreak,
+    ];
+    for seed in 0..6 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let cluster = Cluster::start(2).await;
+        cluster.create_topic("t", 1);
+        let client = client(&cluster).await;
+        let producer = one_by_one(&client).await;
+        let mut deliveries = Vec::new();
+        for index in 0..200 {
+            if random.random_ratio(1, 10) {
+                cluster.fail_produce([FAULTS[random.random_range(0..FAULTS.len())]]);
+            }
+            if random.random_ratio(1, 40) {
+                let (leader, is_shown) = (random.random_range(1..=2), random.random());
+                cluster.move_leader("t", 0, leader, is_shown);
+            }
+            if random.random_ratio(1, 5) {
+                tokio::task::yield_now().await;
+            }
+            let record = Record::to("t").value(index.to_string());
+            deliveries.push((index, producer.send(record).await.expect("taken")));
+            // Now and then all are waited for, so that the faults spread over the run.
+            if index % 20 < 19 {
+                continue;
+            }
+            for (index, delivery) in deliveries.drain(..) {
+                let delivered = delivery.await.expect("acknowledged in the end");
+                assert_eq!(delivered.offset, Some(index), "seed {seed}");
+            }
+        }
+        assert_eq!(cluster.values("t", 0), numbers(200), "seed {seed}");
+    }
 }

@@ -21,8 +21,12 @@ const POINT_DELETES_MAX: usize = 32;
 /// Memory that one row takes in the index beside key and value, roughly.
 const ROW_OVERHEAD_BYTES: usize = 64;
 
-const FAMILIES: [RowFamily; 4] =
-    [RowFamily::Meta, RowFamily::State, RowFamily::Checkpoint, RowFamily::Node];
+const FAMILIES: [RowFamily; 4] = [
+    RowFamily::Meta,
+    RowFamily::State,
+    RowFamily::Checkpoint,
+    RowFamily::Node,
+];
 
 /// Turns the changes of one frame into changes of the index.
 pub(super) struct Applier<'a, I: Index> {
@@ -34,22 +38,37 @@ pub(super) struct Applier<'a, I: Index> {
 
 impl<'a, I: Index> Applier<'a, I> {
     pub(super) const fn new(index: &'a I) -> Self {
-        Self { index, pending: Vec::new(), live: BTreeMap::new(), bytes: 0 }
+        Self {
+            index,
+            pending: Vec::new(),
+            live: BTreeMap::new(),
+            bytes: 0,
+        }
     }
 
     /// Adds one change of a frame whose body starts at `body`.
     pub(super) fn push(&mut self, op: FrameOp, body: Location) -> Result<(), StoreError> {
         match op {
-            FrameOp::Entry { group, head, body_offset, moved_from } => {
+            FrameOp::Entry {
+                group,
+                head,
+                body_offset,
+                moved_from,
+            } => {
                 let key = index::entry_key(group, head.index);
                 if let Some(old) = moved_from {
-                    let Some(value) = self.index.get(&key)? else { return Ok(()) };
+                    let Some(value) = self.index.get(&key)? else {
+                        return Ok(());
+                    };
                     if EntryRow::decode(&key, &value)?.1.place != old {
                         return Ok(());
                     }
                     self.count(old.segment, head.payload_bytes, false);
                 }
-                let place = Location { position: body.position + body_offset, ..body };
+                let place = Location {
+                    position: body.position + body_offset,
+                    ..body
+                };
                 self.count(place.segment, head.payload_bytes, true);
                 self.put(key, EntryRow { head, place }.encode());
             }
@@ -63,21 +82,34 @@ impl<'a, I: Index> Applier<'a, I> {
             // An appended entry is a `FrameOp::Entry`.
             Op::Append { .. } => {}
             Op::Truncate { group, from } => {
-                self.remove_entries(group, index::entry_key(group, from), index::entries_end(group))?;
+                self.remove_entries(
+                    group,
+                    index::entry_key(group, from),
+                    index::entries_end(group),
+                )?;
             }
-            Op::Purge { group, upto } => {
+            Op::Purge { group, from, upto } => {
                 let end = match upto.checked_add(1) {
                     Some(next) => index::entry_key(group, next),
                     None => index::entries_end(group),
                 };
-                self.remove_entries(group, index::entry_key(group, 0), end)?;
+                let start = index::entry_key(group, from);
+                if start < end {
+                    self.remove_entries(group, start, end)?;
+                }
             }
-            Op::Put { group, family, key, value } => {
+            Op::Put {
+                group,
+                family,
+                key,
+                value,
+            } => {
                 self.put(index::row_key(group, family, &key), value.to_vec());
             }
             Op::Delete { group, family, key } => {
                 self.bytes += ROW_OVERHEAD_BYTES;
-                self.pending.push(IndexOp::Delete(index::row_key(group, family, &key)));
+                self.pending
+                    .push(IndexOp::Delete(index::row_key(group, family, &key)));
             }
             Op::DeleteFamily { group, family } => self.remove_family(group, family),
             Op::RemoveGroup { group } => {
@@ -117,16 +149,20 @@ impl<'a, I: Index> Applier<'a, I> {
         self.index.apply(std::mem::take(&mut self.pending))?;
         let mut removed = Vec::new();
         let mut failed = None;
-        self.index.scan(&start, &end, &mut |key, value| match EntryRow::decode(key, value) {
-            Ok((_, row)) => {
-                removed.push(row);
-                true
-            }
-            Err(error) => {
-                failed = Some(error);
-                false
-            }
-        })?;
+        self.index.scan(
+            &start,
+            &end,
+            &mut |key, value| match EntryRow::decode(key, value) {
+                Ok((_, row)) => {
+                    removed.push(row);
+                    true
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            },
+        )?;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -152,7 +188,10 @@ impl<'a, I: Index> Applier<'a, I> {
         for (number, change) in std::mem::take(&mut self.live) {
             let Some(segment) = segments.get_mut(&number) else {
                 let text = format!("segment {number} is missing");
-                return Err(StoreError::Damaged { what: "journal", text });
+                return Err(StoreError::Damaged {
+                    what: "journal",
+                    text,
+                });
             };
             segment.live_bytes = segment.live_bytes.saturating_add_signed(change);
             let live = segment.live_bytes.to_le_bytes().to_vec();

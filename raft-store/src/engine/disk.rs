@@ -61,7 +61,10 @@ impl DiskEngine {
         check_format(path)?;
         let files = DiskFiles::open(path.join(JOURNAL_FOLDER)).map_err(failed)?;
         let index = RocksIndex::open(&path.join(INDEX_FOLDER), config.index_cache_bytes)?;
-        Ok(Self(JournalEngine::open(files, index, config.journal)?, lock))
+        Ok(Self(
+            JournalEngine::open(files, index, config.journal)?,
+            lock,
+        ))
     }
 }
 
@@ -70,11 +73,17 @@ delegate_engine!(DiskEngine, reads_block: true, sync_delay: |_| Duration::ZERO);
 fn lock_folder(path: &Path) -> Result<FolderLock, StoreError> {
     let failed = |error: std::io::Error| StoreError::io(Site::Open, &error);
     let mut options = OpenOptions::new();
-    let file = options.create(true).truncate(false).write(true).open(path.join(LOCK_FILE));
+    let file = options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join(LOCK_FILE));
     let file = file.map_err(failed)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(FolderLock { _file: file }),
-        Err(Errno::WOULDBLOCK) => Err(StoreError::InUse { path: path.to_owned() }),
+        Err(Errno::WOULDBLOCK) => Err(StoreError::InUse {
+            path: path.to_owned(),
+        }),
         Err(error) => Err(failed(error.into())),
     }
 }
@@ -82,7 +91,10 @@ fn lock_folder(path: &Path) -> Result<FolderLock, StoreError> {
 /// Reads the format file, or writes it into a folder that holds nothing but the lock.
 fn check_format(path: &Path) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| StoreError::io(Site::Open, &error);
-    let not_a_store = |text: String| StoreError::NotAStore { path: path.to_owned(), text };
+    let not_a_store = |text: String| StoreError::NotAStore {
+        path: path.to_owned(),
+        text,
+    };
     let file = path.join(FORMAT_FILE);
     match std::fs::read_to_string(&file) {
         Ok(text) => {
@@ -90,8 +102,13 @@ fn check_format(path: &Path) -> Result<(), StoreError> {
             let found = found.and_then(|version| version.parse::<u32>().ok());
             match found {
                 Some(FORMAT) => Ok(()),
-                Some(found) => Err(StoreError::NewerFormat { found, supported: FORMAT }),
-                None => Err(not_a_store(format!("{FORMAT_FILE} does not name {FORMAT_NAME}"))),
+                Some(found) => Err(StoreError::NewerFormat {
+                    found,
+                    supported: FORMAT,
+                }),
+                None => Err(not_a_store(format!(
+                    "{FORMAT_FILE} does not name {FORMAT_NAME}"
+                ))),
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -82,8 +82,12 @@ impl Files for DiskFiles {
         let mut segments = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let is_segment = path.extension().is_some_and(|extension| extension == EXTENSION);
-            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+            let is_segment = path
+                .extension()
+                .is_some_and(|extension| extension == EXTENSION);
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse::<u64>().ok());
             segments.extend(number.filter(|_| is_segment));
         }
         segments.sort_unstable();
@@ -92,7 +96,11 @@ impl Files for DiskFiles {
 
     fn create(&self, segment: u64, len: u64, header: &[u8]) -> io::Result<Arc<DiskFile>> {
         let path = self.path(segment);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
         // Preallocated, so that a later sync of data need not write a new length as well, and so that
         // a full disk is met here and not in the middle of a batch.
         match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len) {
@@ -107,7 +115,10 @@ impl Files for DiskFiles {
     }
 
     fn open(&self, segment: u64) -> io::Result<Arc<DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path(segment))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path(segment))?;
         let len = file.metadata()?.len();
         Ok(Arc::new(DiskFile { file, len }))
     }

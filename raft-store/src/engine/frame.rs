@@ -11,9 +11,11 @@ use super::{EntryKind, EntryRecord, Op, RowFamily};
 use crate::types::GroupId;
 
 /// Bytes of a segment's header.
-pub(crate) const SEGMENT_HEADER_BYTES: u64 = 32;
+pub(crate) const SEGMENT_HEADER_LEN: usize = 32;
+pub(crate) const SEGMENT_HEADER_BYTES: u64 = SEGMENT_HEADER_LEN as u64;
 /// Bytes of a frame's header.
-pub(crate) const FRAME_HEADER_BYTES: u64 = 40;
+pub(crate) const FRAME_HEADER_LEN: usize = 40;
+pub(crate) const FRAME_HEADER_BYTES: u64 = FRAME_HEADER_LEN as u64;
 /// Frames start at multiples of this.
 pub(crate) const FRAME_ALIGNMENT: u64 = 8;
 
@@ -37,8 +39,8 @@ pub(crate) struct SegmentHeader {
 }
 
 impl SegmentHeader {
-    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES as usize] {
-        let mut bytes = [0_u8; SEGMENT_HEADER_BYTES as usize];
+    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_LEN] {
+        let mut bytes = [0_u8; SEGMENT_HEADER_LEN];
         bytes[..8].copy_from_slice(&SEGMENT_MAGIC.to_le_bytes());
         bytes[8..12].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.segment.to_le_bytes());
@@ -48,10 +50,13 @@ impl SegmentHeader {
         bytes
     }
 
-    pub(crate) fn decode(bytes: &[u8; SEGMENT_HEADER_BYTES as usize]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8; SEGMENT_HEADER_LEN]) -> Option<Self> {
         let mut fields = Fields { rest: bytes };
         let (magic, version, crc) = (fields.u64()?, fields.u32()?, fields.u32()?);
-        let header = Self { segment: fields.u64()?, first_sequence: fields.u64()? };
+        let header = Self {
+            segment: fields.u64()?,
+            first_sequence: fields.u64()?,
+        };
         let mut plain = *bytes;
         plain[12..16].fill(0);
         let is_valid =
@@ -75,7 +80,7 @@ pub(crate) struct FrameHeader {
 
 impl FrameHeader {
     /// Reads a header whose checksum is still to be verified, with [`FrameHeader::verify`].
-    pub(crate) fn decode(bytes: &[u8; FRAME_HEADER_BYTES as usize]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8; FRAME_HEADER_LEN]) -> Option<Self> {
         let mut fields = Fields { rest: bytes };
         if fields.u32()? != FRAME_MAGIC {
             return None;
@@ -95,8 +100,8 @@ impl FrameHeader {
         bytes.starts_with(&FRAME_MAGIC.to_le_bytes())
     }
 
-    fn encode(&self) -> [u8; FRAME_HEADER_BYTES as usize] {
-        let mut bytes = [0_u8; FRAME_HEADER_BYTES as usize];
+    fn encode(&self) -> [u8; FRAME_HEADER_LEN] {
+        let mut bytes = [0_u8; FRAME_HEADER_LEN];
         bytes[..4].copy_from_slice(&FRAME_MAGIC.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.crc.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
@@ -124,7 +129,9 @@ impl FrameHeader {
     /// Bytes from the frame's start to the next one's; `None` when no frame can be that long.
     pub(crate) fn total_bytes(&self) -> Option<u64> {
         let bytes = FRAME_HEADER_BYTES + u64::from(self.meta_bytes);
-        bytes.checked_add(self.body_bytes)?.checked_next_multiple_of(FRAME_ALIGNMENT)
+        bytes
+            .checked_add(self.body_bytes)?
+            .checked_next_multiple_of(FRAME_ALIGNMENT)
     }
 }
 
@@ -144,7 +151,12 @@ pub(crate) struct EntryHead {
 pub(crate) enum FrameOp {
     /// An entry whose payload lies `body_offset` bytes into the frame's body. A moved entry names the
     /// place that it had before, and counts only while the index still points there.
-    Entry { group: GroupId, head: EntryHead, body_offset: u64, moved_from: Option<Location> },
+    Entry {
+        group: GroupId,
+        head: EntryHead,
+        body_offset: u64,
+        moved_from: Option<Location>,
+    },
     /// Any other change.
     Other(Op),
 }
@@ -170,7 +182,7 @@ pub(crate) struct FrameBuilder {
 /// A frame ready to be written at its place.
 #[derive(Debug)]
 pub(crate) struct BuiltFrame<'a> {
-    pub(crate) header: [u8; FRAME_HEADER_BYTES as usize],
+    pub(crate) header: [u8; FRAME_HEADER_LEN],
     pub(crate) meta: &'a [u8],
     pub(crate) body: &'a [Bytes],
 }
@@ -199,7 +211,12 @@ impl FrameBuilder {
     }
 
     /// Checksums the frame for its place. `None` when it is too long to be described.
-    pub(crate) fn build(&self, place: Location, sequence: u64, synced: u64) -> Option<BuiltFrame<'_>> {
+    pub(crate) fn build(
+        &self,
+        place: Location,
+        sequence: u64,
+        synced: u64,
+    ) -> Option<BuiltFrame<'_>> {
         let mut header = FrameHeader {
             crc: 0,
             sequence,
@@ -209,7 +226,11 @@ impl FrameBuilder {
             body_bytes: self.body_bytes,
         };
         header.crc = header.checksum(place, &self.meta);
-        Some(BuiltFrame { header: header.encode(), meta: &self.meta, body: &self.body })
+        Some(BuiltFrame {
+            header: header.encode(),
+            meta: &self.meta,
+            body: &self.body,
+        })
     }
 
     pub(crate) fn push(&mut self, op: Op) {
@@ -220,26 +241,40 @@ impl FrameBuilder {
                 self.meta.extend_from_slice(&from.to_le_bytes());
                 self.ops.push(FrameOp::Other(Op::Truncate { group, from }));
             }
-            Op::Purge { group, upto } => {
+            Op::Purge { group, from, upto } => {
                 self.tag(TAG_PURGE, group);
+                self.meta.extend_from_slice(&from.to_le_bytes());
                 self.meta.extend_from_slice(&upto.to_le_bytes());
-                self.ops.push(FrameOp::Other(Op::Purge { group, upto }));
+                self.ops
+                    .push(FrameOp::Other(Op::Purge { group, from, upto }));
             }
-            Op::Put { group, family, key, value } => {
+            Op::Put {
+                group,
+                family,
+                key,
+                value,
+            } => {
                 self.tag(TAG_PUT, group);
                 self.row_key(family, &key);
                 self.put_bytes(&value);
-                self.ops.push(FrameOp::Other(Op::Put { group, family, key, value }));
+                self.ops.push(FrameOp::Other(Op::Put {
+                    group,
+                    family,
+                    key,
+                    value,
+                }));
             }
             Op::Delete { group, family, key } => {
                 self.tag(TAG_DELETE, group);
                 self.row_key(family, &key);
-                self.ops.push(FrameOp::Other(Op::Delete { group, family, key }));
+                self.ops
+                    .push(FrameOp::Other(Op::Delete { group, family, key }));
             }
             Op::DeleteFamily { group, family } => {
                 self.tag(TAG_DELETE_FAMILY, group);
                 self.meta.push(family as u8);
-                self.ops.push(FrameOp::Other(Op::DeleteFamily { group, family }));
+                self.ops
+                    .push(FrameOp::Other(Op::DeleteFamily { group, family }));
             }
             Op::RemoveGroup { group } => {
                 self.tag(TAG_REMOVE_GROUP, group);
@@ -264,13 +299,22 @@ impl FrameBuilder {
             bytes_before: entry.bytes_before,
             payload_bytes,
         };
-        self.tag(if moved_from.is_some() { TAG_MOVE } else { TAG_APPEND }, group);
+        self.tag(
+            if moved_from.is_some() {
+                TAG_MOVE
+            } else {
+                TAG_APPEND
+            },
+            group,
+        );
         self.meta.extend_from_slice(&head.index.to_le_bytes());
         self.meta.extend_from_slice(&head.term.to_le_bytes());
         self.meta.push(head.kind as u8);
         self.meta.extend_from_slice(&head.crc.to_le_bytes());
-        self.meta.extend_from_slice(&head.bytes_before.to_le_bytes());
-        self.meta.extend_from_slice(&head.payload_bytes.to_le_bytes());
+        self.meta
+            .extend_from_slice(&head.bytes_before.to_le_bytes());
+        self.meta
+            .extend_from_slice(&head.payload_bytes.to_le_bytes());
         if let Some(place) = moved_from {
             self.meta.extend_from_slice(&place.segment.to_le_bytes());
             self.meta.extend_from_slice(&place.position.to_le_bytes());
@@ -278,7 +322,12 @@ impl FrameBuilder {
         let body_offset = self.body_bytes;
         self.body_bytes += u64::from(payload_bytes);
         self.body.push(entry.payload.clone());
-        self.ops.push(FrameOp::Entry { group, head, body_offset, moved_from });
+        self.ops.push(FrameOp::Entry {
+            group,
+            head,
+            body_offset,
+            moved_from,
+        });
     }
 
     fn tag(&mut self, tag: u8, group: GroupId) {
@@ -317,24 +366,48 @@ pub(crate) fn decode_ops(header: &FrameHeader, meta: &[u8]) -> Option<Vec<FrameO
                     payload_bytes: fields.u32()?,
                 };
                 let moved_from = if tag == TAG_MOVE {
-                    Some(Location { segment: fields.u64()?, position: fields.u64()? })
+                    Some(Location {
+                        segment: fields.u64()?,
+                        position: fields.u64()?,
+                    })
                 } else {
                     None
                 };
-                let op = FrameOp::Entry { group, head, body_offset, moved_from };
+                let op = FrameOp::Entry {
+                    group,
+                    head,
+                    body_offset,
+                    moved_from,
+                };
                 body_offset += u64::from(head.payload_bytes);
                 op
             }
-            TAG_TRUNCATE => FrameOp::Other(Op::Truncate { group, from: fields.u64()? }),
-            TAG_PURGE => FrameOp::Other(Op::Purge { group, upto: fields.u64()? }),
+            TAG_TRUNCATE => FrameOp::Other(Op::Truncate {
+                group,
+                from: fields.u64()?,
+            }),
+            TAG_PURGE => FrameOp::Other(Op::Purge {
+                group,
+                from: fields.u64()?,
+                upto: fields.u64()?,
+            }),
             TAG_PUT => {
                 let family = RowFamily::from_u8(fields.u8()?)?;
                 let (key, value) = (fields.bytes()?, fields.bytes()?);
-                FrameOp::Other(Op::Put { group, family, key, value })
+                FrameOp::Other(Op::Put {
+                    group,
+                    family,
+                    key,
+                    value,
+                })
             }
             TAG_DELETE => {
                 let family = RowFamily::from_u8(fields.u8()?)?;
-                FrameOp::Other(Op::Delete { group, family, key: fields.bytes()? })
+                FrameOp::Other(Op::Delete {
+                    group,
+                    family,
+                    key: fields.bytes()?,
+                })
             }
             TAG_DELETE_FAMILY => {
                 let family = RowFamily::from_u8(fields.u8()?)?;
@@ -378,3 +451,6 @@ impl Fields<'_> {
         Some(Bytes::copy_from_slice(head))
     }
 }
+
+#[cfg(test)]
+mod tests;

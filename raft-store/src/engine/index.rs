@@ -17,6 +17,9 @@ pub(crate) enum IndexOp {
     DeleteRange(Vec<u8>, Vec<u8>),
 }
 
+/// Key and value.
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
+
 /// Sees rows of a scan; answers whether to go on.
 pub(crate) type Visitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> bool;
 
@@ -31,7 +34,7 @@ pub(crate) trait Index: Send + Sync + 'static {
     fn scan(&self, start: &[u8], end: &[u8], visit: Visitor<'_>) -> Result<(), StoreError>;
 
     /// The last row in a range, if there is one.
-    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Row>, StoreError>;
 
     /// Starts to persist everything applied so far, in the background.
     fn start_flush(&self) -> Result<(), StoreError>;
@@ -92,7 +95,10 @@ pub(crate) fn entries_end(group: GroupId) -> Vec<u8> {
 /// Group and log index behind an entry's key.
 pub(crate) fn entry_of(key: &[u8]) -> Option<(GroupId, u64)> {
     let group = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
-    Some((GroupId(group), u64::from_be_bytes(key.get(9..17)?.try_into().ok()?)))
+    Some((
+        GroupId(group),
+        u64::from_be_bytes(key.get(9..17)?.try_into().ok()?),
+    ))
 }
 
 /// Bounds of all entries of all groups.
@@ -127,7 +133,12 @@ fn next_prefix(mut prefix: Vec<u8>) -> Vec<u8> {
 /// Bounds of everything that stands under one tag and names groups.
 pub(crate) fn group_tags() -> [u8; 4] {
     let row = |family: RowFamily| TAG_ROW + family as u8;
-    [TAG_ENTRY, row(RowFamily::Meta), row(RowFamily::State), row(RowFamily::Checkpoint)]
+    [
+        TAG_ENTRY,
+        row(RowFamily::Meta),
+        row(RowFamily::State),
+        row(RowFamily::Checkpoint),
+    ]
 }
 
 /// First key under a tag at or after a group.
@@ -165,7 +176,10 @@ impl EntryRow {
     fn read(key: &[u8], value: &[u8]) -> Option<(GroupId, Self)> {
         let (group, index) = entry_of(key)?;
         let mut fields = Fields { rest: value };
-        let place = Location { segment: fields.u64()?, position: fields.u64()? };
+        let place = Location {
+            segment: fields.u64()?,
+            position: fields.u64()?,
+        };
         let head = EntryHead {
             index,
             term: fields.u64()?,
@@ -174,7 +188,10 @@ impl EntryRow {
             bytes_before: fields.u64()?,
             payload_bytes: fields.u32()?,
         };
-        fields.rest.is_empty().then_some((group, Self { head, place }))
+        fields
+            .rest
+            .is_empty()
+            .then_some((group, Self { head, place }))
     }
 
     pub(crate) const fn meta(&self) -> EntryMeta {
@@ -206,8 +223,14 @@ impl JournalMark {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let mut fields = Fields { rest: bytes };
         let mut read = || {
-            let place = Location { segment: fields.u64()?, position: fields.u64()? };
-            Some(Self { place, next_sequence: fields.u64()? })
+            let place = Location {
+                segment: fields.u64()?,
+                position: fields.u64()?,
+            };
+            Some(Self {
+                place,
+                next_sequence: fields.u64()?,
+            })
         };
         read().ok_or_else(|| StoreError::Damaged {
             what: "index",

@@ -103,22 +103,43 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         if writer.position + total > writer.file.len() {
             self.roll(writer, total)?;
         }
-        let place = Location { segment: writer.segment, position: writer.position };
-        let built = writer.frame.build(place, writer.next_sequence, writer.synced);
+        let place = Location {
+            segment: writer.segment,
+            position: writer.position,
+        };
+        let built = writer
+            .frame
+            .build(place, writer.next_sequence, writer.synced);
         let Some(built) = built else {
             let bytes = usize::try_from(total).unwrap_or(usize::MAX);
-            return Err(StoreError::TooLarge { bytes, bytes_max: u32::MAX as usize });
+            return Err(StoreError::TooLarge {
+                bytes,
+                bytes_max: u32::MAX as usize,
+            });
         };
         let mut slices = Vec::with_capacity(built.body.len() + 2);
         slices.push(IoSlice::new(&built.header));
         slices.push(IoSlice::new(built.meta));
-        slices.extend(built.body.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)));
+        slices.extend(
+            built
+                .body
+                .iter()
+                .filter(|part| !part.is_empty())
+                .map(|part| IoSlice::new(part)),
+        );
         let wrote = writer.file.write_at(place.position, &mut slices);
         wrote.map_err(|error| StoreError::io(Site::Write, &error))?;
-        if writer.unsynced.last().is_none_or(|last| !Arc::ptr_eq(last, &writer.file)) {
+        if writer
+            .unsynced
+            .last()
+            .is_none_or(|last| !Arc::ptr_eq(last, &writer.file))
+        {
             writer.unsynced.push(Arc::clone(&writer.file));
         }
-        let body = Location { position: place.position + writer.frame.body_start(), ..place };
+        let body = Location {
+            position: place.position + writer.frame.body_start(),
+            ..place
+        };
         writer.position += total;
         writer.next_sequence += 1;
         let ops = writer.frame.take_ops();
@@ -142,17 +163,20 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
     }
 
     /// Goes on in a new segment that has room for a frame of `total` bytes.
-    pub(super) fn roll(
-        &self,
-        writer: &mut Writer<F::File>,
-        total: u64,
-    ) -> Result<(), StoreError> {
+    pub(super) fn roll(&self, writer: &mut Writer<F::File>, total: u64) -> Result<(), StoreError> {
         let segment = writer.segment + 1;
         let len = self.config.segment_bytes.max(SEGMENT_HEADER_BYTES + total);
-        let header = SegmentHeader { segment, first_sequence: writer.next_sequence };
+        let header = SegmentHeader {
+            segment,
+            first_sequence: writer.next_sequence,
+        };
         let file = self.files.create(segment, len, &header.encode());
         let file = file.map_err(|error| StoreError::io(Site::Segment, &error))?;
-        let known = Segment { file: Arc::clone(&file), live_bytes: 0, is_unmovable: false };
+        let known = Segment {
+            file: Arc::clone(&file),
+            live_bytes: 0,
+            is_unmovable: false,
+        };
         self.segments.write().insert(segment, known);
         writer.segment = segment;
         writer.file = file;
@@ -166,7 +190,10 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
             if let Some(error) = &writer.broken {
                 return Err(error.clone());
             }
-            (std::mem::take(&mut writer.unsynced), writer.next_sequence - 1)
+            (
+                std::mem::take(&mut writer.unsynced),
+                writer.next_sequence - 1,
+            )
         };
         for file in files {
             if let Err(error) = file.sync() {
@@ -202,7 +229,10 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
                 None if attempts > 0 => {}
                 None => {
                     let text = format!("segment of group {group}, log index {}", range.start);
-                    return Err(StoreError::Damaged { what: "journal", text });
+                    return Err(StoreError::Damaged {
+                        what: "journal",
+                        text,
+                    });
                 }
             }
         }
@@ -219,10 +249,15 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         let mut bytes = 0;
         let mut failed = None;
         let end = index::entry_key(group, range.end);
-        self.index.scan(&index::entry_key(group, range.start), &end, &mut |key, value| {
-            match EntryRow::decode(key, value) {
+        self.index.scan(
+            &index::entry_key(group, range.start),
+            &end,
+            &mut |key, value| match EntryRow::decode(key, value) {
                 Ok((_, row)) => {
-                    if rows.last().is_some_and(|last| last.head.index + 1 != row.head.index) {
+                    if rows
+                        .last()
+                        .is_some_and(|last| last.head.index + 1 != row.head.index)
+                    {
                         return false;
                     }
                     bytes += row.head.payload_bytes as usize;
@@ -233,8 +268,8 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
                     failed = Some(error);
                     false
                 }
-            }
-        })?;
+            },
+        )?;
         failed.map_or(Ok(rows), Err)
     }
 
@@ -251,7 +286,9 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
             let mut payloads = if bytes == 0 {
                 Bytes::new()
             } else {
-                let Some(file) = self.segment_file(first.place.segment) else { return Ok(None) };
+                let Some(file) = self.segment_file(first.place.segment) else {
+                    return Ok(None);
+                };
                 let len = usize::try_from(bytes).unwrap_or(usize::MAX);
                 let mut buffer = BytesMut::zeroed(len);
                 let read = file.read_at(first.place.position, &mut buffer);
@@ -268,7 +305,10 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
     }
 
     pub(super) fn segment_file(&self, segment: u64) -> Option<Arc<F::File>> {
-        self.segments.read().get(&segment).map(|known| Arc::clone(&known.file))
+        self.segments
+            .read()
+            .get(&segment)
+            .map(|known| Arc::clone(&known.file))
     }
 
     pub(crate) fn entry_row(
@@ -277,7 +317,9 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         index: u64,
     ) -> Result<Option<EntryRow>, StoreError> {
         let key = index::entry_key(group, index);
-        let Some(value) = self.index.get(&key)? else { return Ok(None) };
+        let Some(value) = self.index.get(&key)? else {
+            return Ok(None);
+        };
         Ok(Some(EntryRow::decode(&key, &value)?.1))
     }
 
@@ -289,17 +331,28 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         Ok(self.entry_row(group, index)?.map(|row| row.meta()))
     }
 
-    pub(crate) fn log_bounds(&self, group: GroupId) -> Result<Option<LogBounds>, StoreError> {
-        let (start, end) = (index::entry_key(group, 0), index::entries_end(group));
+    pub(crate) fn log_bounds(
+        &self,
+        group: GroupId,
+        from: u64,
+    ) -> Result<Option<LogBounds>, StoreError> {
+        let (start, end) = (index::entry_key(group, from), index::entries_end(group));
         let mut first = None;
         self.index.scan(&start, &end, &mut |key, value| {
             first = Some(EntryRow::decode(key, value));
             false
         })?;
-        let Some(first) = first.transpose()? else { return Ok(None) };
-        let Some((key, value)) = self.index.last(&start, &end)? else { return Ok(None) };
+        let Some(first) = first.transpose()? else {
+            return Ok(None);
+        };
+        let Some((key, value)) = self.index.last(&start, &end)? else {
+            return Ok(None);
+        };
         let last = EntryRow::decode(&key, &value)?;
-        Ok(Some(LogBounds { first: first.1.meta(), last: last.1.meta() }))
+        Ok(Some(LogBounds {
+            first: first.1.meta(),
+            last: last.1.meta(),
+        }))
     }
 
     pub(crate) fn group_ids(&self) -> Result<Vec<GroupId>, StoreError> {
@@ -309,10 +362,11 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
             while let Some(group) = next {
                 let mut found = None;
                 let end = index::group_start(tag + 1, 0);
-                self.index.scan(&index::group_start(tag, group), &end, &mut |key, _| {
-                    found = key.get(1..9).and_then(|bytes| bytes.try_into().ok());
-                    false
-                })?;
+                self.index
+                    .scan(&index::group_start(tag, group), &end, &mut |key, _| {
+                        found = key.get(1..9).and_then(|bytes| bytes.try_into().ok());
+                        false
+                    })?;
                 let found = found.map(u64::from_be_bytes);
                 groups.extend(found.map(GroupId));
                 next = found.and_then(|group| group.checked_add(1));
@@ -327,7 +381,10 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         family: RowFamily,
         key: &[u8],
     ) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.index.get(&index::row_key(group, family, key))?.map(Bytes::from))
+        Ok(self
+            .index
+            .get(&index::row_key(group, family, key))?
+            .map(Bytes::from))
     }
 
     pub(crate) fn scan_rows(
@@ -363,7 +420,10 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
 /// Up to where the journal is written.
 pub(super) const fn writer_mark<T>(writer: &Writer<T>) -> JournalMark {
     JournalMark {
-        place: Location { segment: writer.segment, position: writer.position },
+        place: Location {
+            segment: writer.segment,
+            position: writer.position,
+        },
         next_sequence: writer.next_sequence,
     }
 }
@@ -374,7 +434,10 @@ fn contiguous(rows: &[EntryRow]) -> (usize, u64) {
     let mut bytes = 0_u64;
     for row in rows {
         let first = rows[0].place;
-        let next = Location { position: first.position + bytes, ..first };
+        let next = Location {
+            position: first.position + bytes,
+            ..first
+        };
         let len = u64::from(row.head.payload_bytes);
         if run > 0 && (row.place != next || bytes + len > READ_BYTES_MAX) {
             break;
@@ -392,7 +455,10 @@ pub(super) fn verified(
     payload: Bytes,
 ) -> Result<EntryRecord, StoreError> {
     if entry_crc(group, head.index, head.term, head.kind, &payload) != head.crc {
-        return Err(StoreError::DamagedEntry { group, index: head.index });
+        return Err(StoreError::DamagedEntry {
+            group,
+            index: head.index,
+        });
     }
     Ok(EntryRecord {
         index: head.index,

@@ -76,7 +76,8 @@ pub(super) struct DiskState {
 impl DiskState {
     /// Fails if this site is to fail next.
     pub(super) fn take_fault(&mut self, site: Site) -> Result<(), StoreError> {
-        self.take_io_fault(site).map_err(|error| StoreError::io(site, &error))
+        self.take_io_fault(site)
+            .map_err(|error| StoreError::io(site, &error))
     }
 
     fn take_io_fault(&mut self, site: Site) -> io::Result<()> {
@@ -84,27 +85,37 @@ impl DiskState {
             return Ok(());
         };
         self.faults.remove(place);
-        Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()))
+        Err(io::Error::from_raw_os_error(
+            rustix::io::Errno::IO.raw_os_error(),
+        ))
     }
 
     fn used_bytes(&self) -> u64 {
-        let files = self.files.values().map(|file| file.lock().data.len() as u64).sum::<u64>();
+        let files = self
+            .files
+            .values()
+            .map(|file| file.lock().data.len() as u64)
+            .sum::<u64>();
         files + self.index.size_bytes()
     }
 
     fn check_capacity(&self, more_bytes: u64) -> io::Result<()> {
         match self.capacity_bytes {
-            Some(capacity) if self.used_bytes() + more_bytes > capacity => {
-                Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()))
-            }
+            Some(capacity) if self.used_bytes() + more_bytes > capacity => Err(
+                io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()),
+            ),
             Some(_) | None => Ok(()),
         }
     }
 
     fn zero(&self, segment: u64, range: Range<u64>) {
-        let Some(file) = self.files.get(&segment) else { return };
+        let Some(file) = self.files.get(&segment) else {
+            return;
+        };
         let mut file = file.lock();
-        let end = usize::try_from(range.end).unwrap_or(usize::MAX).min(file.data.len());
+        let end = usize::try_from(range.end)
+            .unwrap_or(usize::MAX)
+            .min(file.data.len());
         let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(end);
         file.data[start..end].fill(0);
     }
@@ -173,7 +184,10 @@ impl MemoryDisk {
         for write in std::mem::take(&mut disk.unsynced) {
             let survives = kept.min(write.len);
             kept -= survives;
-            disk.zero(write.segment, write.position + survives..write.position + write.len);
+            disk.zero(
+                write.segment,
+                write.position + survives..write.position + write.len,
+            );
         }
     }
 
@@ -225,14 +239,23 @@ impl MemoryDisk {
     pub fn flip_bit_in_entry(&self, group: GroupId, log_index: u64) -> bool {
         let disk = self.0.lock();
         let key = entry_key(group, log_index);
-        let row = disk.index.get(&key).and_then(|value| EntryRow::decode(&key, value).ok());
+        let row = disk
+            .index
+            .get(&key)
+            .and_then(|value| EntryRow::decode(&key, value).ok());
         let Some((_, row)) = row.filter(|(_, row)| row.head.payload_bytes > 0) else {
             return false;
         };
-        let Some(file) = disk.files.get(&row.place.segment) else { return false };
+        let Some(file) = disk.files.get(&row.place.segment) else {
+            return false;
+        };
         let middle = row.place.position + u64::from(row.head.payload_bytes / 2);
         let place = usize::try_from(middle).unwrap_or(usize::MAX);
-        file.lock().data.get_mut(place).map(|byte| *byte ^= 0x10).is_some()
+        file.lock()
+            .data
+            .get_mut(place)
+            .map(|byte| *byte ^= 0x10)
+            .is_some()
     }
 
     /// Flips a bit in a stored vote, at once and again after the next open; `false` when there is
@@ -263,7 +286,8 @@ impl DiskHandle {
         act: impl FnOnce(&mut DiskState) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut disk = self.disk.0.lock();
-        self.check(&disk).map_err(|error| StoreError::io(site, &error))?;
+        self.check(&disk)
+            .map_err(|error| StoreError::io(site, &error))?;
         act(&mut disk)
     }
 
@@ -316,7 +340,11 @@ impl SegmentFile for MemoryFile {
                 file.data[at..at + slice.len()].copy_from_slice(slice);
                 at += slice.len();
             }
-            disk.unsynced.push(Unsynced { segment: self.segment, position, len });
+            disk.unsynced.push(Unsynced {
+                segment: self.segment,
+                position,
+                len,
+            });
             Ok(())
         })
     }
@@ -327,7 +355,9 @@ impl SegmentFile for MemoryFile {
         if position + bytes.len() as u64 > file.len {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
-        let start = usize::try_from(position).unwrap_or(usize::MAX).min(file.data.len());
+        let start = usize::try_from(position)
+            .unwrap_or(usize::MAX)
+            .min(file.data.len());
         let known = bytes.len().min(file.data.len() - start);
         bytes[..known].copy_from_slice(&file.data[start..start + known]);
         bytes[known..].fill(0);
@@ -346,7 +376,11 @@ impl SegmentFile for MemoryFile {
 impl MemoryFiles {
     fn handle(&self, segment: u64, file: &Arc<Mutex<SimFile>>) -> Arc<MemoryFile> {
         let disk = self.0.clone();
-        Arc::new(MemoryFile { disk, segment, file: Arc::clone(file) })
+        Arc::new(MemoryFile {
+            disk,
+            segment,
+            file: Arc::clone(file),
+        })
     }
 }
 
@@ -354,14 +388,18 @@ impl Files for MemoryFiles {
     type File = MemoryFile;
 
     fn list(&self) -> io::Result<Vec<u64>> {
-        self.0.with_io(|disk| Ok(disk.files.keys().copied().collect()))
+        self.0
+            .with_io(|disk| Ok(disk.files.keys().copied().collect()))
     }
 
     fn create(&self, segment: u64, len: u64, header: &[u8]) -> io::Result<Arc<MemoryFile>> {
         self.0.with_io(|disk| {
             disk.take_io_fault(Site::Segment)?;
             disk.check_capacity(header.len() as u64)?;
-            let file = Arc::new(Mutex::new(SimFile { len, data: header.to_vec() }));
+            let file = Arc::new(Mutex::new(SimFile {
+                len,
+                data: header.to_vec(),
+            }));
             let handle = self.handle(segment, &file);
             disk.files.insert(segment, file);
             Ok(handle)
@@ -423,9 +461,11 @@ impl MemoryEngine {
             state.take_fault(Site::Open)?;
             state.generation
         };
-        let handle = DiskHandle { disk: disk.clone(), generation };
-        let opened =
-            JournalEngine::open(MemoryFiles(handle.clone()), MemoryIndex(handle), config)?;
+        let handle = DiskHandle {
+            disk: disk.clone(),
+            generation,
+        };
+        let opened = JournalEngine::open(MemoryFiles(handle.clone()), MemoryIndex(handle), config)?;
         let mut state = disk.0.lock();
         for group in std::mem::take(&mut state.damaged_votes) {
             let key = row_key(group, RowFamily::Meta, &key::meta(key::VOTE));

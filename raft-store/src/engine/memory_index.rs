@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::index::{Index, IndexOp, Visitor};
+use super::index::{Index, IndexOp, Row, Visitor};
 use super::memory::DiskHandle;
 use crate::error::{Site, StoreError};
 
@@ -34,7 +34,11 @@ impl SimIndex {
             IndexOp::Put(key, value) => self.put(key, Some(value)),
             IndexOp::Delete(key) => self.put(key, None),
             IndexOp::DeleteRange(start, end) => {
-                let keys: Vec<_> = self.rows.range(start..end).map(|(key, _)| key.clone()).collect();
+                let keys: Vec<_> = self
+                    .rows
+                    .range(start..end)
+                    .map(|(key, _)| key.clone())
+                    .collect();
                 for key in keys {
                     self.put(key, None);
                 }
@@ -69,7 +73,10 @@ impl SimIndex {
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
-        self.rows.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
+        self.rows
+            .iter()
+            .map(|(key, value)| (key.len() + value.len()) as u64)
+            .sum()
     }
 }
 
@@ -78,7 +85,8 @@ pub(super) struct MemoryIndex(pub(super) DiskHandle);
 
 impl Index for MemoryIndex {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.with(Site::Read, |disk| Ok(disk.index.rows.get(key).cloned()))
+        self.0
+            .with(Site::Read, |disk| Ok(disk.index.rows.get(key).cloned()))
     }
 
     fn apply(&self, ops: Vec<IndexOp>) -> Result<(), StoreError> {
@@ -96,7 +104,10 @@ impl Index for MemoryIndex {
         loop {
             // One row at a time, because the visitor may come back to the disk.
             let row = self.0.with(Site::Read, |disk| {
-                let mut rows = disk.index.rows.range((from.clone(), Bound::Excluded(end.to_vec())));
+                let mut rows = disk
+                    .index
+                    .rows
+                    .range((from.clone(), Bound::Excluded(end.to_vec())));
                 Ok(rows.next().map(|(key, value)| (key.clone(), value.clone())))
             })?;
             match row {
@@ -106,9 +117,13 @@ impl Index for MemoryIndex {
         }
     }
 
-    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Row>, StoreError> {
         self.0.with(Site::Read, |disk| {
-            let row = disk.index.rows.range(start.to_vec()..end.to_vec()).next_back();
+            let row = disk
+                .index
+                .rows
+                .range(start.to_vec()..end.to_vec())
+                .next_back();
             Ok(row.map(|(key, value)| (key.clone(), value.clone())))
         })
     }

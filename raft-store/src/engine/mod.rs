@@ -13,6 +13,7 @@ mod index;
 mod journal;
 mod memory;
 mod memory_index;
+mod opening;
 mod recovery;
 mod rocks;
 mod segments;
@@ -141,10 +142,13 @@ pub enum Op {
         /// First log index removed.
         from: u64,
     },
-    /// Removes the entries up to `upto`, inclusive.
+    /// Removes the entries from `from` up to `upto`, inclusive. `from` is the log's first entry (a
+    /// lower number is right too, but makes the index step over what was removed before).
     Purge {
         /// The group.
         group: GroupId,
+        /// First log index removed.
+        from: u64,
         /// Last log index removed.
         upto: u64,
     },
@@ -292,11 +296,11 @@ pub trait Engine: Send + Sync + 'static {
     /// When the index cannot be read.
     fn group_ids(&self) -> Result<Vec<GroupId>, StoreError>;
 
-    /// First and last entry of a group, or `None` when its log is empty.
+    /// First and last entry of a group from `from` on, or `None` when there is none.
     ///
     /// # Errors
     /// When the index cannot be read.
-    fn log_bounds(&self, group: GroupId) -> Result<Option<LogBounds>, StoreError>;
+    fn log_bounds(&self, group: GroupId, from: u64) -> Result<Option<LogBounds>, StoreError>;
 
     /// What the index says about one entry.
     ///
@@ -379,8 +383,12 @@ macro_rules! delegate_engine {
                 self.0.group_ids()
             }
 
-            fn log_bounds(&self, group: GroupId) -> Result<Option<LogBounds>, StoreError> {
-                self.0.log_bounds(group)
+            fn log_bounds(
+                &self,
+                group: GroupId,
+                from: u64,
+            ) -> Result<Option<LogBounds>, StoreError> {
+                self.0.log_bounds(group, from)
             }
 
             fn entry_meta(

@@ -15,11 +15,12 @@ use parking_lot::{Mutex, RwLock};
 
 use super::files::{Files, SegmentFile};
 use super::frame::{
-    FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameBuilder, FrameHeader, FrameOp, Location,
-    SEGMENT_HEADER_BYTES, SegmentHeader, decode_ops,
+    FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FRAME_HEADER_LEN, FrameBuilder, FrameHeader, FrameOp,
+    Location, SEGMENT_HEADER_BYTES, SegmentHeader, decode_ops,
 };
 use super::index::{self, EntryRow, Index, JournalMark};
-use super::journal::{JournalEngine, Segment, Segments, Writer, verified};
+use super::journal::{JournalEngine, Segment, Writer, verified};
+use super::opening::{create_first, open_segments, start_mark};
 use super::segments::{Upkeep, read_frame_meta};
 use super::{Hole, RecoveryReport, entry_crc};
 use crate::config::{JournalConfig, VerifyOnOpen};
@@ -42,7 +43,9 @@ struct Frame {
 enum Found {
     Frame(Frame),
     /// Nothing that verifies; how many bytes it claims to have.
-    Nothing { claimed_bytes: u64 },
+    Nothing {
+        claimed_bytes: u64,
+    },
 }
 
 impl<F: Files, I: Index> JournalEngine<F, I> {
@@ -50,7 +53,9 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
     pub(crate) fn open(files: F, index: I, config: JournalConfig) -> Result<Self, StoreError> {
         let (segments, headers) = open_segments(&files, &index)?;
         let mark = start_mark(&index, &headers)?;
-        let file = segments.get(&mark.place.segment).map(|segment| Arc::clone(&segment.file));
+        let file = segments
+            .get(&mark.place.segment)
+            .map(|segment| Arc::clone(&segment.file));
         let is_new = file.is_none();
         let file = match file {
             Some(file) => file,
@@ -79,7 +84,11 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         };
         if is_new {
             let file = Arc::clone(&engine.writer.lock().file);
-            let known = Segment { file, live_bytes: 0, is_unmovable: false };
+            let known = Segment {
+                file,
+                live_bytes: 0,
+                is_unmovable: false,
+            };
             engine.segments.write().insert(mark.place.segment, known);
             return Ok(engine);
         }
@@ -97,8 +106,16 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
     fn continue_after(&self, start: JournalMark, end: JournalMark) -> Result<(), StoreError> {
         // What was replayed may not be durable yet, when only the process was killed. It becomes so
         // before anything new is written, because new frames call it synced.
-        for segment in self.segments.read().range(start.place.segment..).map(|(_, segment)| segment) {
-            segment.file.sync().map_err(|error| StoreError::io(Site::Sync, &error))?;
+        for segment in self
+            .segments
+            .read()
+            .range(start.place.segment..)
+            .map(|(_, segment)| segment)
+        {
+            segment
+                .file
+                .sync()
+                .map_err(|error| StoreError::io(Site::Sync, &error))?;
         }
         let mut writer = self.writer.lock();
         // The journal's end may lie before the newest segment, when that one was torn from its start.
@@ -116,14 +133,21 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         report: &mut RecoveryReport,
     ) -> Result<JournalMark, StoreError> {
         let mut mark = start;
+        let mut damaged = Vec::new();
         loop {
             if let Some(segment) = rolled_to(&mark, headers) {
-                mark.place = Location { segment, position: SEGMENT_HEADER_BYTES };
+                mark.place = Location {
+                    segment,
+                    position: SEGMENT_HEADER_BYTES,
+                };
                 continue;
             }
             let Some(file) = self.segment_file(mark.place.segment) else {
                 let text = format!("segment {} is missing", mark.place.segment);
-                return Err(StoreError::Damaged { what: "journal", text });
+                return Err(StoreError::Damaged {
+                    what: "journal",
+                    text,
+                });
             };
             match read_frame(&*file, &mark)? {
                 Found::Frame(frame) => {
@@ -135,20 +159,29 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
                     }
                     report.frames_replayed += 1;
                     report.bytes_replayed += frame.next.position - mark.place.position;
-                    add_holes(&mut report.holes, &frame.damaged);
-                    mark = JournalMark { place: frame.next, next_sequence: mark.next_sequence + 1 };
+                    damaged.extend(frame.damaged);
+                    mark = JournalMark {
+                        place: frame.next,
+                        next_sequence: mark.next_sequence + 1,
+                    };
                     self.apply(frame.ops, frame.body, mark)?;
                 }
                 Found::Nothing { claimed_bytes } => {
                     let next = mark.place.position + FRAME_ALIGNMENT;
-                    let after = Location { position: next, ..mark.place };
+                    let after = Location {
+                        position: next,
+                        ..mark.place
+                    };
                     if self.is_synced(after, mark.next_sequence)? {
                         let place = mark.place;
                         let text = format!(
                             "a synced frame at byte {} of segment {} does not verify",
                             place.position, place.segment
                         );
-                        return Err(StoreError::Damaged { what: "journal", text });
+                        return Err(StoreError::Damaged {
+                            what: "journal",
+                            text,
+                        });
                     }
                     report.torn_bytes_dropped = claimed_bytes;
                     break;
@@ -157,16 +190,39 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         }
         if report.torn_bytes_dropped > 0 {
             tracing::trace!(target: "raftmq::mark", name = "torn_tail_dropped");
-            tracing::warn!(bytes = report.torn_bytes_dropped, "unsynced tail of the journal dropped");
+            tracing::warn!(
+                bytes = report.torn_bytes_dropped,
+                "unsynced tail of the journal dropped"
+            );
+        }
+        for hole in damaged {
+            self.check_entry(hole, report)?;
         }
         Ok(mark)
+    }
+
+    /// Reports a hole where an entry does not verify; later frames may have replaced or removed it.
+    fn check_entry(&self, entry: Hole, report: &mut RecoveryReport) -> Result<(), StoreError> {
+        let index = entry.missing_from;
+        match self.read_entries(entry.group, index..index + 1, usize::MAX) {
+            Ok(_) => Ok(()),
+            Err(StoreError::DamagedEntry { .. }) => {
+                add_hole(&mut report.holes, entry);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a frame at or after `from` says that frame `sequence` had been synced.
     fn is_synced(&self, from: Location, sequence: u64) -> Result<bool, StoreError> {
         let segments = self.segments.read();
         for (number, segment) in segments.range(from.segment..) {
-            let start = if *number == from.segment { from.position } else { SEGMENT_HEADER_BYTES };
+            let start = if *number == from.segment {
+                from.position
+            } else {
+                SEGMENT_HEADER_BYTES
+            };
             if search_synced(&*segment.file, *number, start, sequence)? {
                 return Ok(true);
             }
@@ -178,28 +234,31 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         let (start, end) = index::all_entries();
         let mut rows = Vec::new();
         let mut failed = None;
-        self.index.scan(&start, &end, &mut |key, value| match EntryRow::decode(key, value) {
-            Ok(row) => {
-                rows.push(row);
-                true
-            }
-            Err(error) => {
-                failed = Some(error);
-                false
-            }
-        })?;
+        self.index.scan(
+            &start,
+            &end,
+            &mut |key, value| match EntryRow::decode(key, value) {
+                Ok(row) => {
+                    rows.push(row);
+                    true
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            },
+        )?;
         if let Some(error) = failed {
             return Err(error);
         }
         for (group, row) in rows {
-            let index = row.head.index;
-            match self.read_entries(group, index..index + 1, usize::MAX) {
-                Ok(_) => {}
-                Err(StoreError::DamagedEntry { .. }) => {
-                    add_holes(&mut report.holes, &[Hole { group, missing_from: index }]);
-                }
-                Err(error) => return Err(error),
-            }
+            self.check_entry(
+                Hole {
+                    group,
+                    missing_from: row.head.index,
+                },
+                report,
+            )?;
         }
         Ok(())
     }
@@ -214,129 +273,73 @@ fn rolled_to(mark: &JournalMark, headers: &BTreeMap<u64, SegmentHeader>) -> Opti
 }
 
 /// Keeps the lowest hole of each group.
-fn add_holes(holes: &mut Vec<Hole>, found: &[Hole]) {
-    for hole in found {
-        match holes.iter_mut().find(|known| known.group == hole.group) {
-            Some(known) => known.missing_from = known.missing_from.min(hole.missing_from),
-            None => holes.push(*hole),
-        }
+fn add_hole(holes: &mut Vec<Hole>, found: Hole) {
+    match holes.iter_mut().find(|known| known.group == found.group) {
+        Some(known) => known.missing_from = known.missing_from.min(found.missing_from),
+        None => holes.push(found),
     }
-}
-
-type Opened<T> = (Segments<T>, BTreeMap<u64, SegmentHeader>);
-
-fn open_segments<F: Files, I: Index>(files: &F, index: &I) -> Result<Opened<F::File>, StoreError> {
-    let failed = |error: std::io::Error| StoreError::io(Site::Open, &error);
-    let listed = files.list().map_err(failed)?;
-    let newest = listed.last().copied();
-    let mut segments = BTreeMap::new();
-    let mut headers = BTreeMap::new();
-    for number in listed {
-        let file = files.open(number).map_err(failed)?;
-        let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
-        let is_long_enough = file.len() >= SEGMENT_HEADER_BYTES;
-        if is_long_enough {
-            file.read_at(0, &mut bytes).map_err(failed)?;
-        }
-        match SegmentHeader::decode(&bytes).filter(|header| header.segment == number) {
-            Some(header) => {
-                headers.insert(number, header);
-            }
-            None if newest == Some(number) => {
-                // Its creation was interrupted: a segment is used only after its header is durable.
-                files.remove(number).map_err(failed)?;
-                continue;
-            }
-            None => {
-                let text = format!("header of segment {number} does not verify");
-                return Err(StoreError::Damaged { what: "journal", text });
-            }
-        }
-        let live = index.get(&index::segment_key(number))?.unwrap_or_default();
-        let live_bytes = live.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        segments.insert(number, Segment { file, live_bytes, is_unmovable: false });
-    }
-    check_missing(index, &segments)?;
-    Ok((segments, headers))
-}
-
-/// A segment with live entries must exist.
-fn check_missing<T, I: Index>(index: &I, segments: &Segments<T>) -> Result<(), StoreError> {
-    let (start, end) = index::segment_bounds();
-    let mut missing = None;
-    index.scan(&start, &end, &mut |key, value| {
-        let is_live = value.iter().any(|byte| *byte != 0);
-        missing = index::segment_of(key).filter(|n| is_live && !segments.contains_key(n));
-        missing.is_none()
-    })?;
-    match missing {
-        None => Ok(()),
-        Some(number) => {
-            let text = format!("segment {number} is missing");
-            Err(StoreError::Damaged { what: "journal", text })
-        }
-    }
-}
-
-/// Where replay starts: where the index says, or at the very beginning.
-fn start_mark<I: Index>(
-    index: &I,
-    headers: &BTreeMap<u64, SegmentHeader>,
-) -> Result<JournalMark, StoreError> {
-    if let Some(bytes) = index.get(&index::journal_key())? {
-        let mark = JournalMark::decode(&bytes)?;
-        if !headers.contains_key(&mark.place.segment) || mark.next_sequence == 0 {
-            let text = format!("segment {} is missing", mark.place.segment);
-            return Err(StoreError::Damaged { what: "journal", text });
-        }
-        return Ok(mark);
-    }
-    let first = headers.iter().next();
-    if first.is_some_and(|(number, header)| *number != 1 || header.first_sequence != 1) {
-        let text = "the index is missing and the journal does not reach back to its start";
-        return Err(StoreError::Damaged { what: "index", text: text.to_owned() });
-    }
-    let place = Location { segment: 1, position: SEGMENT_HEADER_BYTES };
-    Ok(JournalMark { place, next_sequence: 1 })
-}
-
-fn create_first<F: Files>(files: &F, config: &JournalConfig) -> Result<Arc<F::File>, StoreError> {
-    let header = SegmentHeader { segment: 1, first_sequence: 1 };
-    let len = config.segment_bytes.max(SEGMENT_HEADER_BYTES);
-    let created = files.create(1, len, &header.encode());
-    created.map_err(|error| StoreError::io(Site::Segment, &error))
 }
 
 /// Reads the frame expected at a mark.
 fn read_frame<T: SegmentFile>(file: &T, mark: &JournalMark) -> Result<Found, StoreError> {
     let place = mark.place;
-    let nothing = Found::Nothing { claimed_bytes: claimed_bytes(file, place)? };
-    let Some((header, meta)) = read_frame_meta(file, place)? else { return Ok(nothing) };
+    let nothing = Found::Nothing {
+        claimed_bytes: claimed_bytes(file, place)?,
+    };
+    let Some((header, meta)) = read_frame_meta(file, place)? else {
+        return Ok(nothing);
+    };
     if header.sequence != mark.next_sequence {
         return Ok(nothing);
     }
-    let Some(total) = header.total_bytes() else { return Ok(nothing) };
-    let Some(mut ops) = decode_ops(&header, &meta) else { return Ok(nothing) };
+    let Some(total) = header.total_bytes() else {
+        return Ok(nothing);
+    };
+    let Some(mut ops) = decode_ops(&header, &meta) else {
+        return Ok(nothing);
+    };
     let body_start = FRAME_HEADER_BYTES + meta.len() as u64;
-    let body = Location { position: place.position + body_start, ..place };
+    let body = Location {
+        position: place.position + body_start,
+        ..place
+    };
     let mut bytes = vec![0; usize::try_from(header.body_bytes).unwrap_or(usize::MAX)];
     file.read_at(body.position, &mut bytes)
         .map_err(|error| StoreError::io(Site::Read, &error))?;
     let damaged = verify_payloads(&mut ops, &Bytes::from(bytes));
-    let next = Location { position: place.position + total, ..place };
-    Ok(Found::Frame(Frame { ops, body, next, damaged }))
+    let next = Location {
+        position: place.position + total,
+        ..place
+    };
+    Ok(Found::Frame(Frame {
+        ops,
+        body,
+        next,
+        damaged,
+    }))
 }
 
 fn verify_payloads(ops: &mut [FrameOp], body: &Bytes) -> Vec<Hole> {
     let mut damaged = Vec::new();
     for op in ops {
-        let FrameOp::Entry { group, head, body_offset, .. } = op else { continue };
+        let FrameOp::Entry {
+            group,
+            head,
+            body_offset,
+            ..
+        } = op
+        else {
+            continue;
+        };
         let start = usize::try_from(*body_offset).unwrap_or(usize::MAX);
         let payload = body.slice(start..start + head.payload_bytes as usize);
         if planted::is_planted(Bug::TornTailAccepted) {
             head.crc = entry_crc(*group, head.index, head.term, head.kind, &payload);
         } else if verified(*group, head, payload).is_err() {
-            damaged.push(Hole { group: *group, missing_from: head.index });
+            damaged.push(Hole {
+                group: *group,
+                missing_from: head.index,
+            });
         }
     }
     damaged
@@ -348,7 +351,7 @@ fn claimed_bytes<T: SegmentFile>(file: &T, place: Location) -> Result<u64, Store
     if rest < FRAME_HEADER_BYTES {
         return Ok(0);
     }
-    let mut bytes = [0; FRAME_HEADER_BYTES as usize];
+    let mut bytes = [0; FRAME_HEADER_LEN];
     let read = file.read_at(place.position, &mut bytes);
     read.map_err(|error| StoreError::io(Site::Read, &error))?;
     if bytes.iter().all(|byte| *byte == 0) {
@@ -370,14 +373,20 @@ fn search_synced<T: SegmentFile>(
     let mut position = start.next_multiple_of(FRAME_ALIGNMENT);
     let mut buffer = vec![0; SEARCH_BYTES];
     while position < end {
-        let len = usize::try_from(end - position).unwrap_or(usize::MAX).min(SEARCH_BYTES);
+        let len = usize::try_from(end - position)
+            .unwrap_or(usize::MAX)
+            .min(SEARCH_BYTES);
         let chunk = &mut buffer[..len];
-        file.read_at(position, chunk).map_err(|error| StoreError::io(Site::Read, &error))?;
+        file.read_at(position, chunk)
+            .map_err(|error| StoreError::io(Site::Read, &error))?;
         for (offset, word) in chunk.chunks_exact(step).enumerate() {
             if !FrameHeader::is_magic(word) {
                 continue;
             }
-            let place = Location { segment, position: position + (offset * step) as u64 };
+            let place = Location {
+                segment,
+                position: position + (offset * step) as u64,
+            };
             if let Some((header, _)) = read_frame_meta(file, place)?
                 && header.sequence > sequence
                 && header.synced >= sequence

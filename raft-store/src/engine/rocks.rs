@@ -11,7 +11,7 @@ use rocksdb::{
     WriteBatch, WriteOptions,
 };
 
-use super::index::{Index, IndexOp, Visitor};
+use super::index::{Index, IndexOp, Row, Visitor};
 use crate::error::{Site, StoreError};
 
 /// The memtable's own limit: far above where the engine flushes it.
@@ -56,11 +56,18 @@ impl RocksIndex {
         options.set_block_based_table_factory(&table);
         let mut write = WriteOptions::default();
         write.disable_wal(true);
-        Ok(Self { db: DB::open(&options, folder).map_err(failed)?, write })
+        Ok(Self {
+            db: DB::open(&options, folder).map_err(failed)?,
+            write,
+        })
     }
 
     fn number(&self, property: &str) -> Result<u64, StoreError> {
-        Ok(self.db.property_int_value(property).map_err(failed)?.unwrap_or(0))
+        Ok(self
+            .db
+            .property_int_value(property)
+            .map_err(failed)?
+            .unwrap_or(0))
     }
 }
 
@@ -72,13 +79,25 @@ fn bounded(end: &[u8]) -> ReadOptions {
     options
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function for map_err"
+)]
 fn failed(error: rocksdb::Error) -> StoreError {
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption => {
-            StoreError::Damaged { what: "index", text: error.to_string() }
-        }
-        _ => StoreError::Io { site: Site::Index, os_code: None, text: error.to_string() },
+    let text = error.to_string();
+    if error.kind() == rocksdb::ErrorKind::Corruption {
+        return StoreError::Damaged {
+            what: "index",
+            text,
+        };
+    }
+    if text.contains("No space left") {
+        return StoreError::Full { text };
+    }
+    StoreError::Io {
+        site: Site::Index,
+        os_code: None,
+        text,
     }
 }
 
@@ -114,7 +133,7 @@ impl Index for RocksIndex {
         rows.status().map_err(failed)
     }
 
-    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Row>, StoreError> {
         let mut rows = self.db.raw_iterator_opt(bounded(end));
         rows.seek_for_prev(end);
         let row = rows.item().filter(|(key, _)| *key >= start);
@@ -132,7 +151,11 @@ impl Index for RocksIndex {
     fn is_flushed(&self) -> Result<bool, StoreError> {
         if self.number("rocksdb.background-errors")? > 0 {
             let text = "a background flush or compaction failed".to_owned();
-            return Err(StoreError::Io { site: Site::Index, os_code: None, text });
+            return Err(StoreError::Io {
+                site: Site::Index,
+                os_code: None,
+                text,
+            });
         }
         Ok(self.number("rocksdb.num-immutable-mem-table")? == 0)
     }

@@ -6,13 +6,14 @@
 
 use std::sync::atomic::Ordering;
 
+use super::Maintenance;
 use super::files::{Files, SegmentFile};
 use super::frame::{
-    EntryHead, FRAME_HEADER_BYTES, FrameHeader, FrameOp, Location, SEGMENT_HEADER_BYTES, decode_ops,
+    EntryHead, FRAME_HEADER_BYTES, FRAME_HEADER_LEN, FrameHeader, FrameOp, Location,
+    SEGMENT_HEADER_BYTES, decode_ops,
 };
 use super::index::{self, Index, IndexOp};
 use super::journal::{JournalEngine, verified};
-use super::Maintenance;
 use crate::error::{Site, StoreError};
 use crate::types::GroupId;
 
@@ -46,7 +47,10 @@ pub(super) struct Upkeep {
 impl Upkeep {
     /// State after a start at which everything before `segment` is behind the durable index.
     pub(super) fn starting_at(segment: u64) -> Self {
-        Self { durable_segment: segment, ..Self::default() }
+        Self {
+            durable_segment: segment,
+            ..Self::default()
+        }
     }
 }
 
@@ -86,7 +90,10 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         let current = self.writer.lock().segment;
         let segments = self.segments.read();
         let before = segments.range(..current);
-        before.filter(|(_, segment)| segment.live_bytes == 0).map(|(number, _)| *number).collect()
+        before
+            .filter(|(_, segment)| segment.live_bytes == 0)
+            .map(|(number, _)| *number)
+            .collect()
     }
 
     fn start_flush(&self, upkeep: &mut Upkeep) -> Result<(), StoreError> {
@@ -98,7 +105,10 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         self.index.start_flush()?;
         writer.index_bytes = 0;
         self.replay_bytes.store(0, Ordering::Relaxed);
-        upkeep.flush = Some(Flush { dead, segment: writer.segment });
+        upkeep.flush = Some(Flush {
+            dead,
+            segment: writer.segment,
+        });
         Ok(())
     }
 
@@ -107,7 +117,8 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
             self.segments.write().remove(number);
             let removed = self.files.remove(*number);
             removed.map_err(|error| StoreError::io(Site::Segment, &error))?;
-            self.index.apply(vec![IndexOp::Delete(index::segment_key(*number))])?;
+            self.index
+                .apply(vec![IndexOp::Delete(index::segment_key(*number))])?;
         }
         Ok(())
     }
@@ -117,9 +128,11 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         let percent = u64::from(self.config.relocate_below_percent);
         let limit = self.config.segment_bytes / 100 * percent;
         let segments = self.segments.read();
-        let mut movable = segments.range(..upkeep.durable_segment).filter(|(_, segment)| {
-            segment.live_bytes > 0 && segment.live_bytes < limit && !segment.is_unmovable
-        });
+        let mut movable = segments
+            .range(..upkeep.durable_segment)
+            .filter(|(_, segment)| {
+                segment.live_bytes > 0 && segment.live_bytes < limit && !segment.is_unmovable
+            });
         movable.next().map(|(number, _)| *number)
     }
 
@@ -129,9 +142,13 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
             return Ok(Maintenance::Idle);
         };
         let from = upkeep.moving.filter(|place| place.segment == number);
-        let mut place =
-            from.unwrap_or(Location { segment: number, position: SEGMENT_HEADER_BYTES });
-        let Some(file) = self.segment_file(number) else { return Ok(Maintenance::Idle) };
+        let mut place = from.unwrap_or(Location {
+            segment: number,
+            position: SEGMENT_HEADER_BYTES,
+        });
+        let Some(file) = self.segment_file(number) else {
+            return Ok(Maintenance::Idle);
+        };
         let mut survivors = Vec::new();
         let mut bytes = 0;
         let mut is_end = false;
@@ -141,7 +158,7 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
                 break;
             };
             for op in ops {
-                if let Some(survivor) = self.survivor(op, body)? {
+                if let Some(survivor) = self.survivor(&op, body)? {
                     bytes += u64::from(survivor.1.payload_bytes);
                     survivors.push(survivor);
                 }
@@ -159,7 +176,11 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
             if let Some(segment) = segments.get_mut(&number)
                 && segment.live_bytes > 0
             {
-                tracing::error!(segment = number, live_bytes = segment.live_bytes, "segment cannot be emptied");
+                tracing::error!(
+                    segment = number,
+                    live_bytes = segment.live_bytes,
+                    "segment cannot be emptied"
+                );
                 segment.is_unmovable = true;
             }
         }
@@ -167,20 +188,27 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
     }
 
     /// The entry of a frame, if the index still points to it.
-    fn survivor(&self, op: FrameOp, body: Location) -> Result<Option<Survivor>, StoreError> {
-        let FrameOp::Entry { group, head, body_offset, .. } = op else { return Ok(None) };
-        let place = Location { position: body.position + body_offset, ..body };
-        let row = self.entry_row(group, head.index)?;
+    fn survivor(&self, op: &FrameOp, body: Location) -> Result<Option<Survivor>, StoreError> {
+        let FrameOp::Entry {
+            group,
+            head,
+            body_offset,
+            ..
+        } = op
+        else {
+            return Ok(None);
+        };
+        let place = Location {
+            position: body.position + body_offset,
+            ..body
+        };
+        let row = self.entry_row(*group, head.index)?;
         let is_live = row.is_some_and(|row| row.place == place && row.head.term == head.term);
-        Ok(is_live.then_some((group, head, place)))
+        Ok(is_live.then_some((*group, *head, place)))
     }
 
     /// Writes survivors at the journal's end; `false` when one is damaged, which leaves it in place.
-    fn write_moved(
-        &self,
-        file: &F::File,
-        survivors: &[Survivor],
-    ) -> Result<bool, StoreError> {
+    fn write_moved(&self, file: &F::File, survivors: &[Survivor]) -> Result<bool, StoreError> {
         if survivors.is_empty() {
             return Ok(true);
         }
@@ -210,12 +238,24 @@ pub(super) fn read_frame_ops<T: SegmentFile + ?Sized>(
     file: &T,
     place: Location,
 ) -> Result<Option<(Vec<FrameOp>, Location, Location)>, StoreError> {
-    let Some((header, meta)) = read_frame_meta(file, place)? else { return Ok(None) };
-    let Some(total) = header.total_bytes() else { return Ok(None) };
-    let Some(ops) = decode_ops(&header, &meta) else { return Ok(None) };
+    let Some((header, meta)) = read_frame_meta(file, place)? else {
+        return Ok(None);
+    };
+    let Some(total) = header.total_bytes() else {
+        return Ok(None);
+    };
+    let Some(ops) = decode_ops(&header, &meta) else {
+        return Ok(None);
+    };
     let body_start = FRAME_HEADER_BYTES + meta.len() as u64;
-    let body = Location { position: place.position + body_start, ..place };
-    let next = Location { position: place.position + total, ..place };
+    let body = Location {
+        position: place.position + body_start,
+        ..place
+    };
+    let next = Location {
+        position: place.position + total,
+        ..place
+    };
     Ok(Some((ops, body, next)))
 }
 
@@ -229,13 +269,16 @@ pub(super) fn read_frame_meta<T: SegmentFile + ?Sized>(
     if rest < FRAME_HEADER_BYTES {
         return Ok(None);
     }
-    let mut bytes = [0; FRAME_HEADER_BYTES as usize];
+    let mut bytes = [0; FRAME_HEADER_LEN];
     file.read_at(place.position, &mut bytes).map_err(failed)?;
-    let Some(header) = FrameHeader::decode(&bytes) else { return Ok(None) };
+    let Some(header) = FrameHeader::decode(&bytes) else {
+        return Ok(None);
+    };
     if header.total_bytes().is_none_or(|total| total > rest) {
         return Ok(None);
     }
     let mut meta = vec![0; header.meta_bytes as usize];
-    file.read_at(place.position + FRAME_HEADER_BYTES, &mut meta).map_err(failed)?;
+    file.read_at(place.position + FRAME_HEADER_BYTES, &mut meta)
+        .map_err(failed)?;
     Ok(header.verify(place, &meta).then_some((header, meta)))
 }

@@ -1,5 +1,12 @@
 //! Tests of the store through its public face, on both engines.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests fail like tests"
+)]
+
 mod crash;
 mod differential;
 mod disk_crash;
@@ -7,7 +14,7 @@ mod faults;
 mod folder;
 mod groups;
 mod housekeeping;
+mod model;
 mod openraft_suite;
-#[cfg(feature = "planted-bugs")]
-mod planted;
+mod stress;
 mod support;

@@ -11,8 +11,8 @@ use openraft::storage::{
 use openraft::type_config::TypeConfigExt;
 use openraft::{OptionalSend, RaftLogReader};
 use raftmq_store::{
-    Checkpoint, Command, CommitDriver, CommittedLeaderId, DiskConfig, DiskEngine, Engine, Entry,
-    GroupId, GroupStore, LogId, MemoryDisk, MemoryEngine, Payload, StateUpdate, Store, StoreConfig,
+    Checkpoint, Command, CommitDriver, CommittedLeaderId, DiskConfig, DiskEngine, Entry, GroupId,
+    GroupStore, LogId, MemoryDisk, MemoryEngine, Payload, StateUpdate, Store, StoreConfig,
     StoreError, StoredMembership, Vote, log_id,
 };
 use tempfile::TempDir;
@@ -28,7 +28,10 @@ openraft::declare_raft_types!(
 
 /// An entry with a payload.
 pub(crate) fn entry(term: u64, index: u64, payload: impl Into<Bytes>) -> Entry {
-    Entry { log_id: log_id(term, index), payload: Payload::Normal(Command(payload.into())) }
+    Entry {
+        log_id: log_id(term, index),
+        payload: Payload::Normal(Command(payload.into())),
+    }
 }
 
 /// Payload bytes that name their entry.
@@ -48,7 +51,9 @@ pub(crate) async fn append(group: &GroupStore, entries: Vec<Entry>) -> Result<()
 /// Appends entries without waiting for them.
 pub(crate) async fn append_only(group: &GroupStore, entries: Vec<Entry>) {
     let mut log = group.log();
-    RaftLogStorage::<Types>::append(&mut log, entries, IOFlushed::noop()).await.unwrap();
+    RaftLogStorage::<Types>::append(&mut log, entries, IOFlushed::noop())
+        .await
+        .unwrap();
 }
 
 pub(crate) async fn save_vote(group: &GroupStore, vote: Vote) -> Result<(), std::io::Error> {
@@ -56,19 +61,27 @@ pub(crate) async fn save_vote(group: &GroupStore, vote: Vote) -> Result<(), std:
 }
 
 pub(crate) async fn read_vote(group: &GroupStore) -> Option<Vote> {
-    RaftLogReader::<Types>::read_vote(&mut group.log()).await.unwrap()
+    RaftLogReader::<Types>::read_vote(&mut group.log())
+        .await
+        .unwrap()
 }
 
 pub(crate) async fn truncate_after(group: &GroupStore, last: Option<LogId>) {
-    RaftLogStorage::<Types>::truncate_after(&mut group.log(), last).await.unwrap();
+    RaftLogStorage::<Types>::truncate_after(&mut group.log(), last)
+        .await
+        .unwrap();
 }
 
 pub(crate) async fn purge(group: &GroupStore, upto: LogId) {
-    RaftLogStorage::<Types>::purge(&mut group.log(), upto).await.unwrap();
+    RaftLogStorage::<Types>::purge(&mut group.log(), upto)
+        .await
+        .unwrap();
 }
 
 pub(crate) async fn entries_of(group: &GroupStore) -> Vec<Entry> {
-    RaftLogReader::<Types>::try_get_log_entries(&mut group.log(), ..).await.unwrap()
+    RaftLogReader::<Types>::try_get_log_entries(&mut group.log(), ..)
+        .await
+        .unwrap()
 }
 
 /// A store on a simulated disk, driven by a task.
@@ -99,15 +112,10 @@ pub(crate) fn disk_store(folder: &std::path::Path) -> Store {
 pub(crate) fn both_stores() -> Vec<(&'static str, Store, Option<TempDir>)> {
     let folder = TempDir::new().unwrap();
     let disk = disk_store(folder.path());
-    vec![("memory", memory_store(&MemoryDisk::new()), None), ("disk", disk, Some(folder))]
-}
-
-/// Both engines without a store, opened fresh.
-pub(crate) fn both_engines() -> Vec<(&'static str, Arc<dyn Engine>, Option<TempDir>)> {
-    let folder = TempDir::new().unwrap();
-    let disk = DiskEngine::open(folder.path(), small_disk()).unwrap();
-    let memory = MemoryEngine::open(&MemoryDisk::new()).unwrap();
-    vec![("memory", Arc::new(memory), None), ("disk", Arc::new(disk), Some(folder))]
+    vec![
+        ("memory", memory_store(&MemoryDisk::new()), None),
+        ("disk", disk, Some(folder)),
+    ]
 }
 
 /// A state machine that keeps applied log id, membership and snapshots in the store.
@@ -120,7 +128,11 @@ impl TestMachine {
     }
 
     async fn save(&self, applied: Option<LogId>, membership: StoredMembership) {
-        let update = StateUpdate { applied, membership, ..StateUpdate::default() };
+        let update = StateUpdate {
+            applied,
+            membership,
+            ..StateUpdate::default()
+        };
         self.0.save_state(update).await.unwrap();
     }
 }
@@ -129,9 +141,14 @@ type TestSnapshot = Snapshot<CommittedLeaderId, u64, openraft::impls::EmptyNode,
 type TestMeta = SnapshotMeta<CommittedLeaderId, u64, openraft::impls::EmptyNode>;
 
 fn snapshot_of(checkpoint: Checkpoint) -> TestSnapshot {
-    let meta =
-        SnapshotMeta { last_log_id: Some(checkpoint.log_id), last_membership: checkpoint.membership };
-    Snapshot { meta, snapshot: checkpoint.body }
+    let meta = SnapshotMeta {
+        last_log_id: Some(checkpoint.log_id),
+        last_membership: checkpoint.membership,
+    };
+    Snapshot {
+        meta,
+        snapshot: checkpoint.body,
+    }
 }
 
 async fn keep_snapshot(group: &GroupStore, checkpoint: Checkpoint) -> Result<(), StoreError> {
@@ -147,10 +164,20 @@ impl RaftSnapshotBuilder<Types> for TestMachine {
     async fn build_snapshot(&mut self) -> Result<TestSnapshot, std::io::Error> {
         let (applied, membership) = self.state().await;
         let Some(log_id) = applied else {
-            let meta = SnapshotMeta { last_log_id: None, last_membership: membership };
-            return Ok(Snapshot { meta, snapshot: Bytes::new() });
+            let meta = SnapshotMeta {
+                last_log_id: None,
+                last_membership: membership,
+            };
+            return Ok(Snapshot {
+                meta,
+                snapshot: Bytes::new(),
+            });
         };
-        let checkpoint = Checkpoint { log_id, membership, body: Bytes::from_static(b"body") };
+        let checkpoint = Checkpoint {
+            log_id,
+            membership,
+            body: Bytes::from_static(b"body"),
+        };
         keep_snapshot(&self.0, checkpoint.clone()).await?;
         Ok(snapshot_of(checkpoint))
     }
@@ -195,11 +222,21 @@ impl RaftStateMachine<Types> for TestMachine {
         let log_id = meta.last_log_id.expect("a snapshot contains something");
         let membership = meta.last_membership.clone();
         self.save(Some(log_id), membership.clone()).await;
-        Ok(keep_snapshot(&self.0, Checkpoint { log_id, membership, body }).await?)
+        Ok(keep_snapshot(
+            &self.0,
+            Checkpoint {
+                log_id,
+                membership,
+                body,
+            },
+        )
+        .await?)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<TestSnapshot>, std::io::Error> {
-        let Some(index) = self.0.snapshot_pointer().await? else { return Ok(None) };
+        let Some(index) = self.0.snapshot_pointer().await? else {
+            return Ok(None);
+        };
         Ok(self.0.load_checkpoint(index).await?.map(snapshot_of))
     }
 }

@@ -22,7 +22,7 @@ impl Cluster {
             }),
             None => {
                 self.image.cluster_id = Some(cluster_id.into());
-                self.dirty.head = true;
+                self.dirty.mark_head();
                 Ok(Outcome::Done)
             }
         }
@@ -146,7 +146,7 @@ impl Cluster {
         match next {
             Some(next) if (1..=PRODUCER_ID_BLOCK_COUNT_MAX).contains(&count) => {
                 self.image.next_producer_id = next;
-                self.dirty.head = true;
+                self.dirty.mark_head();
                 Ok(Outcome::ProducerIds { first, count })
             }
             Some(_) | None => Err(ClusterError::InvalidProducerIdCount {

@@ -51,7 +51,7 @@ impl Cluster {
         check_count(configs.len())?;
         if configs != self.image.configs {
             self.image.configs = configs;
-            self.dirty.configs = true;
+            self.dirty.mark_configs();
         }
         Ok(Outcome::Done)
     }

@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 use crate::cluster::image::{Image, PartitionInfo};
 use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, LogIndex, Term};
 
+/// A gap between two looks at the sessions that is no standstill of this process, whatever the
+/// session timeout: a slow timer is not one.
+const STANDSTILL_MS_MIN: u64 = 1_000;
+
 /// One broker's session with the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Session {
@@ -86,7 +90,7 @@ impl Sessions {
     ) -> Vec<(BrokerId, BrokerEpoch)> {
         let checked_at_ms = self.checked_at_ms.replace(now_ms).unwrap_or(now_ms);
         let gap_ms = now_ms.saturating_sub(checked_at_ms);
-        if gap_ms > session_timeout_ms {
+        if gap_ms > session_timeout_ms.max(STANDSTILL_MS_MIN) {
             for session in self.sessions.values_mut() {
                 session.heard_at_ms = session.heard_at_ms.saturating_add(gap_ms).min(now_ms);
             }

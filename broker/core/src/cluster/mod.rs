@@ -77,6 +77,8 @@ pub type Reply = Result<Outcome, ClusterError>;
 /// Which rows changed since they were last taken.
 #[derive(Debug, Clone, Default)]
 struct Dirty {
+    /// Something was marked since the last look, whatever was marked before.
+    has_changed: bool,
     head: bool,
     configs: bool,
     brokers: BTreeSet<BrokerId>,
@@ -163,20 +165,11 @@ impl Cluster {
         }
     }
 
-    fn is_dirty(&self) -> bool {
-        let dirty = &self.dirty;
-        dirty.head
-            || dirty.configs
-            || !dirty.brokers.is_empty()
-            || !dirty.topics.is_empty()
-            || !dirty.partitions.is_empty()
-    }
-
     /// Puts a changed broker in.
     fn put_broker(&mut self, broker: Broker, effects: &mut Effects) {
         let id = broker.id;
         self.image.brokers.insert(id, Arc::new(broker));
-        self.dirty.brokers.insert(id);
+        self.dirty.mark_broker(id);
         effects.push(Effect::BrokerChanged { broker: id });
     }
 
@@ -189,7 +182,7 @@ impl Cluster {
             "partition group {group} has no replica"
         );
         self.image.partitions.insert(group, Arc::new(partition));
-        self.dirty.partitions.insert(group);
+        self.dirty.mark_partition(group);
         effects.push(Effect::GroupChanged { group });
     }
 
@@ -197,7 +190,7 @@ impl Cluster {
     fn put_topic(&mut self, topic: Topic) {
         let id = topic.id;
         self.image.topics.insert(id, Arc::new(topic));
-        self.dirty.topics.insert(id);
+        self.dirty.mark_topic(id);
     }
 
     fn partition_of_group(&self, group: GroupNumber) -> Result<PartitionInfo, ClusterError> {
@@ -225,20 +218,19 @@ impl Machine for Cluster {
     }
 
     fn apply(&mut self, meta: &EntryMeta, command: Command, effects: &mut Effects) -> Reply {
-        let already_dirty = std::mem::take(&mut self.dirty);
+        self.dirty.has_changed = false;
         let effects_before = effects.as_slice().len();
         let reply = self.execute(meta, command, effects);
-        let has_changed = self.is_dirty();
+        let has_changed = self.dirty.has_changed;
         assert!(
             reply.is_ok() || !has_changed && effects.as_slice().len() == effects_before,
             "a refused command changed the metadata: {reply:?}"
         );
         if has_changed {
             self.image.version = meta.log_index;
-            self.dirty.head = true;
+            self.dirty.mark_head();
             effects.push(Effect::ImageChanged);
         }
-        self.dirty.merge(already_dirty);
         reply
     }
 
@@ -260,11 +252,28 @@ impl Machine for Cluster {
 }
 
 impl Dirty {
-    fn merge(&mut self, other: Self) {
-        self.head |= other.head;
-        self.configs |= other.configs;
-        self.brokers.extend(other.brokers);
-        self.topics.extend(other.topics);
-        self.partitions.extend(other.partitions);
+    const fn mark_head(&mut self) {
+        self.head = true;
+        self.has_changed = true;
+    }
+
+    const fn mark_configs(&mut self) {
+        self.configs = true;
+        self.has_changed = true;
+    }
+
+    fn mark_broker(&mut self, id: BrokerId) {
+        self.brokers.insert(id);
+        self.has_changed = true;
+    }
+
+    fn mark_topic(&mut self, id: TopicId) {
+        self.topics.insert(id);
+        self.has_changed = true;
+    }
+
+    fn mark_partition(&mut self, group: GroupNumber) {
+        self.partitions.insert(group);
+        self.has_changed = true;
     }
 }

@@ -3,6 +3,8 @@
 //! A report of an older leader epoch, or by a fenced broker, changes nothing. Does not elect
 //! (`election` plans, the controller orders, Raft decides) and does not move data.
 
+use std::sync::Arc;
+
 use crate::cluster::brokers::over_limit;
 use crate::cluster::image::PartitionInfo;
 use crate::cluster::{Cluster, ClusterError, Outcome, Reply};
@@ -33,6 +35,7 @@ impl Cluster {
         let is_stale = leader_epoch < current
             || is_same_term && partition.leader.is_some_and(|known| known != leader);
         if is_stale {
+            tracing::trace!(target: "raftmq::mark", name = "stale_leader_report_refused");
             return Err(ClusterError::StaleLeaderEpoch {
                 group,
                 current,
@@ -115,7 +118,7 @@ impl Cluster {
     /// This belongs to the same command, because a broker that comes back before anyone asked for
     /// `ClearLeader` would else seem to lead what it does not lead any more.
     pub(super) fn clear_leader_everywhere(&mut self, broker: BrokerId, effects: &mut Effects) {
-        let led = |partition: &&std::sync::Arc<PartitionInfo>| partition.leader == Some(broker);
+        let led = |partition: &&Arc<PartitionInfo>| partition.leader == Some(broker);
         let groups: Vec<GroupNumber> = self
             .image
             .partitions

@@ -143,6 +143,7 @@ pub(super) fn restore_checkpoint(bytes: &Bytes) -> Result<Cluster, RestoreError>
 
 fn everything(image: &Image) -> Dirty {
     Dirty {
+        has_changed: true,
         head: true,
         configs: true,
         brokers: image.brokers.keys().copied().collect(),

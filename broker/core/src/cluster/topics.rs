@@ -48,10 +48,10 @@ impl Cluster {
         let topic = self.topic_of_id(topic_id)?;
         self.image.topics.remove(&topic_id);
         self.image.topic_ids.remove(topic.name.as_str());
-        self.dirty.topics.insert(topic_id);
+        self.dirty.mark_topic(topic_id);
         for group in topic.partitions {
             self.image.partitions.remove(&group);
-            self.dirty.partitions.insert(group);
+            self.dirty.mark_partition(group);
             effects.push(Effect::GroupRemoved { group });
         }
         assert_eq!(

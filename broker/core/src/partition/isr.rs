@@ -112,8 +112,8 @@ impl IsrTracker {
 
     /// Takes note of the leader's own last entry, flushed or not. Never goes back.
     ///
-    /// The first call is made when the blank entry of the leader's own term is in its log; until
-    /// then no replica joins the in-sync ones.
+    /// Until the first call (or the first flush of the leader that is observed) no replica joins
+    /// the in-sync ones; it should name the blank entry of the leader's own term, or a later one.
     pub fn observe_leader_last(&mut self, last: LogIndex, now_ms: u64) {
         self.term_start.get_or_insert(last);
         if last <= self.leader_last {
@@ -135,6 +135,10 @@ impl IsrTracker {
     /// what came before this term, and what a majority and every in-sync replica has flushed
     /// (Kafka: the high watermark and the start of the leader epoch).
     pub fn observe(&mut self, broker: BrokerId, matched: LogIndex, now_ms: u64) {
+        if broker == self.me {
+            // What is flushed here is in the log here.
+            self.observe_leader_last(matched, now_ms);
+        }
         let leader_last = self.leader_last;
         let Some(replica) = self.replicas.get_mut(&broker) else {
             return;

@@ -32,7 +32,10 @@ use self::index::BlockIndex;
 use crate::codec::{CodecError, RestoreError};
 use crate::effect::{Effect, Effects};
 use crate::ids::{LogIndex, Offset, ProducerId, Term};
-use crate::limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
+use crate::limits::{
+    BOUNDARIES_COUNT_MAX, EPOCHS_COUNT_MAX, PRODUCERS_COUNT_MAX, PRODUCERS_EVICTED_COUNT,
+    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN,
+};
 use crate::machine::{EntryMeta, Machine, RowUpdates};
 use crate::planted::{self, Bug};
 
@@ -170,6 +173,9 @@ impl Partition {
         }
         self.epochs.insert(term, base_offset);
         self.dirty.epochs = true;
+        while self.epochs.len() > EPOCHS_COUNT_MAX {
+            self.epochs.pop_first();
+        }
         if planted::is_planted(Bug::DedupLostOnLeaderChange) {
             self.dirty.producers.extend(self.producers.keys().copied());
             self.producers.clear();
@@ -191,6 +197,26 @@ impl Partition {
             .and_modify(|producer| producer.record(header, base_offset, now_ms))
             .or_insert_with(|| Producer::starting_with(header, base_offset, now_ms));
         self.dirty.producers.insert(producer_id);
+        self.evict_producers();
+    }
+
+    /// Drops the producers that were idle for longest when there are too many, the same ones on
+    /// every replica. They are treated like expired ones from then on.
+    fn evict_producers(&mut self) {
+        if self.producers.len() <= PRODUCERS_COUNT_MAX {
+            return;
+        }
+        let mut by_age: Vec<(i64, ProducerId)> = self
+            .producers
+            .iter()
+            .map(|(producer_id, producer)| (producer.last_appended_at_ms, *producer_id))
+            .collect();
+        by_age.sort_unstable();
+        for (_, producer_id) in by_age.into_iter().take(PRODUCERS_EVICTED_COUNT) {
+            self.producers.remove(&producer_id);
+            self.dirty.producers.insert(producer_id);
+        }
+        tracing::trace!(target: "raftmq::mark", name = "producers_evicted");
     }
 
     fn count_payload(&mut self, append: &Append) {
@@ -210,8 +236,24 @@ impl Partition {
         let log_end = self.log_end;
         self.bytes_since_boundary = 0;
         self.boundaries.push(Boundary { log_index, log_end });
+        self.thin_out_boundaries();
         self.index.begin_next();
+        tracing::trace!(target: "raftmq::mark", name = "segment_boundary");
         effects.push(Effect::Checkpoint { log_index, log_end });
+    }
+
+    /// Drops every second boundary when there are too many; the newest and the oldest stay.
+    fn thin_out_boundaries(&mut self) {
+        if self.boundaries.len() <= BOUNDARIES_COUNT_MAX {
+            return;
+        }
+        let newest = self.boundaries.len() - 1;
+        let mut at = 0;
+        self.boundaries.retain(|_| {
+            let stays = at == 0 || (newest - at).is_multiple_of(2);
+            at += 1;
+            stays
+        });
     }
 
     fn advance_log_start(&mut self, asked: Offset, effects: &mut Effects) -> Reply {
@@ -233,6 +275,7 @@ impl Partition {
             "log start {log_start} lies after the log end"
         );
         let floor = self.checkpoint_floor(log_start);
+        tracing::trace!(target: "raftmq::mark", name = "log_start_advanced");
         effects.push(Effect::LogStartAdvanced { log_start, floor });
         Reply::LogStart { log_start }
     }

@@ -167,6 +167,7 @@ impl Producer {
         let producer_id = ProducerId(header.producer_id);
         let actual = header.base_sequence;
         if header.producer_epoch < self.producer_epoch {
+            tracing::trace!(target: "raftmq::mark", name = "producer_fenced");
             return Err(AppendError::InvalidProducerEpoch {
                 producer_id,
                 current: self.producer_epoch,
@@ -191,12 +192,14 @@ impl Producer {
             return Ok(SequenceCheck::Next);
         }
         if self.was_appended(header) {
+            tracing::trace!(target: "raftmq::mark", name = "duplicate_beyond_memory");
             return Err(AppendError::DuplicateSequence {
                 producer_id,
                 expected,
                 actual,
             });
         }
+        tracing::trace!(target: "raftmq::mark", name = "sequence_gap_refused");
         Err(AppendError::OutOfOrderSequence {
             producer_id,
             expected,

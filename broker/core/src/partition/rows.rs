@@ -151,6 +151,7 @@ pub(super) fn restore_checkpoint(bytes: &Bytes) -> Result<Partition, RestoreErro
     reader.finish()?;
     partition.index = BlockIndex::empty_from(head.next_number);
     check(&partition)?;
+    tracing::trace!(target: "raftmq::mark", name = "partition_restored_from_checkpoint");
     let producers: BTreeSet<ProducerId> = partition.producers.keys().copied().collect();
     partition.dirty = Dirty {
         head: true,

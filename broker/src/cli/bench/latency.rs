@@ -14,7 +14,7 @@ use super::produce::producer;
 use super::{LatencyBench, Load, Percentiles, Report, ensure_topic, pace, report};
 use crate::cli::connect::client_failure;
 use crate::cli::error::{CliError, CliResult};
-use crate::cli::tracker::Tracker;
+use crate::cli::tracker::{Tracker, latency_histogram, record_latency};
 
 /// Longest time without a record before the consumer gives up.
 const SILENCE_MILLIS_MAX: u64 = 30_000;
@@ -85,7 +85,7 @@ async fn read(
     run_id: u64,
     started_at: Instant,
 ) -> CliResult<Histogram<u64>> {
-    let mut latency_micros = Histogram::new(3).expect("3 digits are allowed");
+    let mut latency_micros = latency_histogram();
     while latency_micros.len() < records {
         let silence = Duration::from_millis(SILENCE_MILLIS_MAX);
         let next = timeout(silence, consumer.next())
@@ -111,8 +111,8 @@ async fn read(
             continue;
         }
         let due_nanos = stamp & u128::from(u64::MAX);
-        let micros = now.as_nanos().saturating_sub(due_nanos) / 1_000;
-        latency_micros.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
+        let due_after = Duration::from_nanos(u64::try_from(due_nanos).unwrap_or(u64::MAX));
+        record_latency(&mut latency_micros, now.saturating_sub(due_after));
     }
     Ok(latency_micros)
 }

@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use hyper_util::rt::TokioIo;
 use raftmq_proto::internal_v1::peer_client::PeerClient;
 use raftmq_proto::internal_v1::{PeerCall, PeerReply, PeerRequest, PeerResponse};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -28,6 +28,8 @@ use super::{
 const CONNECT_DEADLINE: Duration = Duration::from_millis(1_000);
 /// After a failed connection, calls fail at once for this long.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// Longest pause between attempts to reach a peer that nobody calls.
+const PAUSE_MAX: Duration = Duration::from_millis(1_000);
 /// Frames handed to tonic and not yet written.
 const FRAMES_IN_FLIGHT: usize = 4;
 const CALLS_PER_WAKE_UP: usize = 1_024;
@@ -42,7 +44,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn spawn(shared: Weak<Shared>, broker: u32, lane: Lane) -> Self {
         let (calls, queue) = mpsc::channel(QUEUE_CALLS_MAX);
-        let worker = Worker { shared, broker, lane, queue, connected_before: false };
+        let worker = Worker { shared, broker, lane, queue, is_lost: false };
         tokio::spawn(worker.run());
         Self { calls }
     }
@@ -59,7 +61,7 @@ struct Worker {
     broker: u32,
     lane: Lane,
     queue: mpsc::Receiver<Call>,
-    connected_before: bool,
+    is_lost: bool,
 }
 
 struct Session {
@@ -71,25 +73,50 @@ struct Session {
 
 impl Worker {
     async fn run(mut self) {
-        while let Some(first) = self.queue.recv().await {
+        let mut pause = PAUSE_AFTER_FAILURE;
+        while let Some(first) = self.next_reason(pause).await {
             let Some(shared) = self.shared.upgrade() else { return };
             match self.connect(&shared).await {
                 Ok(session) => {
-                    if self.connected_before && self.lane == Lane::Append {
-                        shared.tell(|watcher| watcher.reconnected(self.broker));
-                    }
-                    self.connected_before = true;
+                    self.set_connected(&shared, true);
                     drop(shared);
+                    pause = PAUSE_AFTER_FAILURE;
                     self.serve(session, first).await;
+                    self.is_lost = true;
+                    let Some(shared) = self.shared.upgrade() else { return };
+                    self.set_connected(&shared, false);
                 }
                 Err(error) => {
-                    tracing::debug!(broker = self.broker, lane = ?self.lane, %error, "peer unreachable");
-                    self.connected_before = true;
+                    let lane = self.lane;
+                    tracing::debug!(broker = self.broker, ?lane, %error, "peer unreachable");
                     drop(shared);
-                    let _ = first.reply.send(Err(error.clone()));
+                    if let Some(first) = first {
+                        let _ = first.reply.send(Err(error.clone()));
+                    }
+                    self.is_lost = true;
                     self.refuse_for(PAUSE_AFTER_FAILURE, &error).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
+        }
+    }
+
+    /// Waits until there is a reason to connect: a call, or, for the append lane after a loss, that
+    /// groups wait to repeat what was lost. `None`: the link is dropped.
+    async fn next_reason(&mut self, pause: Duration) -> Option<Option<Call>> {
+        if !self.is_lost || self.lane != Lane::Append {
+            return self.queue.recv().await.map(Some);
+        }
+        tokio::select! {
+            biased;
+            call = self.queue.recv() => call.map(Some),
+            () = sleep(pause) => Some(None),
+        }
+    }
+
+    fn set_connected(&self, shared: &Shared, is_connected: bool) {
+        if self.lane == Lane::Append {
+            shared.set_connected(self.broker, is_connected);
         }
     }
 
@@ -101,7 +128,7 @@ impl Worker {
         let (frames, answers) = match opened {
             Err(_elapsed) => return Err(unreachable("no connection in time".to_owned())),
             Ok(Err(OpenError::Refused(reason))) => {
-                shared.tell(|watcher| watcher.refused(broker));
+                shared.tell_refused(broker);
                 return Err(unreachable(reason));
             }
             Ok(Err(OpenError::Other(reason))) => return Err(unreachable(reason)),
@@ -125,15 +152,15 @@ impl Worker {
         }
     }
 
-    async fn serve(&mut self, mut session: Session, first: Call) {
-        let error = match self.send_frame(&mut session, vec![first]).await {
+    async fn serve(&mut self, mut session: Session, first: Option<Call>) {
+        let error = match self.send_frame(&mut session, first.into_iter().collect()).await {
             Ok(()) => self.exchange(&mut session).await,
             Err(error) => error,
         };
         if let Some(shared) = self.shared.upgrade()
             && matches!(error, PeerError::Unreachable { .. })
         {
-            shared.tell(|watcher| watcher.refused(self.broker));
+            shared.tell_refused(self.broker);
         }
         tracing::debug!(broker = self.broker, lane = ?self.lane, %error, "peer connection lost");
         for (reply, _) in std::mem::take(&mut session.pending).into_values() {
@@ -150,7 +177,12 @@ impl Worker {
             tokio::select! {
                 biased;
                 answer = session.answers.message() => match answer {
-                    Ok(Some(response)) => settle(broker, session, response.replies),
+                    Ok(Some(response)) => {
+                        settle(broker, session, response.replies);
+                        if let Some(shared) = self.shared.upgrade() {
+                            shared.note_heard(broker);
+                        }
+                    }
                     Ok(None) => return lost(broker, "closed by the peer"),
                     Err(status) => return lost(broker, status.message()),
                 },

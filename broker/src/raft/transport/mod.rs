@@ -8,7 +8,7 @@ pub mod codec;
 mod link;
 mod server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use raftmq_store::GroupId;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub use server::{Inbound, PeerHandler, PeerServer, Served};
 
@@ -82,6 +83,8 @@ pub enum Method {
     Hello = 10,
     /// Change the voters of a group led by the receiver.
     ChangeVoters = 11,
+    /// Move the log start of a partition led by the receiver.
+    DeleteRecords = 12,
 }
 
 impl Method {
@@ -100,6 +103,7 @@ impl Method {
             9 => Self::Heartbeat,
             10 => Self::Hello,
             11 => Self::ChangeVoters,
+            12 => Self::DeleteRecords,
             _ => return None,
         })
     }
@@ -182,12 +186,15 @@ pub struct Identity {
     pub cluster_id: String,
 }
 
-/// Told when the connection to a peer comes up or is refused.
-pub trait LinkWatcher: Send + Sync + 'static {
-    /// The append lane to `broker` is up again after a loss.
-    fn reconnected(&self, broker: u32);
-    /// A connection to `broker` was refused or reset.
-    fn refused(&self, broker: u32);
+/// Told when a connection to a broker was refused or reset.
+pub type OnRefused = Arc<dyn Fn(u32) + Send + Sync>;
+
+/// What the append lanes have lost, and which of them are up.
+#[derive(Debug, Default)]
+struct Losses {
+    connected: BTreeSet<u32>,
+    /// Groups whose last append to a peer brought no answer.
+    groups: BTreeMap<u32, BTreeSet<GroupId>>,
 }
 
 pub(super) struct Call {
@@ -208,7 +215,9 @@ pub(super) struct Shared {
     pub identity: RwLock<Identity>,
     addresses: RwLock<BTreeMap<u32, String>>,
     links: Mutex<BTreeMap<(u32, Lane), link::Link>>,
-    watcher: RwLock<Option<Arc<dyn LinkWatcher>>>,
+    on_refused: RwLock<Option<OnRefused>>,
+    losses: Mutex<Losses>,
+    heard: Mutex<BTreeMap<u32, Instant>>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -226,14 +235,39 @@ impl Transport {
             identity: RwLock::new(identity),
             addresses: RwLock::default(),
             links: Mutex::default(),
-            watcher: RwLock::default(),
+            on_refused: RwLock::default(),
+            losses: Mutex::default(),
+            heard: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Sets who is told about links.
-    pub fn watch(&self, watcher: Arc<dyn LinkWatcher>) {
-        *self.shared.watcher.write() = Some(watcher);
+    /// Sets who is told when a connection is refused.
+    pub fn set_on_refused(&self, on_refused: OnRefused) {
+        *self.shared.on_refused.write() = Some(on_refused);
+    }
+
+    /// Whether `broker` has answered anything within `session`.
+    #[must_use]
+    pub fn has_heard(&self, broker: u32, session: Duration) -> bool {
+        self.shared.heard.lock().get(&broker).is_some_and(|at| at.elapsed() < session)
+    }
+
+    /// An append of `group` to `broker` brought no answer: what it carried must be repeated, and
+    /// openraft without ticks does not do so by itself.
+    pub fn note_lost_append(&self, broker: u32, group: GroupId) {
+        self.shared.losses.lock().groups.entry(broker).or_default().insert(group);
+    }
+
+    /// Takes the lost appends of every peer whose append lane is up.
+    #[must_use]
+    pub fn take_lost_appends(&self) -> BTreeMap<u32, BTreeSet<GroupId>> {
+        let mut losses = self.shared.losses.lock();
+        let Losses { connected, groups } = &mut *losses;
+        let reachable: Vec<u32> =
+            groups.keys().copied().filter(|broker| connected.contains(broker)).collect();
+        let taken = reachable.into_iter().filter_map(|broker| groups.remove_entry(&broker));
+        taken.collect()
     }
 
     /// Changes what frames say about this broker.
@@ -298,10 +332,23 @@ impl Shared {
         self.addresses.read().get(&broker).cloned()
     }
 
-    fn tell(&self, tell: impl FnOnce(&dyn LinkWatcher)) {
-        let watcher = self.watcher.read().clone();
-        if let Some(watcher) = watcher {
-            tell(&*watcher);
+    fn tell_refused(&self, broker: u32) {
+        let on_refused = self.on_refused.read().clone();
+        if let Some(on_refused) = on_refused {
+            on_refused(broker);
+        }
+    }
+
+    fn note_heard(&self, broker: u32) {
+        self.heard.lock().insert(broker, Instant::now());
+    }
+
+    fn set_connected(&self, broker: u32, is_connected: bool) {
+        let mut losses = self.losses.lock();
+        if is_connected {
+            losses.connected.insert(broker);
+        } else {
+            losses.connected.remove(&broker);
         }
     }
 }

@@ -179,6 +179,14 @@ fn a_controller_that_stood_still_blames_nobody() {
 }
 
 #[test]
+fn a_slow_timer_is_no_standstill() {
+    let (_, mut sessions) = three();
+    assert_eq!(ids(&sessions.expired(0, 100)), Vec::<u32>::new());
+
+    assert_eq!(ids(&sessions.expired(101, 100)), vec![1, 2, 3]);
+}
+
+#[test]
 fn the_next_deadline_is_that_of_the_oldest_session() {
     let (harness, mut sessions) = three();
     assert_eq!(sessions.next_deadline_ms(TIMEOUT_MS), Some(1_000));

@@ -1,6 +1,7 @@
 //! `Append`: what it changes, and when it is void.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use raftmq_core::limits::EPOCHS_COUNT_MAX;
 use raftmq_core::partition::{Append, Command, Reply, VoidReason};
 use raftmq_core::{Effect, LogIndex, Offset, ProducerId, Term};
 
@@ -326,4 +327,19 @@ fn records_without_a_timestamp_count_as_appended_now() {
         harness.partition.max_timestamp_ms(),
         Some(crate::support::NOW_MS)
     );
+}
+
+#[test]
+fn of_very_many_epochs_the_oldest_are_forgotten() {
+    let mut harness = Harness::default();
+    let count = EPOCHS_COUNT_MAX as u64 + 5;
+    for term in 1..=count {
+        harness.term = term;
+        harness.append(&[plain(1)]);
+    }
+
+    let partition = &harness.partition;
+    assert_eq!(partition.latest_epoch(), Some(Term(count)));
+    assert_eq!(partition.epoch_at(Offset(4)), None, "forgotten");
+    assert_eq!(partition.epoch_at(Offset(5)), Some(Term(6)));
 }

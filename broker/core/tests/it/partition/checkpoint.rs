@@ -1,5 +1,6 @@
 //! Segment boundaries, and what a checkpoint holds.
 
+use raftmq_core::limits::BOUNDARIES_COUNT_MAX;
 use raftmq_core::partition::{OutOfRange, Partition, Pending, Position};
 use raftmq_core::{Effect, LogIndex, Machine, Offset, ProducerId};
 
@@ -190,4 +191,28 @@ fn blocks_of_the_index_never_lie_across_a_boundary() {
         );
     }
     assert_eq!(harness.partition.size_bytes(), 6 * batch_bytes);
+}
+
+#[test]
+fn the_boundaries_of_a_long_log_are_thinned_out() {
+    let mut harness = small_segments();
+    for _ in 0..BOUNDARIES_COUNT_MAX {
+        harness.append(&[plain(1).of_bytes(2 * HALF)]);
+    }
+    assert_eq!(harness.partition.boundaries().len(), BOUNDARIES_COUNT_MAX);
+
+    harness.append(&[plain(1).of_bytes(2 * HALF)]);
+
+    let boundaries = harness.partition.boundaries();
+    assert_eq!(boundaries.len(), BOUNDARIES_COUNT_MAX / 2 + 1);
+    assert_eq!(boundaries[0].log_index, LogIndex(1), "the oldest stays");
+    let newest = LogIndex(BOUNDARIES_COUNT_MAX as u64 + 1);
+    assert_eq!(boundaries[boundaries.len() - 1].log_index, newest);
+    assert!(
+        boundaries
+            .windows(2)
+            .all(|pair| pair[0].log_index < pair[1].log_index)
+    );
+    assert_eq!(harness.partition.checkpoint_floor(Offset(2)), LogIndex(1));
+    assert_eq!(harness.partition.checkpoint_floor(Offset(3)), LogIndex(3));
 }

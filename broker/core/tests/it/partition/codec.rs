@@ -193,6 +193,22 @@ fn the_builder_does_not_grow_when_it_was_told_the_size() {
 }
 
 #[test]
+fn the_builder_puts_the_hosts_own_bytes_in_front() {
+    let batch = plain(3).bytes();
+    let mut builder = AppendBuilder::with_prefix(b"host", Term(9), Offset(40), 7, batch.len());
+    assert!(builder.is_empty());
+    builder.push(&batch, Offset(40), None);
+    assert_eq!(builder.batches_bytes(), batch.len());
+    let mut plain_builder = AppendBuilder::new(Term(9), Offset(40), 7, batch.len());
+    plain_builder.push(&batch, Offset(40), None);
+
+    let bytes = builder.finish();
+
+    assert_eq!(bytes[..4], *b"host");
+    assert_eq!(bytes[4..], plain_builder.finish()[..]);
+}
+
+#[test]
 fn the_builder_rewrites_timestamps_under_log_append_time() {
     let mut builder = AppendBuilder::new(Term(9), Offset(0), 0, 0);
 

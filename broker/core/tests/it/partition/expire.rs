@@ -1,10 +1,11 @@
 //! `ExpireProducers`: silent producers are forgotten, others are not.
 
-use raftmq_core::partition::{Command, Decision, Reply};
-use raftmq_core::{Offset, ProducerId};
+use raftmq_core::limits::{PRODUCERS_COUNT_MAX, PRODUCERS_EVICTED_COUNT};
+use raftmq_core::partition::{Command, Decision, Partition, Reply};
+use raftmq_core::{Machine, Offset, ProducerId};
 
 use crate::support::NOW_MS;
-use crate::support::batch::{from_producer, plain};
+use crate::support::batch::{BatchSpec, from_producer, plain};
 use crate::support::partition::Harness;
 
 /// Producer 1 is an hour older than producer 2.
@@ -114,4 +115,36 @@ fn time_runs_with_the_log_not_with_a_clock() {
     harness.append(&[plain(1)]);
 
     assert!(harness.partition.expire_producers_command(1_000).is_some());
+}
+
+#[test]
+fn of_very_many_producers_the_longest_idle_are_forgotten() {
+    let mut harness = Harness::default();
+    let limit = i64::try_from(PRODUCERS_COUNT_MAX).unwrap();
+    let batches = |ids: std::ops::Range<i64>| -> Vec<BatchSpec> {
+        ids.map(|id| from_producer(id, 0, 1).of_bytes(0)).collect()
+    };
+    harness.append(&batches(0..limit));
+    harness.now_ms += 1;
+    harness.append(&[from_producer(0, 1, 1)]);
+    assert_eq!(harness.partition.producers_count(), PRODUCERS_COUNT_MAX);
+    harness.persist();
+
+    harness.append(&[from_producer(limit, 0, 1)]);
+
+    let evicted = i64::try_from(PRODUCERS_EVICTED_COUNT).unwrap();
+    let count = PRODUCERS_COUNT_MAX + 1 - PRODUCERS_EVICTED_COUNT;
+    assert_eq!(harness.partition.producers_count(), count);
+    let knows = |id| harness.partition.producer(ProducerId(id)).is_some();
+    assert!(knows(0), "it appended again");
+    assert!(
+        !knows(1) && !knows(evicted),
+        "the longest idle, the smallest id first"
+    );
+    assert!(knows(evicted + 1) && knows(limit));
+    harness.persist();
+    assert_eq!(
+        Partition::restore(harness.rows.iter()),
+        Ok(harness.partition.clone())
+    );
 }

@@ -198,6 +198,24 @@ fn a_replica_needs_only_what_may_have_been_acknowledged() {
 }
 
 #[test]
+fn a_majority_of_four_is_three() {
+    let four = [1, 2, 3, 4].map(BrokerId);
+    let mut tracker = IsrTracker::new(ME, &four, &[ME], LAG_MS, 0);
+    tracker.observe_leader_last(LogIndex(10), 0);
+    tracker.observe(ME, LogIndex(30), 1);
+    tracker.observe(SECOND, LogIndex(5), 1);
+    tracker.observe(THIRD, LogIndex(20), 1);
+
+    tracker.observe(BrokerId(4), LogIndex(12), 2);
+
+    assert_eq!(
+        isr(&tracker),
+        vec![1, 3, 4],
+        "no three replicas have more than entry 12"
+    );
+}
+
+#[test]
 fn nobody_joins_before_the_term_has_begun() {
     let mut tracker = IsrTracker::new(ME, &ALL, &[ME, SECOND], LAG_MS, 0);
 
@@ -211,6 +229,18 @@ fn nobody_joins_before_the_term_has_begun() {
         "an older leader may have acknowledged entry 10"
     );
     tracker.observe(THIRD, LogIndex(10), 4);
+    assert_eq!(isr(&tracker), vec![1, 2, 3]);
+}
+
+#[test]
+fn an_idle_leader_tells_where_its_log_ends_by_its_own_flush() {
+    let mut tracker = IsrTracker::new(ME, &ALL, &[ME, SECOND], LAG_MS, 0);
+    tracker.observe(ME, LogIndex(10), 1);
+    tracker.observe(SECOND, LogIndex(10), 1);
+
+    tracker.observe(THIRD, LogIndex(9), 2);
+    assert_eq!(isr(&tracker), vec![1, 2]);
+    tracker.observe(THIRD, LogIndex(10), 3);
     assert_eq!(isr(&tracker), vec![1, 2, 3]);
 }
 

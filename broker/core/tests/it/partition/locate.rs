@@ -184,3 +184,17 @@ fn many_blocks_are_trimmed_chunk_by_chunk_and_still_found() {
     let block_bytes = (BLOCK + 61) as u64;
     assert_eq!(harness.partition.size_bytes(), 100 * block_bytes);
 }
+
+#[test]
+fn a_chunk_stays_while_it_holds_one_readable_record() {
+    let mut harness = Harness::default();
+    for _ in 0..1_000 {
+        harness.append(&[plain(1).of_bytes(BLOCK)]);
+    }
+
+    harness.advance_log_start(511);
+
+    assert_eq!(harness.partition.locate(Offset(511)), Ok(at(512, 511)));
+    harness.advance_log_start(512);
+    assert_eq!(harness.partition.locate(Offset(512)), Ok(at(513, 512)));
+}

@@ -1,0 +1,113 @@
+//! The planted bugs do harm: each one breaks a promise that the other tests hold.
+//!
+//! One test only, in a binary of its own: a bug, once chosen, stays for the whole process.
+//! Built with the feature `planted-bugs`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail a test in the same way as the test itself"
+)]
+
+use bytes::{BufMut, Bytes, BytesMut};
+use raftmq_core::partition::{
+    AppendBuilder, AppendError, Decision, Partition, Pending, Reply, VoidReason,
+};
+use raftmq_core::planted::{Bug, is_planted, plant};
+use raftmq_core::{Effects, EntryMeta, Machine, Offset, Term};
+use raftmq_records::BatchHeader;
+
+/// A batch of one record of producer 1.
+fn batch(sequence: i32) -> Bytes {
+    let mut bytes = BytesMut::new();
+    bytes.put_i64(0);
+    bytes.put_i32(49);
+    bytes.put_i32(-1);
+    bytes.put_i8(2);
+    bytes.put_u32(0);
+    bytes.put_u16(0);
+    bytes.put_i32(0);
+    bytes.put_i64(1);
+    bytes.put_i64(1);
+    bytes.put_i64(1);
+    bytes.put_i16(0);
+    bytes.put_i32(sequence);
+    bytes.put_i32(1);
+    bytes.freeze()
+}
+
+fn append(
+    partition: &mut Partition,
+    log_index: u64,
+    term: u64,
+    stamp: u64,
+    sequence: i32,
+) -> Reply {
+    let base_offset = partition.log_end();
+    let mut builder = AppendBuilder::new(Term(stamp), base_offset, 0, 100);
+    builder.push(&batch(sequence), base_offset, None);
+    let meta = EntryMeta {
+        log_index,
+        term,
+        proposed_at_ms: 1,
+        machine_version: 1,
+    };
+    let command = Partition::decode(&builder.finish()).unwrap();
+    partition.apply(&meta, command, &mut Effects::new())
+}
+
+fn decide(partition: &Partition, sequence: i32) -> Result<Decision, AppendError> {
+    let header = BatchHeader::parse(&batch(sequence)).unwrap();
+    partition.decide(&Pending::new(partition), &header)
+}
+
+#[test]
+fn each_planted_bug_breaks_its_promise() {
+    let mut partition = Partition::default();
+    append(&mut partition, 1, 1, 1, 0);
+    let duplicate = Decision::Duplicate {
+        base_offset: Offset(0),
+        log_append_time_ms: None,
+    };
+    let void = VoidReason::WrongTerm {
+        stamped: Term(1),
+        actual: Term(2),
+    };
+    assert!(decide(&partition, 5).is_err());
+    assert_eq!(decide(&partition, 0), Ok(duplicate));
+    assert_eq!(append(&mut partition, 2, 2, 1, 1), Reply::Void(void));
+
+    plant(Bug::SequenceGapAccepted);
+    assert!(is_planted(Bug::SequenceGapAccepted) && !is_planted(Bug::VoidAccepted));
+    let appended = Decision::Append {
+        base_offset: Offset(1),
+    };
+    assert_eq!(decide(&partition, 5), Ok(appended), "a gap is accepted");
+    assert_eq!(
+        decide(&partition, 0),
+        Ok(duplicate),
+        "a duplicate is still one"
+    );
+
+    plant(Bug::VoidAccepted);
+    let reply = append(&mut partition, 3, 2, 1, 1);
+    assert!(
+        matches!(reply, Reply::Appended { .. }),
+        "a void entry is applied: {reply:?}"
+    );
+
+    plant(Bug::DedupLostOnLeaderChange);
+    let appended = Decision::Append {
+        base_offset: Offset(2),
+    };
+    assert_eq!(
+        decide(&partition, 1),
+        Ok(appended),
+        "a duplicate is appended again"
+    );
+    append(&mut partition, 4, 3, 3, 2);
+    assert_eq!(
+        partition.producers_count(),
+        1,
+        "only what came in the new term is known"
+    );
+}

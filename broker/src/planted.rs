@@ -1,0 +1,49 @@
+//! Deliberate bugs, which prove that tests and chaos checkers can fail.
+//!
+//! Compiled in only with the feature `planted-bugs`; chosen at run time, for the whole process.
+//! Without the feature [`is_planted`] is a constant `false` and costs nothing.
+
+#[cfg(feature = "planted-bugs")]
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A bug that can be switched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Bug {
+    /// `acks=-1` is answered as soon as the entry is proposed.
+    AckBeforeCommit = 1,
+}
+
+impl Bug {
+    /// Every bug of this crate, with the name by which a command line chooses it.
+    pub const ALL: [(&'static str, Self); 1] = [
+        ("ack-before-commit", Self::AckBeforeCommit),
+    ];
+}
+
+#[cfg(feature = "planted-bugs")]
+static PLANTED: AtomicU32 = AtomicU32::new(0);
+
+/// Switches a bug on for the rest of the process; does nothing without the feature.
+#[cfg(feature = "planted-bugs")]
+pub fn plant(bug: Bug) {
+    PLANTED.fetch_or(bug as u32, Ordering::Relaxed);
+}
+
+/// Switches a bug on for the rest of the process; does nothing without the feature.
+#[cfg(not(feature = "planted-bugs"))]
+pub fn plant(_bug: Bug) {}
+
+/// Tells whether a bug is switched on.
+#[cfg(feature = "planted-bugs")]
+#[must_use]
+pub fn is_planted(bug: Bug) -> bool {
+    PLANTED.load(Ordering::Relaxed) & bug as u32 != 0
+}
+
+/// Tells whether a bug is switched on.
+#[cfg(not(feature = "planted-bugs"))]
+#[must_use]
+pub const fn is_planted(_bug: Bug) -> bool {
+    false
+}

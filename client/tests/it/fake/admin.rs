@@ -1,0 +1,125 @@
+//! The control plane of one broker.
+
+use raftmq_client::ErrorCode;
+use raftmq_proto::v1::admin_server::Admin;
+use raftmq_proto::v1::{
+    AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse,
+    CreateTopicRequest, CreateTopicResponse, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeTopicRequest, DescribeTopicResponse, Error,
+};
+use tonic::{Request, Response, Status};
+
+use super::Server;
+use super::state::Log;
+
+impl Server {
+    /// Control calls are taken by the controller only, so that redirection is seen to work.
+    fn check_controller(&self) -> Result<(), Status> {
+        let state = self.cluster.state.lock();
+        let controller = state.controller;
+        if controller == self.broker_id {
+            return Ok(());
+        }
+        let endpoint = state.endpoints[controller as usize - 1].clone();
+        Err(Error::not_leader("not the controller", Some((controller, endpoint))).into())
+    }
+}
+#[tonic::async_trait]
+impl Admin for Server {
+    async fn create_topic(
+        &self,
+        request: Request<CreateTopicRequest>,
+    ) -> Result<Response<CreateTopicResponse>, Status> {
+        self.check_controller()?;
+        let request = request.into_inner();
+        if self.cluster.state.lock().topics.contains_key(&request.name) {
+            return Err(Error::new(ErrorCode::TopicAlreadyExists, "it exists").into());
+        }
+        if !request.validate_only {
+            self.cluster
+                .create_topic(&request.name, request.partitions_count);
+        }
+        Ok(Response::new(CreateTopicResponse {
+            topic: Some(self.cluster.state.lock().topic_info(&request.name)),
+            warnings: Vec::new(),
+        }))
+    }
+
+    async fn delete_topic(
+        &self,
+        request: Request<DeleteTopicRequest>,
+    ) -> Result<Response<DeleteTopicResponse>, Status> {
+        self.check_controller()?;
+        let name = request.into_inner().name;
+        let deleted = self.cluster.state.lock().topics.remove(&name);
+        deleted.ok_or_else(|| Error::unknown_topic(&name))?;
+        Ok(Response::new(DeleteTopicResponse {}))
+    }
+
+    async fn alter_topic(
+        &self,
+        request: Request<AlterTopicRequest>,
+    ) -> Result<Response<AlterTopicResponse>, Status> {
+        let request = request.into_inner();
+        let mut state = self.cluster.state.lock();
+        let count = request.partitions_count as usize;
+        if let Some(logs) = state.topics.get_mut(&request.name) {
+            logs.resize_with(count.max(logs.len()), || Log {
+                leader: 1,
+                ..Log::default()
+            });
+        }
+        Ok(Response::new(AlterTopicResponse {
+            topic: Some(state.topic_info(&request.name)),
+        }))
+    }
+
+    async fn describe_topic(
+        &self,
+        request: Request<DescribeTopicRequest>,
+    ) -> Result<Response<DescribeTopicResponse>, Status> {
+        let topic = self
+            .cluster
+            .state
+            .lock()
+            .topic_info(&request.get_ref().name);
+        if let Some(error) = topic.error {
+            return Err(error.into());
+        }
+        Ok(Response::new(DescribeTopicResponse {
+            topic: Some(topic),
+            configs: Vec::new(),
+        }))
+    }
+
+    async fn delete_records(
+        &self,
+        request: Request<DeleteRecordsRequest>,
+    ) -> Result<Response<DeleteRecordsResponse>, Status> {
+        let request = request.into_inner();
+        let mut state = self.cluster.state.lock();
+        let log = state.log(&request.topic, request.partition)?;
+        log.start = request.before_offset;
+        Ok(Response::new(DeleteRecordsResponse {
+            log_start_offset: request.before_offset,
+        }))
+    }
+
+    async fn alter_replicas(
+        &self,
+        _: Request<AlterReplicasRequest>,
+    ) -> Result<Response<AlterReplicasResponse>, Status> {
+        Err(Error::new(ErrorCode::UnknownBroker, "no such broker").into())
+    }
+
+    async fn describe_cluster(
+        &self,
+        _: Request<DescribeClusterRequest>,
+    ) -> Result<Response<DescribeClusterResponse>, Status> {
+        Ok(Response::new(DescribeClusterResponse {
+            cluster_id: "fake".to_owned(),
+            ..DescribeClusterResponse::default()
+        }))
+    }
+}
