@@ -131,7 +131,10 @@ fn group_converged(group: u64, replicas: &BTreeMap<u32, &RaftStatus>) -> Result<
             }
         }
         if status.state != leader.state {
-            return Err(behind(format!("has {:?}, expected {:?}", status.state, leader.state)));
+            return Err(behind(format!(
+                "has {:?}, expected {:?}",
+                status.state, leader.state
+            )));
         }
     }
     Ok(())
@@ -143,7 +146,12 @@ mod tests {
     use crate::invariants::StateStatus;
 
     const fn state(hash: u64) -> StateStatus {
-        StateStatus { applied_index: 5, log_start: 0, log_end: 7, hash }
+        StateStatus {
+            applied_index: 5,
+            log_start: 0,
+            log_end: 7,
+            hash,
+        }
     }
 
     fn replica(broker: u32, last: u64) -> RaftStatus {

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use raftmq::planted as broker;
 use raftmq_core::planted as core;
 use raftmq_store::planted as store;
 
@@ -49,7 +50,7 @@ impl Planted {
             Self::DedupLostOnLeaderChange => core::plant(core::Bug::DedupLostOnLeaderChange),
             Self::SequenceGapAccepted => core::plant(core::Bug::SequenceGapAccepted),
             Self::VoidAccepted => core::plant(core::Bug::VoidAccepted),
-            Self::AckBeforeCommit => {}
+            Self::AckBeforeCommit => broker::plant(broker::Bug::AckBeforeCommit),
         }
     }
 

@@ -46,10 +46,7 @@ pub fn run(run_options: &RunOptions) -> Report {
 }
 
 /// Runs one seed of any system.
-fn run_system(
-    run_options: &RunOptions,
-    system: impl FnOnce(&Options) -> Rc<dyn System>,
-) -> Report {
+fn run_system(run_options: &RunOptions, system: impl FnOnce(&Options) -> Rc<dyn System>) -> Report {
     let mut options = Options::expand(run_options.seed, run_options.seconds);
     for class in &run_options.without {
         options.faults.remove(class);

@@ -152,9 +152,9 @@ fn producers(rng: &mut StdRng) -> Vec<ProducerOptions> {
 
 fn producer(rng: &mut StdRng, acks: Acks, idempotent: bool, retries: bool) -> ProducerOptions {
     let (low, high) = if acks == Acks::None {
-        (5, 15)
+        (5, 10)
     } else {
-        (30, 80)
+        (15, 40)
     };
     ProducerOptions {
         acks,

@@ -239,7 +239,11 @@ impl Run {
         }
         tracing::info!(target: "raftmq_chaos::nemesis", ?action, "nemesis");
         match action {
-            Action::Crash { broker, tail, farewell } => {
+            Action::Crash {
+                broker,
+                tail,
+                farewell,
+            } => {
                 if farewell == Farewell::Silence && !self.down.contains(&broker) {
                     self.silence(broker);
                 }
@@ -263,20 +267,15 @@ impl Run {
             Action::SlowDisk { broker, latency_ms } => {
                 let latency = Duration::from_millis(u64::from(latency_ms));
                 self.slow_disks.insert(broker, latency);
-                self.system.set_sync_latency_us(broker, u64::from(latency_ms) * 1_000);
+                self.system
+                    .set_sync_latency_us(broker, u64::from(latency_ms) * 1_000);
             }
             Action::RestoreDisk { broker } => self.restore_disk(broker),
             Action::HealAll => self.heal(sim),
         }
     }
 
-    fn crash(
-        &mut self,
-        sim: &mut Sim<'static>,
-        broker: u32,
-        tail: Tail,
-        class: FaultClass,
-    ) {
+    fn crash(&mut self, sim: &mut Sim<'static>, broker: u32, tail: Tail, class: FaultClass) {
         if !self.down.insert(broker) {
             return;
         }
@@ -309,7 +308,10 @@ impl Run {
 
     fn around(&self, broker: u32) -> (Vec<Host>, Vec<Host>) {
         let others = (1..=self.options.brokers_count).filter(|other| *other != broker);
-        (vec![Host::Broker(broker)], others.map(Host::Broker).chain([Host::Clients]).collect())
+        (
+            vec![Host::Broker(broker)],
+            others.map(Host::Broker).chain([Host::Clients]).collect(),
+        )
     }
 
     fn restart_all(&mut self, sim: &mut Sim<'static>) {

@@ -16,10 +16,10 @@ use crate::invariants::{LogPosition, RaftStatus};
 use crate::nemesis::Tail;
 use crate::net::SimNet;
 use crate::seed::ProducerOptions;
-use crate::workload::OVERSIZE_BYTES;
 use crate::system::{
     BrokerContext, Clients, Consumer, Delivery, Polled, Producer, SendFailure, System,
 };
+use crate::workload::OVERSIZE_BYTES;
 
 const APPEND: u8 = 1;
 const READ: u8 = 2;
@@ -234,7 +234,10 @@ impl ToyClient {
         value: Bytes,
     ) -> Result<Option<i64>, SendFailure> {
         if value.len() >= OVERSIZE_BYTES as usize {
-            return Err(SendFailure { outcome: Outcome::Fail, is_fatal: false });
+            return Err(SendFailure {
+                outcome: Outcome::Fail,
+                is_fatal: false,
+            });
         }
         let mut request = vec![APPEND];
         request.extend(partition.to_be_bytes());

@@ -32,6 +32,7 @@ use output::Format;
 #[derive(Debug, Parser)]
 #[command(
     name = "raftmq",
+    bin_name = "raftmq",
     version,
     propagate_version = true,
     subcommand_required = true,

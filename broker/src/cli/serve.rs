@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -65,12 +66,24 @@ struct Listening {
 pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
     start_logging(args.log_format);
     let config = read_config(&args)?;
-    let stop = stop_signal()?;
+    let stop_signal = stop_signal()?;
+    let is_watched = args.parent_watch;
+    // The start waits for peers, perhaps for ever: it must be as stoppable as the running broker.
+    let mut stop = pin!(async move {
+        tokio::select! {
+            biased;
+            () = stop_signal => {}
+            () = parent_gone(is_watched) => {}
+        }
+    });
     let data = config.data_dir.clone();
     let id = config.broker_id;
-    let node = Node::start(config, Env::real())
-        .await
-        .map_err(|error| node_failure(&error))?;
+    let started = tokio::select! {
+        biased;
+        () = &mut stop => return Ok(()),
+        started = Node::start(config, Env::real()) => started,
+    };
+    let node = started.map_err(|error| node_failure(&error))?;
     let listening = Listening {
         id,
         pid: std::process::id(),
@@ -83,8 +96,7 @@ pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
     let failure = tokio::select! {
         biased;
         error = node.failed() => Some(error),
-        () = stop => None,
-        () = parent_gone(args.parent_watch) => None,
+        () = &mut stop => None,
     };
     if let Some(error) = failure {
         return Err(node_failure(&error));

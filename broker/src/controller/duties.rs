@@ -25,8 +25,6 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(50);
 /// Time that an ordered election is given before it is ordered again.
 const ELECTION_PATIENCE: Duration = Duration::from_millis(250);
 const COMMAND_WITHIN: Duration = Duration::from_secs(1);
-/// Groups in one `ClearLeader` command.
-const CLEAR_GROUPS_MAX: usize = 2_000;
 
 /// What the controller knows and no image shows. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -178,28 +176,11 @@ impl Controller {
             tracing::warn!(broker_id = id.get(), "session ended: fencing");
             self.command(Command::FenceBroker { id: *id, epoch: *epoch }).await;
         }
-        if !expired.is_empty() {
-            self.clear_leaders(&self.shared.images.current()).await;
-        }
         for (id, epoch) in ready {
             if image.broker(id).is_some_and(|broker| broker.epoch == epoch && broker.is_fenced) {
                 tracing::info!(broker_id = id.get(), "in service");
                 self.command(Command::UnfenceBroker { id, epoch }).await;
             }
-        }
-    }
-
-    /// Nobody leads what a fenced broker led.
-    async fn clear_leaders(&self, image: &Image) {
-        let is_dead = |leader: BrokerId| !image.is_alive(leader);
-        let orphans: Vec<GroupNumber> = image
-            .partitions
-            .values()
-            .filter(|partition| partition.leader.is_some_and(is_dead))
-            .map(|partition| partition.group)
-            .collect();
-        for groups in orphans.chunks(CLEAR_GROUPS_MAX) {
-            self.command(Command::ClearLeader { groups: groups.to_vec() }).await;
         }
     }
 

@@ -105,7 +105,7 @@ impl Controller {
 
     /// Whether this broker may go on leading a partition group: it has heard the controller within
     /// a session, or a majority of the group's replicas, itself included. Otherwise somebody else
-    /// may lead by now (DESIGN, "Old leaders stop").
+    /// may lead by now (ARCHITECTURE.md, "Leader election").
     #[must_use]
     pub fn may_lead(&self, group: &Group) -> bool {
         let session = self.session_timeout();
@@ -202,7 +202,7 @@ impl Controller {
         let (log_index, reply) = self.shared.group.write(term, bytes).await?;
         match reply {
             Reply::Cluster(reply) => Ok(Proposed { log_index, reply: *reply }),
-            Reply::None | Reply::Partition(_) | Reply::Undecodable => Err(ProposeError::Stopped),
+            Reply::None | Reply::Partition(_) => Err(ProposeError::Stopped),
         }
     }
 

@@ -22,7 +22,7 @@ pub use error::NodeError;
 use crate::config::{self, NodeConfig};
 use crate::controller::{ClusterBinding, Controller, HostedCluster, ProducerIds, Registration};
 use crate::env::{Env, Listener};
-use crate::http::Readiness;
+use crate::http::{Metrics, Readiness};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
@@ -75,6 +75,8 @@ impl Node {
     ///
     /// See [`NodeError`].
     pub async fn start(config: NodeConfig, env: Env) -> Result<Self, NodeError> {
+        // Before anything registers a metric.
+        Metrics::install().map_err(|error| NodeError::Internal(error.to_string()))?;
         let path = config.data_dir.clone();
         let opened =
             tokio::task::spawn_blocking(move || DiskEngine::open(&path, DiskConfig::default()));

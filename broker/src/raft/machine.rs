@@ -5,7 +5,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::{RwLock, RwLockReadGuard};
-use raftmq_core::codec::RestoreError;
+use raftmq_core::codec::{CodecError, RestoreError};
 use raftmq_core::effect::Effects;
 use raftmq_core::machine::{EntryMeta, Machine, RowUpdates};
 
@@ -47,10 +47,10 @@ pub fn open_envelope(bytes: &Bytes) -> Option<(u16, i64, Bytes)> {
 }
 
 /// What the application of one entry asks of the host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Applied {
     /// The answer to the proposer.
-    pub reply: Option<Reply>,
+    pub reply: Reply,
     /// A segment boundary: write a checkpoint of the state as it is now.
     pub checkpoint: bool,
 }
@@ -58,7 +58,12 @@ pub struct Applied {
 /// A state machine as the host sees it, whatever its kind.
 pub trait HostedMachine: Send + Sync + 'static {
     /// Applies one committed command; called in log order, once per entry and process life.
-    fn apply(&self, log_index: u64, term: u64, bytes: &Bytes) -> Applied;
+    ///
+    /// # Errors
+    ///
+    /// The bytes are of a newer version than this binary knows: the group must stop here, because
+    /// replicas that do know it go on differently.
+    fn apply(&self, log_index: u64, term: u64, bytes: &Bytes) -> Result<Applied, CodecError>;
     /// Tells services that a run of entries has been applied.
     fn applied_through(&self, log_index: u64);
     /// What changed since the last call.
@@ -115,20 +120,16 @@ impl<M: Machine, B: Binding<M>> Hosted<M, B> {
 }
 
 impl<M: Machine, B: Binding<M>> HostedMachine for Hosted<M, B> {
-    fn apply(&self, log_index: u64, term: u64, bytes: &Bytes) -> Applied {
-        let opened = open_envelope(bytes);
-        let Some((machine_version, proposed_at_ms, command)) = opened else {
-            return Applied { reply: Some(Reply::Undecodable), checkpoint: false };
-        };
-        let Ok(command) = M::decode(&command) else {
-            return Applied { reply: Some(Reply::Undecodable), checkpoint: false };
-        };
+    fn apply(&self, log_index: u64, term: u64, bytes: &Bytes) -> Result<Applied, CodecError> {
+        let (machine_version, proposed_at_ms, command) =
+            open_envelope(bytes).ok_or_else(unknown_envelope)?;
+        let command = M::decode(&command)?;
         let meta = EntryMeta { log_index, term, proposed_at_ms, machine_version };
         let mut effects = Effects::default();
         let mut machine = self.machine.write();
         let reply = machine.apply(&meta, command, &mut effects);
         let checkpoint = self.binding.effects(&machine, &mut effects);
-        Applied { reply: Some(self.binding.reply(reply)), checkpoint }
+        Ok(Applied { reply: self.binding.reply(reply), checkpoint })
     }
 
     fn applied_through(&self, log_index: u64) {
@@ -154,4 +155,8 @@ impl<M: Machine, B: Binding<M>> HostedMachine for Hosted<M, B> {
         *self.machine.write() = restored;
         Ok(())
     }
+}
+
+fn unknown_envelope() -> CodecError {
+    CodecError::UnknownVersion { what: "command envelope".to_owned(), version: 0 }
 }

@@ -1,7 +1,7 @@
 //! Carries out the calls of peers that concern Raft groups: appends, votes, snapshots, and the
 //! orders of an election.
 //!
-//! An election (DESIGN, "Leader election"): the controller reads vote and log of each survivor,
+//! An election (ARCHITECTURE.md, "Leader election"): the controller reads vote and log of each survivor,
 //! then every survivor drops the lease of the vote that the order names, then the chosen one
 //! campaigns with a pre-vote. Who is asked, and when, is not known here.
 

@@ -1,6 +1,6 @@
 //! openraft's state machine of one group: applies entries to a [`HostedMachine`], persists state
 //! behind the entries it contains, and serves the group's snapshot, which is the checkpoint at the
-//! purge point and not the newest one (DESIGN, "Checkpoints and snapshots").
+//! purge point and not the newest one (ARCHITECTURE.md, "Checkpoints and snapshots").
 //!
 //! Does not know kinds of machines, and nothing of the network.
 
@@ -81,22 +81,22 @@ impl StateMachine {
         })
     }
 
-    fn apply_entry(&mut self, entry: &raftmq_store::Entry) -> (Reply, bool) {
+    fn apply_entry(&mut self, entry: &raftmq_store::Entry) -> io::Result<(Reply, bool)> {
         self.applied = Some(entry.log_id);
         match &entry.payload {
             EntryPayload::Blank => {
                 self.events.blank_applied(self.store.id(), entry.log_id.leader_id.term);
-                (Reply::None, false)
+                Ok((Reply::None, false))
             }
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
-                (Reply::None, false)
+                Ok((Reply::None, false))
             }
             EntryPayload::Normal(command) => {
                 self.unpersisted_bytes += command.0.len() as u64;
                 let (index, term) = (entry.log_id.index, entry.log_id.leader_id.term);
-                let applied = self.machine.apply(index, term, &command.0);
-                (applied.reply.unwrap_or(Reply::None), applied.checkpoint)
+                let applied = self.machine.apply(index, term, &command.0).map_err(storage_error)?;
+                Ok((applied.reply, applied.checkpoint))
             }
         }
     }
@@ -161,7 +161,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
-            let (reply, checkpoint) = self.apply_entry(&entry);
+            let (reply, checkpoint) = self.apply_entry(&entry)?;
             if checkpoint {
                 self.write_checkpoint().await?;
             }

@@ -55,8 +55,6 @@ pub enum Reply {
     Cluster(Box<cluster::Reply>),
     /// From a partition machine.
     Partition(partition::Reply),
-    /// The entry's bytes could not be decoded; it changed nothing.
-    Undecodable,
 }
 
 impl fmt::Display for Reply {

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::binding::HostedPartition;
 use super::error::ReplicaError;
-use super::session::{APPENDS_WAITING_MAX, Acks, Append, Appended, Context, Session};
+use super::session::{APPENDS_WAITING_MAX, Acks, Append, Appended, Context, Ended, Session};
 use super::view::{PartitionView, Reports};
 use crate::controller::Controller;
 use crate::env::Env;
@@ -142,6 +142,9 @@ impl Replica {
             let (ended, receiver) = Session::new(context, appends).run().await;
             tracing::info!(raft_group = self.id().0, term, ?ended, "session ended");
             appends = receiver;
+            if ended == Ended::Closed {
+                break;
+            }
         }
         let mut leading = self.leading.lock();
         if leading.as_ref().is_some_and(|known| known.term == term) {

@@ -334,7 +334,7 @@ fn view_of(image: &Image, topic: &Topic, info: &PartitionInfo) -> PartitionView 
         retention_ms: number("retention.ms"),
         retention_bytes: number("retention.bytes"),
     };
-    let replicas: Vec<u32> = info.all_replicas().map(BrokerId::get).collect();
+    let replicas: Vec<u32> = info.replicas.iter().map(|id| id.get()).collect();
     let is_fenced = |id: &u32| !image.is_alive(BrokerId(*id));
     PartitionView {
         topic: topic.name.clone(),

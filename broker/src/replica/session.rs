@@ -1,6 +1,6 @@
 //! One term of leadership of one partition: takes appends, decides them against the pending
 //! overlay, coalesces them into entries, and answers each at the point its `acks` asks for
-//! (DESIGN, "Decide before proposing", "acks and in-sync replicas").
+//! (ARCHITECTURE.md, "Decide before proposing", "Acks and in-sync replicas").
 //!
 //! Does not know topics, clients or fetches. Ends with its term, or when openraft refuses a
 //! proposal: then everything outstanding is waited for and the next session stamps anew.
@@ -118,7 +118,9 @@ pub(super) struct Session {
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The term is over, or the replica is going away.
+    /// The replica is going away.
+    Closed,
+    /// The term is over.
     TermOver,
     /// A proposal was refused although the term may go on.
     Refused,
@@ -136,6 +138,8 @@ impl Session {
         isr.configure(view.settings.min_insync_replicas, lag_time_max_ms);
         let pending = Pending::new(&context.machine.read());
         let settling = Settling::new(&context.group);
+        // The blank entry of this term: whoever has it has everything from before the term.
+        isr.observe_leader_last(LogIndex(settling.term_start()), 0);
         Self {
             context,
             appends,
@@ -181,14 +185,14 @@ impl Session {
                 _ = data.changed(), if watches => {}
                 changed = view.changed() => {
                     if changed.is_err() {
-                        break Ended::TermOver;
+                        break Ended::Closed;
                     }
                     let now = view.borrow_and_update().clone();
                     self.follow_view(&now);
                 }
                 append = self.appends.recv(), if has_room => match append {
                     Some(append) => self.take(append),
-                    None => break Ended::TermOver,
+                    None => break Ended::Closed,
                 },
                 _ = tick.tick(), if watches => self.isr.tick(self.now_ms()),
             }
@@ -406,7 +410,7 @@ impl Session {
         }
         let error = match ended {
             Ended::TermOver => self.not_leader(self.context.group.leader()),
-            Ended::Refused => self.not_leader(None),
+            Ended::Refused | Ended::Closed => self.not_leader(None),
         };
         for append in self.waiting.drain(..) {
             Answer::new(append.acks, append.reply, append.permit).fail(error.clone());

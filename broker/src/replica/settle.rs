@@ -91,6 +91,11 @@ impl Settling {
         }
     }
 
+    /// The entry that was applied last when the session began.
+    pub(super) fn term_start(&self) -> u64 {
+        self.look_at.saturating_sub(1)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.committed.is_empty()
     }

@@ -196,7 +196,10 @@ fn benchmarks_report_what_they_did() {
 /// Percentiles grow, and are neither below what a flushed acknowledgement can take nor absurd.
 fn check_latency(latency: &Value) {
     let names = ["p50_us", "p95_us", "p99_us", "p999_us", "max_us"];
-    let micros: Vec<u64> = names.iter().map(|name| latency[name].as_u64().unwrap()).collect();
+    let micros: Vec<u64> = names
+        .iter()
+        .map(|name| latency[name].as_u64().unwrap())
+        .collect();
     assert!(micros.is_sorted(), "{latency}");
     assert!(micros[0] >= 20 && micros[4] < 60_000_000, "{latency}");
 }

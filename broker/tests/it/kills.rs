@@ -152,6 +152,10 @@ async fn thirty_kills_under_load_lose_double_and_reorder_nothing() {
     let mut gaps = Vec::new();
     for kill in 0..KILLS {
         let id = kill % 3 + 1;
+        eprintln!(
+            "{:.1} s: kill {kill}: broker {id}",
+            started_at.elapsed().as_secs_f64()
+        );
         let killed_at = Instant::now();
         dev.kill(id);
         wait_for_acks(&acked, ACKS_WITHOUT_BROKER).await;

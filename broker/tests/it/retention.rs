@@ -1,5 +1,5 @@
 //! A replica that joins late gets every retained record, not only those after the newest
-//! checkpoint (DESIGN, "Checkpoints and snapshots"). Two brokers in this process, real sockets,
+//! checkpoint (ARCHITECTURE.md, "Checkpoints and snapshots"). Two brokers in this process, real sockets,
 //! real disks.
 
 use std::time::Duration;
@@ -24,7 +24,9 @@ async fn start(broker_id: u32, peers: Vec<PeerAddress>, data: &TempDir) -> Node 
     config.grpc_listen = "127.0.0.1:0".to_owned();
     config.peer_listen = "127.0.0.1:0".to_owned();
     config.http_listen = String::new();
-    Node::start(config, Env::real()).await.expect("the broker starts")
+    Node::start(config, Env::real())
+        .await
+        .expect("the broker starts")
 }
 
 /// Polls with a bound: the broker's own events have no seam at this level.
@@ -43,7 +45,10 @@ async fn read_all(replica: &Replica) -> (i64, i64, i64) {
     };
     let (mut offset, mut records_count) = (log_start, 0);
     while offset < log_end {
-        let read = replica.read_committed(offset, 1 << 20).await.expect("the log is readable");
+        let read = replica
+            .read_committed(offset, 1 << 20)
+            .await
+            .expect("the log is readable");
         assert!(!read.batches.is_empty(), "a hole at offset {offset}");
         for batch in read.batches {
             let header = raftmq_records::BatchHeader::parse(&batch).expect("a record batch");
@@ -57,42 +62,79 @@ async fn read_all(replica: &Replica) -> (i64, i64, i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_replica_gets_every_retained_record() {
-    let folders = [TempDir::new().expect("a folder"), TempDir::new().expect("a folder")];
+    let folders = [
+        TempDir::new().expect("a folder"),
+        TempDir::new().expect("a folder"),
+    ];
     let first = start(1, Vec::new(), &folders[0]).await;
-    let seed = PeerAddress { id: 1, endpoint: first.peer_endpoint().to_owned() };
+    let seed = PeerAddress {
+        id: 1,
+        endpoint: first.peer_endpoint().to_owned(),
+    };
     let second = start(2, vec![seed], &folders[1]).await;
 
-    let client = Client::builder().bootstrap(first.grpc_endpoint()).build().await;
+    let client = Client::builder()
+        .bootstrap(first.grpc_endpoint())
+        .build()
+        .await;
     let client = client.expect("a client");
     let admin = client.admin();
     // The smallest segments: many checkpoints.
     let topic = admin.create_topic("kept").assign(0, &[1]);
-    topic.config("segment.bytes", "1048576").send().await.expect("a topic");
+    topic
+        .config("segment.bytes", "1048576")
+        .send()
+        .await
+        .expect("a topic");
 
     let leader = first.parts().replicas.find("kept", 0).expect("a replica");
     eventually("a leader", || leader.leading_term().is_some()).await;
-    let producer = client.producer().linger(Duration::ZERO).build().await.expect("a producer");
+    let producer = client
+        .producer()
+        .linger(Duration::ZERO)
+        .build()
+        .await
+        .expect("a producer");
     for number in 0..ENTRIES_COUNT {
         let value = format!("{number:0>256}");
-        let sent = producer.send(Record::to("kept").value(value)).await.expect("accepted");
+        let sent = producer
+            .send(Record::to("kept").value(value))
+            .await
+            .expect("accepted");
         sent.await.expect("acknowledged");
     }
-    admin.delete_records("kept", 0, ENTRIES_COUNT / 2).await.expect("deleted");
+    admin
+        .delete_records("kept", 0, ENTRIES_COUNT / 2)
+        .await
+        .expect("deleted");
     let store = leader.group().store();
-    eventually("a purge", || store.first_log_index().is_some_and(|first| first > 5_000)).await;
+    eventually("a purge", || {
+        store.first_log_index().is_some_and(|first| first > 5_000)
+    })
+    .await;
 
-    admin.alter_replicas("kept", 0, &[1, 2]).await.expect("a move begins");
+    admin
+        .alter_replicas("kept", 0, &[1, 2])
+        .await
+        .expect("a move begins");
     eventually("a replica on the second broker", || {
         second.parts().replicas.find("kept", 0).is_ok()
     })
     .await;
     let copy = second.parts().replicas.find("kept", 0).expect("a replica");
-    eventually("a full copy", || copy.machine().read().log_end().get() == ENTRIES_COUNT).await;
+    eventually("a full copy", || {
+        copy.machine().read().log_end().get() == ENTRIES_COUNT
+    })
+    .await;
 
     let (log_start, log_end, records_count) = read_all(&copy).await;
     assert_eq!(log_start, ENTRIES_COUNT / 2);
     assert_eq!(log_end, ENTRIES_COUNT);
-    assert_eq!(records_count, ENTRIES_COUNT / 2, "every retained record is on the new replica");
+    assert_eq!(
+        records_count,
+        ENTRIES_COUNT / 2,
+        "every retained record is on the new replica"
+    );
     assert_eq!(read_all(&leader).await, (log_start, log_end, records_count));
     second.stop().await;
     first.stop().await;

@@ -86,7 +86,11 @@ fn a_second_process_on_the_same_folder_is_refused() {
     ]
     .concat();
 
-    refused(&args, 1, &["lock"]);
+    refused(
+        &args,
+        1,
+        &["in use by another process", data.to_str().unwrap()],
+    );
 
     assert!(is_alive(broker.process.pid()));
     broker.ok(&["topic", "list"]);

@@ -229,20 +229,33 @@ pub(crate) const FREE_PORTS: [&str; 6] = [
 #[derive(Debug)]
 pub(crate) struct Dev {
     pub(crate) process: Process,
-    pub(crate) folder: TempDir,
+    pub(crate) folder: Folder,
+}
+
+/// A temporary folder that stays when the test fails, so that its logs can be read.
+#[derive(Debug)]
+pub(crate) struct Folder(TempDir);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.disable_cleanup(true);
+            eprintln!("logs and data are kept in {}", self.0.path().display());
+        }
+    }
 }
 
 impl Dev {
     /// Starts `raftmq dev` with more arguments.
     pub(crate) fn start(more: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("dev");
+        let folder = Folder(tempfile::tempdir().unwrap());
+        let data = folder.0.path().join("dev");
         let process = start_dev(&data, more);
         Self { process, folder }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("dev")
+        self.folder.0.path().join("dev")
     }
 
     /// The gRPC addresses of all brokers.

@@ -99,7 +99,11 @@ fn one(arguments: &Arguments, seed: u64, out: &mut dyn Write) -> io::Result<Exit
         append_to_ledger(ledger, &report)?;
     }
     if arguments.trace {
-        writeln!(out, "trace hash {} over {} events", report.trace_hash, report.trace_events)?;
+        writeln!(
+            out,
+            "trace hash {} over {} events",
+            report.trace_hash, report.trace_events
+        )?;
     }
     if report.verdict == Verdict::Anomalous {
         replay(arguments, seed, out)?;
@@ -113,7 +117,10 @@ fn many(arguments: &Arguments, seeds: &SeedRange, out: &mut dyn Write) -> io::Re
     let reports = plan.sweep(seeds.0.clone(), |report| {
         let mut note = || {
             describe(report, out)?;
-            arguments.ledger.as_ref().map_or(Ok(()), |ledger| append_to_ledger(ledger, report))
+            arguments
+                .ledger
+                .as_ref()
+                .map_or(Ok(()), |ledger| append_to_ledger(ledger, report))
         };
         if let Err(error) = note() {
             failure = Err(error);
@@ -130,7 +137,10 @@ fn many(arguments: &Arguments, seeds: &SeedRange, out: &mut dyn Write) -> io::Re
         totals.anomalous,
         totals.cpu_ms / seeds_count
     )?;
-    if let Some(report) = reports.iter().find(|report| report.verdict == Verdict::Anomalous) {
+    if let Some(report) = reports
+        .iter()
+        .find(|report| report.verdict == Verdict::Anomalous)
+    {
         replay(arguments, report.seed, out)?;
     } else if !totals.is_good() {
         writeln!(out, "no seed counted: nothing was proved")?;
@@ -141,14 +151,21 @@ fn many(arguments: &Arguments, seeds: &SeedRange, out: &mut dyn Write) -> io::Re
 /// The one command that repeats an anomaly.
 fn replay(arguments: &Arguments, seed: u64, out: &mut dyn Write) -> io::Result<()> {
     let plan = plan(arguments)?;
-    let smallest = if arguments.shrink { plan.shrink(seed) } else { plan };
+    let smallest = if arguments.shrink {
+        plan.shrink(seed)
+    } else {
+        plan
+    };
     writeln!(out, "replay: {}", smallest.replay(seed))
 }
 
 fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let coverage = &report.coverage;
-    let effects: Vec<String> =
-        coverage.effects.iter().map(|(class, times)| format!("{class} {times}")).collect();
+    let effects: Vec<String> = coverage
+        .effects
+        .iter()
+        .map(|(class, times)| format!("{class} {times}"))
+        .collect();
     writeln!(
         out,
         "seed {}: {:?}, {} acknowledged ({} after healing), {} unknown, {} failed, {} read, {}; \
@@ -168,7 +185,11 @@ fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {complaint}")?;
     }
     if report.complaints().len() > COMPLAINTS_SHOWN {
-        writeln!(out, "  and {} more", report.complaints().len() - COMPLAINTS_SHOWN)?;
+        writeln!(
+            out,
+            "  and {} more",
+            report.complaints().len() - COMPLAINTS_SHOWN
+        )?;
     }
     for rejection in &report.rejections {
         writeln!(out, "  does not count: {rejection}")?;
@@ -179,5 +200,9 @@ fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 const COMPLAINTS_SHOWN: usize = 10;
 
 fn exit_code(is_good: bool) -> ExitCode {
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -16,8 +16,8 @@ use crate::history::{Acks, Outcome};
 use crate::nemesis::Host;
 use crate::net::{GRPC_PORT, SimNet};
 use crate::seed::{Options, ProducerOptions};
-use crate::workload::OVERSIZE_BYTES;
 use crate::system::{Clients, Consumer, Delivery, Polled, Producer, SendFailure};
+use crate::workload::OVERSIZE_BYTES;
 
 const TOPIC: &str = "chaos";
 const REPLICATION_FACTOR: u32 = 3;
@@ -43,10 +43,17 @@ pub(super) struct SimClients {
 impl SimClients {
     pub(super) fn new(net: SimNet, rng_seed: u64, options: &Options) -> Self {
         let brokers = (1..=options.brokers_count).map(Host::Broker);
-        let endpoints: Vec<String> =
-            brokers.map(|broker| format!("{broker}:{GRPC_PORT}")).collect();
+        let endpoints: Vec<String> = brokers
+            .map(|broker| format!("{broker}:{GRPC_PORT}"))
+            .collect();
         let made = std::cell::Cell::new(0);
-        Self { net, rng_seed, bootstrap: endpoints.join(","), options: options.clone(), made }
+        Self {
+            net,
+            rng_seed,
+            bootstrap: endpoints.join(","),
+            options: options.clone(),
+            made,
+        }
     }
 
     /// A client of its own for every producer and consumer: connections are not shared.
@@ -108,7 +115,9 @@ impl Clients for SimClients {
                 .build()
                 .await
                 .map_err(|error| error.to_string())?;
-            Ok(Box::new(SimProducer { producer: Rc::new(producer) }) as Box<dyn Producer>)
+            Ok(Box::new(SimProducer {
+                producer: Rc::new(producer),
+            }) as Box<dyn Producer>)
         })
     }
 
@@ -123,14 +132,19 @@ impl Clients for SimClients {
                 builder = builder.assign_from(TOPIC, partition, Start::Offset(offset));
             }
             let consumer = builder.build().await.map_err(|error| error.to_string())?;
-            Ok(Box::new(SimConsumer { consumer, partitions }) as Box<dyn Consumer>)
+            Ok(Box::new(SimConsumer {
+                consumer,
+                partitions,
+            }) as Box<dyn Consumer>)
         })
     }
 
     fn high_watermark(&self, partition: u32) -> LocalBoxFuture<'_, Result<i64, String>> {
         Box::pin(async move {
             let admin = self.client().await?.admin();
-            let listed = admin.list_offsets(&[(TOPIC, partition, OffsetAt::End)]).await;
+            let listed = admin
+                .list_offsets(&[(TOPIC, partition, OffsetAt::End)])
+                .await;
             let listed = listed.map_err(|error| error.to_string())?;
             let offset = listed.first().and_then(|listed| listed.offset);
             offset.ok_or_else(|| "no end offset".to_owned())
@@ -172,7 +186,10 @@ impl Producer for SimProducer {
 }
 
 fn failure(outcome: Outcome, error: &Error) -> SendFailure {
-    SendFailure { outcome, is_fatal: error.is_fatal() || error.kind() == ErrorKind::Closed }
+    SendFailure {
+        outcome,
+        is_fatal: error.is_fatal() || error.kind() == ErrorKind::Closed,
+    }
 }
 
 struct SimConsumer {

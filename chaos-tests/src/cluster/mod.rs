@@ -7,7 +7,7 @@
 mod clients;
 mod seams;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +20,9 @@ use raftmq::node::{Node, Parts};
 use raftmq::raft::Group;
 use raftmq::raft::status::RaftStatus as BrokerStatus;
 use raftmq_core::partition::Partition;
-use raftmq_store::{CommitDriver, JournalConfig, MemoryDisk, MemoryEngine, Store, StoreConfig, Torn};
+use raftmq_store::{
+    CommitDriver, JournalConfig, MemoryDisk, MemoryEngine, Store, StoreConfig, Torn,
+};
 
 use crate::invariants::{LogPosition, RaftStatus, StateStatus, VoteStatus};
 use crate::nemesis::{Host, Tail};
@@ -33,6 +35,8 @@ use seams::{BrokerNet, SimulatedClock};
 /// Small segments, so that a run of a minute rolls and frees some.
 const SEGMENT_BYTES: u64 = 256 * 1024;
 const REPLAY_BYTES_MAX: u64 = 1024 * 1024;
+/// How often a broker's disk is looked at, only to count the effect of slow ones.
+const SYNC_SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
 /// A simulated cluster.
@@ -46,16 +50,22 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Running {
     parts: Parts,
-    store: Store,
     incarnation: u64,
+    sync_wait: Rc<Cell<Duration>>,
 }
 
 impl Cluster {
     /// Brokers with empty disks.
     #[must_use]
     pub fn new(options: &Options) -> Self {
-        let disks = (1..=options.brokers_count).map(|id| (id, MemoryDisk::new())).collect();
-        Self { options: options.clone(), disks, running: Rc::default() }
+        let disks = (1..=options.brokers_count)
+            .map(|id| (id, MemoryDisk::new()))
+            .collect();
+        Self {
+            options: options.clone(),
+            disks,
+            running: Rc::default(),
+        }
     }
 
     fn config(&self, id: u32) -> NodeConfig {
@@ -88,7 +98,10 @@ async fn run_broker(
         ..JournalConfig::default()
     };
     let engine = MemoryEngine::open_with(&disk, journal).map_err(|error| error.to_string())?;
-    let store_config = StoreConfig { tail_cache_bytes: MEMORY_BYTES, ..StoreConfig::default() };
+    let store_config = StoreConfig {
+        tail_cache_bytes: MEMORY_BYTES,
+        ..StoreConfig::default()
+    };
     let store = Store::open(Arc::new(engine), CommitDriver::Task, store_config)
         .map_err(|error| error.to_string())?;
     let env = Env::new(
@@ -100,8 +113,25 @@ async fn run_broker(
     let node = node.map_err(|error| error.to_string())?;
     let parts = node.parts().clone();
     let incarnation = context.incarnation;
-    running.borrow_mut().insert(context.id, Running { parts, store, incarnation });
+    let sync_wait: Rc<Cell<Duration>> = Rc::default();
+    tokio::task::spawn_local(watch_syncs(store, Rc::clone(&sync_wait)));
+    running.borrow_mut().insert(
+        context.id,
+        Running {
+            parts,
+            incarnation,
+            sync_wait,
+        },
+    );
     Err(node.failed().await.to_string())
+}
+
+/// Looks at the age of what waits for a sync. Inside the host, because only there time is simulated.
+async fn watch_syncs(store: Store, sync_wait: Rc<Cell<Duration>>) {
+    loop {
+        tokio::time::sleep(SYNC_SAMPLE_INTERVAL).await;
+        sync_wait.set(store.sync_age().unwrap_or_default());
+    }
 }
 
 impl System for Cluster {
@@ -118,7 +148,9 @@ impl System for Cluster {
             Tail::Prefix => Torn::Prefix,
             Tail::Torn => Torn::SubBlock,
         };
-        let Some(disk) = self.disks.get(&broker) else { return 0 };
+        let Some(disk) = self.disks.get(&broker) else {
+            return 0;
+        };
         let unsynced_bytes = disk.unsynced_bytes();
         disk.power_loss(rng_seed, torn);
         unsynced_bytes
@@ -132,7 +164,9 @@ impl System for Cluster {
 
     fn sync_wait(&self, broker: u32) -> Duration {
         let running = self.running.borrow();
-        running.get(&broker).and_then(|running| running.store.sync_age()).unwrap_or_default()
+        running
+            .get(&broker)
+            .map_or(Duration::ZERO, |running| running.sync_wait.get())
     }
 
     fn statuses(&self) -> Vec<RaftStatus> {
@@ -171,7 +205,12 @@ fn state_of(partition: &Partition) -> StateStatus {
     );
     let mut hash = Fnv::default();
     hash.add(facts.as_bytes());
-    StateStatus { applied_index: partition.applied().get(), log_start, log_end, hash: hash.value() }
+    StateStatus {
+        applied_index: partition.applied().get(),
+        log_start,
+        log_end,
+        hash: hash.value(),
+    }
 }
 
 fn translate(status: &BrokerStatus, running: &Running) -> RaftStatus {

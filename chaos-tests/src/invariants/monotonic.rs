@@ -37,9 +37,11 @@ fn compare(before: &RaftStatus, now: &RaftStatus, found: &mut Found) {
         let (old, new) = (before.vote.term.to_string(), now.vote.term.to_string());
         report(Invariant::MonotonicTerm, "term", old, new);
     }
-    // Candidate 0 is a term that was heard of before anybody was voted for.
+    // Candidate 0 is a term that was heard of before anybody was voted for. A quorum's choice
+    // replaces a vote that a loser gave to itself.
     let changed_candidate = now.vote.term == before.vote.term
         && before.vote.candidate != 0
+        && now.vote.is_committed == before.vote.is_committed
         && now.vote.candidate != before.vote.candidate;
     if now.vote < before.vote || changed_candidate {
         let (old, new) = (format!("{:?}", before.vote), format!("{:?}", now.vote));
@@ -66,7 +68,12 @@ fn compare(before: &RaftStatus, now: &RaftStatus, found: &mut Found) {
     if let (Some(old), Some(new)) = (before.state, now.state)
         && (new.log_start < old.log_start || new.log_end < old.log_end)
     {
-        report(Invariant::MonotonicState, "log bounds", format!("{old:?}"), format!("{new:?}"));
+        report(
+            Invariant::MonotonicState,
+            "log bounds",
+            format!("{old:?}"),
+            format!("{new:?}"),
+        );
     }
 }
 
@@ -103,6 +110,15 @@ mod tests {
     }
 
     #[test]
+    fn the_loser_of_an_election_may_follow_the_winner_of_the_same_term() {
+        let mut before = follower(1, 2, 9);
+        before.vote.is_committed = false;
+        before.vote.candidate = 3;
+
+        assert_eq!(found(&before, &follower(1, 2, 9)), []);
+    }
+
+    #[test]
     fn committed_and_applied_that_fall_while_it_runs_are_found() {
         let expected = [Invariant::MonotonicCommitted, Invariant::MonotonicApplied];
         assert_eq!(found(&follower(1, 2, 9), &follower(1, 2, 8)), expected);
@@ -111,7 +127,12 @@ mod tests {
     #[test]
     fn log_bounds_that_fall_are_found() {
         let bounds = |log_start, log_end| RaftStatus {
-            state: Some(StateStatus { applied_index: 9, log_start, log_end, hash: 0 }),
+            state: Some(StateStatus {
+                applied_index: 9,
+                log_start,
+                log_end,
+                hash: 0,
+            }),
             ..follower(1, 2, 9)
         };
 

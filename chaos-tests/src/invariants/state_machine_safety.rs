@@ -17,12 +17,17 @@ impl Witness {
     pub(super) fn check(&mut self, replicas: &[&RaftStatus], found: &mut Found) {
         for status in replicas {
             let Some(state) = status.state else { continue };
-            let (first, by) =
-                self.states.entry(state.applied_index).or_insert((state, status.broker));
+            let (first, by) = self
+                .states
+                .entry(state.applied_index)
+                .or_insert((state, status.broker));
             if *first != state {
                 found.push((
                     Invariant::StateMachineSafety,
-                    format!("broker {} has {state:?}, broker {by} had {first:?}", status.broker),
+                    format!(
+                        "broker {} has {state:?}, broker {by} had {first:?}",
+                        status.broker
+                    ),
                 ));
             }
         }
@@ -38,8 +43,16 @@ mod tests {
     use super::*;
 
     fn with_state(broker: u32, applied_index: u64, hash: u64) -> RaftStatus {
-        let state = StateStatus { applied_index, log_start: 0, log_end: 7, hash };
-        RaftStatus { state: Some(state), ..follower(broker, 2, applied_index) }
+        let state = StateStatus {
+            applied_index,
+            log_start: 0,
+            log_end: 7,
+            hash,
+        };
+        RaftStatus {
+            state: Some(state),
+            ..follower(broker, 2, applied_index)
+        }
     }
 
     #[test]
@@ -55,7 +68,11 @@ mod tests {
     #[test]
     fn equal_states_and_other_positions_are_good() {
         let mut found = Found::new();
-        let replicas = [with_state(1, 9, 5), with_state(2, 9, 5), with_state(3, 8, 4)];
+        let replicas = [
+            with_state(1, 9, 5),
+            with_state(2, 9, 5),
+            with_state(3, 8, 4),
+        ];
         Witness::default().check(&replicas.iter().collect::<Vec<_>>(), &mut found);
 
         assert_eq!(found, []);

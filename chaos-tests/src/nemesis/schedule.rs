@@ -91,7 +91,11 @@ impl Timeline<'_> {
     }
 
     fn farewell(&mut self) -> Farewell {
-        if self.rng.random_bool(0.5) { Farewell::Reset } else { Farewell::Silence }
+        if self.rng.random_bool(0.5) {
+            Farewell::Reset
+        } else {
+            Farewell::Silence
+        }
     }
 
     /// Several brokers may be down together, but never a majority of them.
@@ -104,7 +108,14 @@ impl Timeline<'_> {
             let broker = self.broker();
             if down.len() < minority && down.iter().all(|(other, _)| *other != broker) {
                 let (tail, farewell) = (self.tail(), self.farewell());
-                self.push(begin, Action::Crash { broker, tail, farewell });
+                self.push(
+                    begin,
+                    Action::Crash {
+                        broker,
+                        tail,
+                        farewell,
+                    },
+                );
                 self.push(end, Action::Restart { broker });
                 down.push((broker, end));
             }

@@ -80,11 +80,7 @@ impl Workload {
         tokio::task::spawn_local(net.clone().close_buried());
         let rng_seed = derive(self.options.seed, Stream::Workload, 0);
         let clients: Rc<dyn Clients> = Rc::from(system.clients(net, rng_seed).await);
-        while clients
-            .create_topic()
-            .await
-            .is_err()
-        {
+        while clients.create_topic().await.is_err() {
             tokio::time::sleep(CREATE_PAUSE).await;
         }
         let mut producers = JoinSet::new();

@@ -93,7 +93,11 @@ impl Process {
         let recorder = self.workload.recorder.clone();
         let id = recorder.invoke(self.process, Action::Send(send), now_us());
         let is_oversize = self.rng.random_range(0..SENDS_PER_OVERSIZE) == 0;
-        let size = if is_oversize { OVERSIZE_BYTES } else { self.workload.options.value_bytes };
+        let size = if is_oversize {
+            OVERSIZE_BYTES
+        } else {
+            self.workload.options.value_bytes
+        };
         let bytes = encode(value, size);
         let delivery = match producer.send(partition, bytes).await {
             Ok(delivery) => delivery,

@@ -15,5 +15,8 @@ fn twenty_seeds_give_identical_traces_in_two_processes() {
     let (first, second) = (hashes(), hashes());
 
     assert_eq!(first, second);
-    assert!(first.iter().all(|(_, _, events)| *events > 100), "too little was traced: {first:?}");
+    assert!(
+        first.iter().all(|(_, _, events)| *events > 100),
+        "too little was traced: {first:?}"
+    );
 }

@@ -13,7 +13,9 @@ fn is_found(bug: Planted, seeds_max: u64) {
         ..super::short_plan()
     };
     let reports = plan.sweep(1..1 + seeds_max, |_| ());
-    let found = reports.iter().find(|report| report.verdict == Verdict::Anomalous);
+    let found = reports
+        .iter()
+        .find(|report| report.verdict == Verdict::Anomalous);
     assert!(found.is_some(), "{bug} was not found by {seeds_max} seeds");
 }
 

@@ -8,14 +8,20 @@ use raftmq_chaos::verdict::Report;
 fn complaints(reports: &[Report]) -> Vec<String> {
     let of = |report: &Report| {
         let seed = report.seed;
-        report.complaints().into_iter().map(move |text| format!("seed {seed}: {text}"))
+        report
+            .complaints()
+            .into_iter()
+            .map(move |text| format!("seed {seed}: {text}"))
     };
     reports.iter().flat_map(of).collect()
 }
 
 #[test]
 fn full_runs_of_a_few_seeds_are_clean() {
-    let plan = Plan { seconds: 60, ..super::short_plan() };
+    let plan = Plan {
+        seconds: 60,
+        ..super::short_plan()
+    };
 
     let reports = plan.sweep(1..9, |_| ());
 
@@ -26,8 +32,15 @@ fn full_runs_of_a_few_seeds_are_clean() {
 
 #[test]
 fn a_bad_command_line_is_refused_with_code_two() {
-    for arguments in [&["--seeds", "9..3"][..], &["--seed", "1", "--plant", "moth"], &[]] {
-        let ended = Command::new(env!("CARGO_BIN_EXE_chaos")).args(arguments).output().unwrap();
+    for arguments in [
+        &["--seeds", "9..3"][..],
+        &["--seed", "1", "--plant", "moth"],
+        &[],
+    ] {
+        let ended = Command::new(env!("CARGO_BIN_EXE_chaos"))
+            .args(arguments)
+            .output()
+            .unwrap();
 
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}");
     }

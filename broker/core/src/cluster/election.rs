@@ -2,7 +2,7 @@
 //!
 //! Pure: monotonic time and survivors' answers come in, orders come out. The host sends the
 //! heartbeats, questions and orders; Raft decides the election itself (a wrong choice here costs
-//! time, never data). DESIGN, "Leader election". Unreplicated: a new controller starts anew.
+//! time, never data). ARCHITECTURE.md, "Leader election". Unreplicated: a new controller starts anew.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the [`Image`] and every rule about changing it. It deliberately does not know who may
 //! propose what (the front ends authorise), how replicas are moved (the controller drives it),
-//! nor the time. Source: Kafka's KRaft controller (KIP-500, KIP-631); DESIGN, "Metadata group".
+//! nor the time. Source: Kafka's KRaft controller (KIP-500, KIP-631); ARCHITECTURE.md, "Leader election".
 
 mod brokers;
 mod codec;

@@ -17,7 +17,7 @@ use crate::limits::{
     PARTITIONS_COUNT_MAX, REPLICATION_FACTOR_MAX, TOPIC_PARTITIONS_COUNT_MAX, TOPICS_COUNT_MAX,
 };
 
-/// Replicas of a topic that says nothing, when there are as many brokers (DESIGN, "Groups").
+/// Replicas of a topic that says nothing, when there are as many brokers (ARCHITECTURE.md, "Mechanisms").
 const REPLICATION_FACTOR_WANTED: u32 = 3;
 
 impl Cluster {

@@ -12,7 +12,7 @@ use crate::partition::command::{Append, batch_leader_epoch};
 use crate::planted::{self, Bug};
 
 /// Why an entry takes no effect. It is not asserted: a committed entry that fails an assert would
-/// stop every replica at every restart (DESIGN, "Decide before proposing").
+/// stop every replica at every restart (ARCHITECTURE.md, "Decide before proposing").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VoidReason {
     /// It was decided in one term and proposed in another.

@@ -1,7 +1,7 @@
 //! The leader's view of its replicas: who is in sync, and what all of them have flushed.
 //!
 //! Pure: matched log indexes and monotonic time come in, changes to report come out. It carries
-//! no safety (Raft does): it decides when `acks=-1` is answered (DESIGN, "acks and in-sync
+//! no safety (Raft does): it decides when `acks=-1` is answered (ARCHITECTURE.md, "Acks and in-sync
 //! replicas"; Kafka's `Partition.maybeExpandIsr` / `maybeShrinkIsr`). Does not know the wire, the
 //! metadata group or the records.
 

@@ -4,7 +4,7 @@
 //! checkpoint boundaries. The records themselves stay in the Raft log: the machine never holds
 //! them. It deliberately does not know Raft roles, replicas (`isr.rs` is a tracker of its own),
 //! topics, clients or CRCs. Sources: Kafka's `UnifiedLog` and `ProducerStateManager` (KIP-98,
-//! KIP-101, KIP-360); DESIGN, "The Raft log is the partition log".
+//! KIP-101, KIP-360); ARCHITECTURE.md, "The Raft log is the partition log".
 
 pub mod append;
 pub mod command;

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use raftmq_proto::internal_v1::peer_client::PeerClient;
 use raftmq_proto::internal_v1::{PeerCall, PeerReply, PeerRequest, PeerResponse};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -28,8 +28,6 @@ use super::{
 const CONNECT_DEADLINE: Duration = Duration::from_millis(1_000);
 /// After a failed connection, calls fail at once for this long.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
-/// Longest pause between attempts to reach a peer that nobody calls.
-const PAUSE_MAX: Duration = Duration::from_millis(1_000);
 /// Frames handed to tonic and not yet written.
 const FRAMES_IN_FLIGHT: usize = 4;
 const CALLS_PER_WAKE_UP: usize = 1_024;
@@ -44,7 +42,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn spawn(shared: Weak<Shared>, broker: u32, lane: Lane) -> Self {
         let (calls, queue) = mpsc::channel(QUEUE_CALLS_MAX);
-        let worker = Worker { shared, broker, lane, queue, is_lost: false };
+        let worker = Worker { shared, broker, lane, queue };
         tokio::spawn(worker.run());
         Self { calls }
     }
@@ -61,7 +59,6 @@ struct Worker {
     broker: u32,
     lane: Lane,
     queue: mpsc::Receiver<Call>,
-    is_lost: bool,
 }
 
 struct Session {
@@ -73,16 +70,13 @@ struct Session {
 
 impl Worker {
     async fn run(mut self) {
-        let mut pause = PAUSE_AFTER_FAILURE;
-        while let Some(first) = self.next_reason(pause).await {
+        while let Some(first) = self.queue.recv().await {
             let Some(shared) = self.shared.upgrade() else { return };
             match self.connect(&shared).await {
                 Ok(session) => {
                     self.set_connected(&shared, true);
                     drop(shared);
-                    pause = PAUSE_AFTER_FAILURE;
                     self.serve(session, first).await;
-                    self.is_lost = true;
                     let Some(shared) = self.shared.upgrade() else { return };
                     self.set_connected(&shared, false);
                 }
@@ -90,27 +84,10 @@ impl Worker {
                     let lane = self.lane;
                     tracing::debug!(broker = self.broker, ?lane, %error, "peer unreachable");
                     drop(shared);
-                    if let Some(first) = first {
-                        let _ = first.reply.send(Err(error.clone()));
-                    }
-                    self.is_lost = true;
+                    let _ = first.reply.send(Err(error.clone()));
                     self.refuse_for(PAUSE_AFTER_FAILURE, &error).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
-        }
-    }
-
-    /// Waits until there is a reason to connect: a call, or, for the append lane after a loss, that
-    /// groups wait to repeat what was lost. `None`: the link is dropped.
-    async fn next_reason(&mut self, pause: Duration) -> Option<Option<Call>> {
-        if !self.is_lost || self.lane != Lane::Append {
-            return self.queue.recv().await.map(Some);
-        }
-        tokio::select! {
-            biased;
-            call = self.queue.recv() => call.map(Some),
-            () = sleep(pause) => Some(None),
         }
     }
 
@@ -152,8 +129,8 @@ impl Worker {
         }
     }
 
-    async fn serve(&mut self, mut session: Session, first: Option<Call>) {
-        let error = match self.send_frame(&mut session, first.into_iter().collect()).await {
+    async fn serve(&mut self, mut session: Session, first: Call) {
+        let error = match self.send_frame(&mut session, vec![first]).await {
             Ok(()) => self.exchange(&mut session).await,
             Err(error) => error,
         };

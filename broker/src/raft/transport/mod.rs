@@ -259,15 +259,23 @@ impl Transport {
         self.shared.losses.lock().groups.entry(broker).or_default().insert(group);
     }
 
-    /// Takes the lost appends of every peer whose append lane is up.
+    /// Takes the lost appends of every peer whose append lane is up, and one of every other peer:
+    /// repeating that one finds out whether the peer is back.
     #[must_use]
     pub fn take_lost_appends(&self) -> BTreeMap<u32, BTreeSet<GroupId>> {
         let mut losses = self.shared.losses.lock();
         let Losses { connected, groups } = &mut *losses;
-        let reachable: Vec<u32> =
-            groups.keys().copied().filter(|broker| connected.contains(broker)).collect();
-        let taken = reachable.into_iter().filter_map(|broker| groups.remove_entry(&broker));
-        taken.collect()
+        let mut taken = BTreeMap::new();
+        for (broker, lost) in groups.iter_mut() {
+            let repeated = if connected.contains(broker) {
+                std::mem::take(lost)
+            } else {
+                lost.pop_first().into_iter().collect()
+            };
+            taken.insert(*broker, repeated);
+        }
+        groups.retain(|_, lost| !lost.is_empty());
+        taken
     }
 
     /// Changes what frames say about this broker.
