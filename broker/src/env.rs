@@ -75,13 +75,21 @@ impl Env {
     /// The real network and clock, seeded by the operating system.
     #[must_use]
     pub fn real() -> Self {
-        Self::new(Arc::new(TcpNet), Arc::new(SystemClock), rand::rng().next_u64())
+        Self::new(
+            Arc::new(TcpNet),
+            Arc::new(SystemClock),
+            rand::rng().next_u64(),
+        )
     }
 
     /// Any network and clock; the same `rng_seed` gives the same random numbers.
     #[must_use]
     pub fn new(net: Arc<dyn Net>, clock: Arc<dyn WallClock>, rng_seed: u64) -> Self {
-        Self { net, clock, rng: Arc::new(Mutex::new(SmallRng::seed_from_u64(rng_seed))) }
+        Self {
+            net,
+            clock,
+            rng: Arc::new(Mutex::new(SmallRng::seed_from_u64(rng_seed))),
+        }
     }
 
     /// A random number.
@@ -143,9 +151,14 @@ impl Listener for TcpAccept {
 pub struct SystemClock;
 
 impl WallClock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the real clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the real clock"
+    )]
     fn now_ms(&self) -> i64 {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since_epoch.map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+        since_epoch.map_or(0, |elapsed| {
+            i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+        })
     }
 }

@@ -16,9 +16,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 1] = [
-        ("ack-before-commit", Self::AckBeforeCommit),
-    ];
+    pub const ALL: [(&'static str, Self); 1] = [("ack-before-commit", Self::AckBeforeCommit)];
 }
 
 #[cfg(feature = "planted-bugs")]

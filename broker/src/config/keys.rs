@@ -23,8 +23,6 @@ pub enum Kind {
     Durability,
     /// A whole number of bytes, at least 1.
     Bytes,
-    /// A whole number, at least 1.
-    Count,
     /// A cluster-wide setting under Kafka's name, handed on as text.
     Kafka,
 }
@@ -41,7 +39,6 @@ impl Kind {
             Self::Peers => "list of id@host:port",
             Self::Durability => "flush or os",
             Self::Bytes => "bytes (>= 1)",
-            Self::Count => "count (>= 1)",
             Self::Kafka => "as Kafka",
         }
     }
@@ -86,7 +83,6 @@ const BROKER_KEYS: &[Key] = &[
     key("limits.tail-cache-bytes", Kind::Bytes, "67108864", "Newest log entries kept in memory, for all partitions together."),
     key("limits.grpc-message-bytes", Kind::Bytes, "33554432", "Largest gRPC message, in either direction."),
     key("limits.produce-in-flight-bytes", Kind::Bytes, "134217728", "Produce requests accepted and not yet answered; beyond it, connections are read no further."),
-    key("limits.connections", Kind::Count, "10000", "Open client connections on the gRPC listener."),
 ];
 
 /// Broker settings that Kafka spells differently from the topic config of the same meaning.

@@ -255,7 +255,6 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         "limits.produce-in-flight-bytes" => {
             config.limits.produce_in_flight_bytes_max = positive(text)?;
         }
-        "limits.connections" => config.limits.connections_count_max = positive(text)?,
         other => return Err(format!("key {other:?} has no field")),
     }
     Ok(())

@@ -91,8 +91,6 @@ pub struct Limits {
     pub grpc_message_bytes_max: u64,
     /// Bytes of produce requests that are accepted and not yet answered.
     pub produce_in_flight_bytes_max: u64,
-    /// Open client connections on the gRPC listener.
-    pub connections_count_max: u32,
 }
 
 impl Default for Limits {
@@ -101,7 +99,6 @@ impl Default for Limits {
             tail_cache_bytes: 64 << 20,
             grpc_message_bytes_max: 32 << 20,
             produce_in_flight_bytes_max: 128 << 20,
-            connections_count_max: 10_000,
         }
     }
 }

@@ -174,7 +174,7 @@ fn values_of_the_wrong_shape_are_refused_with_what_was_expected() {
             "at most 5",
         ),
         ("durability", "none", "expected flush or os"),
-        ("limits.connections", "0", "at least 1"),
+        ("limits.tail-cache-bytes", "0", "at least 1"),
         ("limits.tail-cache-bytes", "64MiB", "at least 1"),
         ("data-dir", "", "expected a path"),
         ("num.partitions", "many", "a whole number from 1"),

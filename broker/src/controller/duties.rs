@@ -46,7 +46,10 @@ struct State {
 
 impl State {
     fn now_ms(&self) -> u64 {
-        let elapsed = self.started.map(|started| started.elapsed()).unwrap_or_default();
+        let elapsed = self
+            .started
+            .map(|started| started.elapsed())
+            .unwrap_or_default();
         u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 }
@@ -66,7 +69,9 @@ impl Controller {
     /// Tells the controller, if it is here, that connections to a broker are refused.
     pub fn suspect(&self, broker: u32) {
         if self.leading_term().is_some() {
-            self.shared.duties.suspect(&self.shared.images.current(), broker);
+            self.shared
+                .duties
+                .suspect(&self.shared.images.current(), broker);
         }
     }
 
@@ -75,11 +80,17 @@ impl Controller {
     pub fn take_heartbeat(&self, heartbeat: &Heartbeat) -> Option<HeartbeatReply> {
         let term = self.leading_term().filter(|_| self.has_quorum())?;
         let image = self.shared.images.current();
-        let (id, epoch) = (BrokerId(heartbeat.broker_id), BrokerEpoch(heartbeat.broker_epoch));
+        let (id, epoch) = (
+            BrokerId(heartbeat.broker_id),
+            BrokerEpoch(heartbeat.broker_epoch),
+        );
         let Some(broker) = image.broker(id).filter(|broker| broker.epoch == epoch) else {
             // A registration that this image does not have yet is no reason to register anew.
             let must_register = image.broker(id).is_none_or(|broker| broker.epoch > epoch);
-            return Some(HeartbeatReply { must_register, is_fenced: true });
+            return Some(HeartbeatReply {
+                must_register,
+                is_fenced: true,
+            });
         };
         let session_ms = u64::try_from(self.session_timeout().as_millis()).unwrap_or(u64::MAX);
         let mut state = self.shared.duties.state.lock();
@@ -93,7 +104,10 @@ impl Controller {
                 self.shared.duties.wake.notify_one();
             }
         }
-        Some(HeartbeatReply { must_register: false, is_fenced: broker.is_fenced })
+        Some(HeartbeatReply {
+            must_register: false,
+            is_fenced: broker.is_fenced,
+        })
     }
 
     /// Does the controller's duties whenever this broker leads the metadata group. Runs for ever.
@@ -174,10 +188,17 @@ impl Controller {
         };
         for (id, epoch) in &expired {
             tracing::warn!(broker_id = id.get(), "session ended: fencing");
-            self.command(Command::FenceBroker { id: *id, epoch: *epoch }).await;
+            self.command(Command::FenceBroker {
+                id: *id,
+                epoch: *epoch,
+            })
+            .await;
         }
         for (id, epoch) in ready {
-            if image.broker(id).is_some_and(|broker| broker.epoch == epoch && broker.is_fenced) {
+            if image
+                .broker(id)
+                .is_some_and(|broker| broker.epoch == epoch && broker.is_fenced)
+            {
                 tracing::info!(broker_id = id.get(), "in service");
                 self.command(Command::UnfenceBroker { id, epoch }).await;
             }
@@ -214,8 +235,12 @@ impl Controller {
         let now = Instant::now();
         let due: Vec<GroupNumber> = {
             let mut state = self.shared.duties.state.lock();
-            state.ordered.retain(|_, at| now.duration_since(*at) < ELECTION_PATIENCE);
-            let due = leaderless.into_iter().filter(|group| !state.ordered.contains_key(group));
+            state
+                .ordered
+                .retain(|_, at| now.duration_since(*at) < ELECTION_PATIENCE);
+            let due = leaderless
+                .into_iter()
+                .filter(|group| !state.ordered.contains_key(group));
             let due: Vec<_> = due.collect();
             state.ordered.extend(due.iter().map(|group| (*group, now)));
             due
@@ -230,8 +255,17 @@ impl Controller {
     /// Lets the leaders of partitions with a target change their voters.
     fn finish_moves(&self, image: &Image) {
         for info in image.partitions.values() {
-            let (Some(target), Some(leader)) = (&info.target, info.leader) else { continue };
-            let is_new = self.shared.duties.state.lock().moving.insert(info.group, ()).is_none();
+            let (Some(target), Some(leader)) = (&info.target, info.leader) else {
+                continue;
+            };
+            let is_new = self
+                .shared
+                .duties
+                .state
+                .lock()
+                .moving
+                .insert(info.group, ())
+                .is_none();
             if !is_new {
                 continue;
             }
@@ -260,7 +294,11 @@ impl Controller {
         match changed {
             Ok(()) => {
                 tracing::info!(raft_group = group.get(), ?voters, "replicas moved");
-                self.command(Command::CompleteReassignment { group, replicas: target }).await;
+                self.command(Command::CompleteReassignment {
+                    group,
+                    replicas: target,
+                })
+                .await;
             }
             Err(error) => {
                 tracing::info!(raft_group = group.get(), error, "replicas not moved yet");

@@ -37,17 +37,23 @@ impl Controller {
         let mut by_broker: BTreeMap<BrokerId, Vec<GroupId>> = BTreeMap::new();
         for info in groups.iter().filter_map(|group| image.partition(*group)) {
             for broker in info.all_replicas().filter(|id| image.is_alive(*id)) {
-                by_broker.entry(broker).or_default().push(GroupId(info.group.get()));
+                by_broker
+                    .entry(broker)
+                    .or_default()
+                    .push(GroupId(info.group.get()));
             }
         }
-        let asks = by_broker.into_iter().map(|(broker, groups)| async move {
-            (broker, self.ask_one(broker, &groups).await)
-        });
+        let asks = by_broker
+            .into_iter()
+            .map(|(broker, groups)| async move { (broker, self.ask_one(broker, &groups).await) });
         let mut survivors: BTreeMap<GroupNumber, Vec<Survivor>> = BTreeMap::new();
         for (broker, states) in join_all(asks).await {
             for state in states {
                 let group = GroupNumber(state.group.0);
-                survivors.entry(group).or_default().push(survivor(broker, &state));
+                survivors
+                    .entry(group)
+                    .or_default()
+                    .push(survivor(broker, &state));
             }
         }
         survivors
@@ -60,8 +66,13 @@ impl Controller {
         }
         let body = encode_groups(groups);
         let transport = host.transport();
-        let call =
-            transport.call(broker.get(), Lane::Control, GroupId(0), Method::GroupStates, body);
+        let call = transport.call(
+            broker.get(),
+            Lane::Control,
+            GroupId(0),
+            Method::GroupStates,
+            body,
+        );
         match call.await {
             Ok(body) => decode_group_states(body).unwrap_or_default(),
             Err(_unreachable) => Vec::new(),
@@ -91,8 +102,7 @@ impl Controller {
                 let body = encode_votes(&votes);
                 let transport = host.transport();
                 let method = Method::DropLeases;
-                let call =
-                    transport.call(broker.get(), Lane::Control, GroupId(0), method, body);
+                let call = transport.call(broker.get(), Lane::Control, GroupId(0), method, body);
                 let _ = call.await;
             }
         });
@@ -107,16 +117,30 @@ impl Controller {
     ) {
         let mut by_broker: BTreeMap<BrokerId, Vec<CampaignOrder>> = BTreeMap::new();
         for order in orders {
-            let Some(info) = image.partition(order.group) else { continue };
-            let answers = survivors.get(&order.group).map(Vec::as_slice).unwrap_or_default();
+            let Some(info) = image.partition(order.group) else {
+                continue;
+            };
+            let answers = survivors
+                .get(&order.group)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             // Nobody has ever written anything: it is the group's first election.
-            let is_first = answers.iter().all(|survivor| survivor.vote == VoteInfo::default());
+            let is_first = answers
+                .iter()
+                .all(|survivor| survivor.vote == VoteInfo::default());
             let voters = info.replicas.iter().map(|id| id.get());
-            by_broker.entry(order.candidate).or_default().push(CampaignOrder {
-                group: GroupId(order.group.get()),
-                replaces: vote_of(order.replaced_vote),
-                initial_voters: if is_first { voters.collect() } else { Vec::new() },
-            });
+            by_broker
+                .entry(order.candidate)
+                .or_default()
+                .push(CampaignOrder {
+                    group: GroupId(order.group.get()),
+                    replaces: vote_of(order.replaced_vote),
+                    initial_voters: if is_first {
+                        voters.collect()
+                    } else {
+                        Vec::new()
+                    },
+                });
         }
         let host = &self.shared.host;
         let campaigns = by_broker.into_iter().map(|(broker, orders)| async move {
@@ -128,8 +152,7 @@ impl Controller {
                 let body = encode_campaigns(&orders);
                 let transport = host.transport();
                 let method = Method::Campaign;
-                let call =
-                    transport.call(broker.get(), Lane::Control, GroupId(0), method, body);
+                let call = transport.call(broker.get(), Lane::Control, GroupId(0), method, body);
                 let _ = call.await;
             }
         });
@@ -144,13 +167,27 @@ fn survivor(broker: BrokerId, state: &GroupState) -> Survivor {
     let vote = if leader_id.term == 0 && state.last_log.is_none() {
         VoteInfo::default()
     } else {
-        VoteInfo { term: Term(leader_id.term), voted_for, is_committed: state.vote.committed }
+        VoteInfo {
+            term: Term(leader_id.term),
+            voted_for,
+            is_committed: state.vote.committed,
+        }
     };
     let last_log = state.last_log.map_or((Term(0), LogIndex(0)), |log_id| {
         (Term(log_id.leader_id.term), LogIndex(log_id.index))
     });
-    let GroupState { is_recovering, is_leading, .. } = *state;
-    Survivor { broker, vote, last_log, is_recovering, is_leading }
+    let GroupState {
+        is_recovering,
+        is_leading,
+        ..
+    } = *state;
+    Survivor {
+        broker,
+        vote,
+        last_log,
+        is_recovering,
+        is_leading,
+    }
 }
 
 fn vote_of(vote: VoteInfo) -> Vote {

@@ -57,7 +57,10 @@ impl Session {
     /// Whether the controller has answered within `session`.
     #[must_use]
     pub fn hears_controller(&self, session: Duration) -> bool {
-        self.state.lock().heard_controller_at.is_some_and(|at| at.elapsed() < session)
+        self.state
+            .lock()
+            .heard_controller_at
+            .is_some_and(|at| at.elapsed() < session)
     }
 
     /// Whether the controller takes this broker for fenced; true before the first answer.
@@ -146,7 +149,10 @@ impl Controller {
         match self.propose(&command, REGISTER_WITHIN).await {
             Ok(Outcome::Registered { epoch }) => {
                 tracing::info!(broker_epoch = epoch.get(), "registered");
-                self.shared.host.transport().set_identity(|who| who.broker_epoch = epoch.get());
+                self.shared
+                    .host
+                    .transport()
+                    .set_identity(|who| who.broker_epoch = epoch.get());
                 let mut state = self.shared.session.state.lock();
                 state.broker_epoch = epoch.get();
                 state.is_fenced = true;
@@ -181,7 +187,10 @@ impl Controller {
         };
         let reply = match self.controller_id() {
             Some(id) if id == host.broker_id() => self.take_heartbeat(&heartbeat),
-            Some(id) => self.call_controller(id, Method::Heartbeat, encode(&heartbeat)).await,
+            Some(id) => {
+                self.call_controller(id, Method::Heartbeat, encode(&heartbeat))
+                    .await
+            }
             None => None,
         };
         match reply {
@@ -206,7 +215,11 @@ impl Controller {
         body: Bytes,
     ) -> Option<HeartbeatReply> {
         let group = self.shared.group.id();
-        let call = self.shared.host.transport().call(controller, Lane::Control, group, method, body);
+        let call =
+            self.shared
+                .host
+                .transport()
+                .call(controller, Lane::Control, group, method, body);
         let answer = timeout(self.session_timeout() / 2, call).await;
         match answer {
             Ok(Ok(body)) => decode(&body).ok(),
@@ -222,11 +235,21 @@ impl Controller {
     pub async fn ask_around(&self) {
         let me = self.shared.host.broker_id();
         let others = self.shared.host.transport().known_brokers();
-        let asks = others.into_iter().filter(|id| *id != me).map(|id| self.say_hello(id));
-        for reply in futures_util::future::join_all(asks).await.into_iter().flatten() {
+        let asks = others
+            .into_iter()
+            .filter(|id| *id != me)
+            .map(|id| self.say_hello(id));
+        for reply in futures_util::future::join_all(asks)
+            .await
+            .into_iter()
+            .flatten()
+        {
             let endpoint = &reply.controller_endpoint;
             if reply.controller_id != 0 && reply.controller_id != me && !endpoint.is_empty() {
-                self.shared.host.transport().set_address(reply.controller_id, endpoint);
+                self.shared
+                    .host
+                    .transport()
+                    .set_address(reply.controller_id, endpoint);
             }
             self.shared.session.hint(&reply);
         }
@@ -240,8 +263,12 @@ impl Controller {
 
 /// Asks one broker who it is; `None` when it does not answer in time.
 pub async fn hello(host: &crate::raft::RaftHost, broker: u32) -> Option<HelloReply> {
-    let body = encode(&Hello { broker_id: host.broker_id() });
-    let call = host.transport().call(broker, Lane::Control, GroupId(0), Method::Hello, body);
+    let body = encode(&Hello {
+        broker_id: host.broker_id(),
+    });
+    let call = host
+        .transport()
+        .call(broker, Lane::Control, GroupId(0), Method::Hello, body);
     let answer = timeout(HELLO_WITHIN, call).await.ok()?.ok()?;
     decode(&answer).ok()
 }

@@ -54,8 +54,11 @@ impl Images {
 
     /// Waits until the metadata group is applied here up to `log_index`. Cancel safe.
     pub async fn wait_applied(&mut self, log_index: u64) {
-        let reached =
-            self.published.wait_for(|published| published.applied >= log_index).await.is_ok();
+        let reached = self
+            .published
+            .wait_for(|published| published.applied >= log_index)
+            .await
+            .is_ok();
         if !reached {
             std::future::pending::<()>().await;
         }
@@ -72,13 +75,17 @@ impl ClusterBinding {
     /// A binding that has published an empty image.
     #[must_use]
     pub fn new() -> Self {
-        Self { published: watch::Sender::new(Published::default()) }
+        Self {
+            published: watch::Sender::new(Published::default()),
+        }
     }
 
     /// Follows what is published.
     #[must_use]
     pub fn images(&self) -> Images {
-        Images { published: self.published.subscribe() }
+        Images {
+            published: self.published.subscribe(),
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub struct HelloReply {
 
 /// The answer to a forwarded proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposed {
+pub(super) struct Proposed {
     /// Log index of the entry.
     pub log_index: u64,
     /// What the machine said.

@@ -75,7 +75,23 @@ impl Controller {
     pub fn new(env: Env, host: RaftHost, group: Arc<Group>, machine: Arc<HostedCluster>) -> Self {
         let images = machine.binding().images();
         let (session, duties) = (Session::default(), Duties::default());
-        Self { shared: Arc::new(Shared { env, host, group, machine, images, session, duties }) }
+        Self {
+            shared: Arc::new(Shared {
+                env,
+                host,
+                group,
+                machine,
+                images,
+                session,
+                duties,
+            }),
+        }
+    }
+
+    /// Network, clock and randomness.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.shared.env
     }
 
     /// The image, to read and follow.
@@ -126,7 +142,10 @@ impl Controller {
         let metrics = metrics.borrow_watched();
         let alone = metrics.membership_config.voter_ids().count() <= 1;
         let session = self.session_timeout();
-        alone || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < session)
+        alone
+            || metrics
+                .last_quorum_acked
+                .is_some_and(|at| at.elapsed() < session)
     }
 
     /// The metadata group.
@@ -186,7 +205,10 @@ impl Controller {
         let call = transport.call(controller, Lane::Control, group, Method::Propose, command);
         match call.await {
             Ok(body) => decode(&body).ok(),
-            Err(PeerError::Refused { refusal: Refusal::NotController, .. }) => {
+            Err(PeerError::Refused {
+                refusal: Refusal::NotController,
+                ..
+            }) => {
                 self.shared.session.forget_hint();
                 None
             }
@@ -201,7 +223,10 @@ impl Controller {
         let bytes = envelope(self.shared.env.clock.now_ms(), command);
         let (log_index, reply) = self.shared.group.write(term, bytes).await?;
         match reply {
-            Reply::Cluster(reply) => Ok(Proposed { log_index, reply: *reply }),
+            Reply::Cluster(reply) => Ok(Proposed {
+                log_index,
+                reply: *reply,
+            }),
             Reply::None | Reply::Partition(_) => Err(ProposeError::Stopped),
         }
     }
@@ -218,7 +243,9 @@ impl Controller {
         }
         let term = self.leading_term().ok_or_else(not_controller)?;
         let proposed = self.propose_here(term, &command).await;
-        proposed.map(|proposed| encode(&proposed)).map_err(|_| not_controller())
+        proposed
+            .map(|proposed| encode(&proposed))
+            .map_err(|_| not_controller())
     }
 
     /// Answers who this broker is and what it knows of the cluster.
@@ -226,7 +253,9 @@ impl Controller {
     pub fn serve_hello(&self, hello: &Hello) -> HelloReply {
         let image = self.shared.images.current();
         let controller_id = self.controller_id().unwrap_or_default();
-        let endpoint = image.broker(controller_id.into()).map(|broker| &broker.endpoints.peer);
+        let endpoint = image
+            .broker(controller_id.into())
+            .map(|broker| &broker.endpoints.peer);
         HelloReply {
             broker_id: self.shared.host.broker_id(),
             cluster_id: image.cluster_id.as_deref().unwrap_or_default().to_owned(),

@@ -31,7 +31,11 @@ impl ProducerIds {
     /// Without a block; the first id fetches one.
     #[must_use]
     pub fn new(controller: Controller, broker_id: u32) -> Self {
-        Self { controller, broker_id, block: Arc::default() }
+        Self {
+            controller,
+            broker_id,
+            block: Arc::default(),
+        }
     }
 
     /// A new producer id.
@@ -43,13 +47,19 @@ impl ProducerIds {
         let mut block = self.block.lock().await;
         if block.left == 0 {
             let broker = self.broker_id.into();
-            let command = Command::AllocateProducerIds { broker, count: BLOCK_COUNT };
+            let command = Command::AllocateProducerIds {
+                broker,
+                count: BLOCK_COUNT,
+            };
             let Outcome::ProducerIds { first, count } =
                 self.controller.propose(&command, PROPOSE_WITHIN).await?
             else {
                 return Err(ControlError::NoController);
             };
-            *block = Block { next: first, left: count };
+            *block = Block {
+                next: first,
+                left: count,
+            };
         }
         let id = block.next;
         block.next += 1;

@@ -44,12 +44,16 @@ impl AdminFrontEnd {
 
     async fn propose(&self, command: &Command) -> Result<(), Status> {
         let outcome = self.parts.controller.propose(command, COMMAND_WITHIN).await;
-        outcome.map(drop).map_err(|error| into_status(of_control(&error)))
+        outcome
+            .map(drop)
+            .map_err(|error| into_status(of_control(&error)))
     }
 
     fn preview(&self, command: Command) -> Result<(), Status> {
         let outcome = self.parts.controller.preview(command);
-        outcome.map(drop).map_err(|error| into_status(of_control(&error)))
+        outcome
+            .map(drop)
+            .map_err(|error| into_status(of_control(&error)))
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, Status> {
@@ -62,7 +66,9 @@ impl AdminFrontEnd {
         let has_leaders = |image: &Image| {
             let partitions = image.topic(name).map(|topic| topic.partitions.clone());
             partitions.unwrap_or_default().iter().all(|group| {
-                image.partition(*group).is_some_and(|info| info.leader.is_some())
+                image
+                    .partition(*group)
+                    .is_some_and(|info| info.leader.is_some())
             })
         };
         let mut images = self.parts.controller.images();
@@ -94,7 +100,10 @@ impl Admin for AdminFrontEnd {
         let command = Command::CreateTopic(create);
         if validate_only {
             self.preview(command)?;
-            return Ok(Response::new(CreateTopicResponse { topic: None, warnings }));
+            return Ok(Response::new(CreateTopicResponse {
+                topic: None,
+                warnings,
+            }));
         }
         self.propose(&command).await?;
         self.wait_for_leaders(&name).await;
@@ -108,7 +117,8 @@ impl Admin for AdminFrontEnd {
         request: Request<DeleteTopicRequest>,
     ) -> Result<Response<DeleteTopicResponse>, Status> {
         let topic = self.topic(&request.into_inner().name)?;
-        self.propose(&Command::DeleteTopic { topic_id: topic.id }).await?;
+        self.propose(&Command::DeleteTopic { topic_id: topic.id })
+            .await?;
         Ok(Response::new(DeleteTopicResponse {}))
     }
 
@@ -132,7 +142,9 @@ impl Admin for AdminFrontEnd {
             }
         }
         let image = self.image();
-        let topic = image.topic(&request.name).map(|topic| topic_info(&image, topic));
+        let topic = image
+            .topic(&request.name)
+            .map(|topic| topic_info(&image, topic));
         Ok(Response::new(AlterTopicResponse { topic }))
     }
 
@@ -142,7 +154,9 @@ impl Admin for AdminFrontEnd {
     ) -> Result<Response<DescribeTopicResponse>, Status> {
         let topic = self.topic(&request.into_inner().name)?;
         let image = self.image();
-        let keys = config_keys::CONFIG_KEYS.iter().filter(|key| key.scope == ConfigScope::Topic);
+        let keys = config_keys::CONFIG_KEYS
+            .iter()
+            .filter(|key| key.scope == ConfigScope::Topic);
         let entries = keys.filter_map(|key| image.effective_config(Some(&topic), key.name));
         let configs = entries.map(|config| ConfigEntry {
             name: config.key.name.to_owned(),
@@ -160,8 +174,16 @@ impl Admin for AdminFrontEnd {
         request: Request<DeleteRecordsRequest>,
     ) -> Result<Response<DeleteRecordsResponse>, Status> {
         let request = request.into_inner();
-        let DeleteRecordsRequest { topic, partition, before_offset } = request;
-        let deleted = self.parts.replicas.delete_records(&topic, partition, before_offset).await;
+        let DeleteRecordsRequest {
+            topic,
+            partition,
+            before_offset,
+        } = request;
+        let deleted = self
+            .parts
+            .replicas
+            .delete_records(&topic, partition, before_offset)
+            .await;
         let log_start_offset =
             deleted.map_err(|error| into_status(of_replica(&error, &self.image())))?;
         Ok(Response::new(DeleteRecordsResponse { log_start_offset }))
@@ -179,7 +201,11 @@ impl Admin for AdminFrontEnd {
             into_status(Error::unknown_partition(&request.topic, request.partition))
         })?;
         let target = request.replicas.into_iter().map(BrokerId).collect();
-        self.propose(&Command::SetReplicas { group: info.group, target }).await?;
+        self.propose(&Command::SetReplicas {
+            group: info.group,
+            target,
+        })
+        .await?;
         Ok(Response::new(AlterReplicasResponse {}))
     }
 
@@ -191,7 +217,9 @@ impl Admin for AdminFrontEnd {
         let partitions = || image.partitions.values();
         let is_offline = |leader: Option<BrokerId>| leader.is_none_or(|id| !image.is_alive(id));
         let offline = partitions().filter(|info| is_offline(info.leader)).count();
-        let lagging = partitions().filter(|info| info.isr.len() < info.replicas.len()).count();
+        let lagging = partitions()
+            .filter(|info| info.isr.len() < info.replicas.len())
+            .count();
         let voters = self.parts.controller.group().raft().voter_ids();
         Ok(Response::new(DescribeClusterResponse {
             cluster_id: image.cluster_id.as_deref().unwrap_or_default().to_owned(),
@@ -214,7 +242,10 @@ fn count(count: usize) -> u32 {
 fn create_command(request: CreateTopicRequest, id: [u8; 16]) -> Result<CreateTopic, Status> {
     let mut assignments = request.assignments;
     assignments.sort_by_key(|assignment| assignment.partition);
-    let is_dense = assignments.iter().zip(0..).all(|(assignment, at)| assignment.partition == at);
+    let is_dense = assignments
+        .iter()
+        .zip(0..)
+        .all(|(assignment, at)| assignment.partition == at);
     if !is_dense {
         let text = "assignments must name partitions 0, 1, 2 and so on, each once";
         return Err(into_status(Error::invalid_request(text)));
@@ -225,7 +256,10 @@ fn create_command(request: CreateTopicRequest, id: [u8; 16]) -> Result<CreateTop
         topic_id: TopicId(id),
         partitions_count: request.partitions_count,
         replication_factor: request.replication_factor,
-        assignments: assignments.into_iter().map(|one| brokers(one.replicas)).collect(),
+        assignments: assignments
+            .into_iter()
+            .map(|one| brokers(one.replicas))
+            .collect(),
         configs: request.configs,
     })
 }
@@ -252,11 +286,19 @@ fn alter_commands(topic: &Topic, request: &AlterTopicRequest) -> Vec<Command> {
     if !request.set_configs.is_empty() || !request.delete_configs.is_empty() {
         let set: BTreeMap<String, String> = request.set_configs.clone();
         let unset = request.delete_configs.clone();
-        commands.push(Command::AlterTopicConfigs { topic_id, set, unset });
+        commands.push(Command::AlterTopicConfigs {
+            topic_id,
+            set,
+            unset,
+        });
     }
     if request.partitions_count > 0 {
         let (partitions_count, assignments) = (request.partitions_count, Vec::new());
-        commands.push(Command::AddPartitions { topic_id, partitions_count, assignments });
+        commands.push(Command::AddPartitions {
+            topic_id,
+            partitions_count,
+            assignments,
+        });
     }
     commands
 }

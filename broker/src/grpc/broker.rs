@@ -43,7 +43,11 @@ impl Broker for BrokerFrontEnd {
         request: Request<Streaming<ProduceRequest>>,
     ) -> Result<Response<Self::ProduceStream>, Status> {
         let (responses, receiver) = mpsc::channel(RESPONSES_IN_FLIGHT);
-        tokio::spawn(produce::serve(self.parts.clone(), request.into_inner(), responses));
+        tokio::spawn(produce::serve(
+            self.parts.clone(),
+            request.into_inner(),
+            responses,
+        ));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -53,7 +57,11 @@ impl Broker for BrokerFrontEnd {
     ) -> Result<Response<Self::FetchStream>, Status> {
         // One at a time: a response holds records.
         let (responses, receiver) = mpsc::channel(1);
-        tokio::spawn(fetch::serve(self.parts.clone(), request.into_inner(), responses));
+        tokio::spawn(fetch::serve(
+            self.parts.clone(),
+            request.into_inner(),
+            responses,
+        ));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -61,14 +69,19 @@ impl Broker for BrokerFrontEnd {
         &self,
         request: Request<ListOffsetsRequest>,
     ) -> Result<Response<ListOffsetsResponse>, Status> {
-        Ok(Response::new(fetch::list_offsets(&self.parts, request.into_inner()).await))
+        Ok(Response::new(
+            fetch::list_offsets(&self.parts, request.into_inner()).await,
+        ))
     }
 
     async fn metadata(
         &self,
         request: Request<MetadataRequest>,
     ) -> Result<Response<MetadataResponse>, Status> {
-        Ok(Response::new(metadata::serve(&self.parts, &request.into_inner())))
+        Ok(Response::new(metadata::serve(
+            &self.parts,
+            &request.into_inner(),
+        )))
     }
 
     async fn init_producer_id(
@@ -77,6 +90,9 @@ impl Broker for BrokerFrontEnd {
     ) -> Result<Response<InitProducerIdResponse>, Status> {
         let id = self.parts.producer_ids.next().await;
         let producer_id = id.map_err(|refused| into_status(error::of_control(&refused)))?;
-        Ok(Response::new(InitProducerIdResponse { producer_id, producer_epoch: 0 }))
+        Ok(Response::new(InitProducerIdResponse {
+            producer_id,
+            producer_epoch: 0,
+        }))
     }
 }

@@ -45,9 +45,15 @@ async fn fetch(parts: &Parts, request: FetchRequest) -> FetchResponse {
     let correlation_id = request.correlation_id;
     let wait = Duration::from_millis(u64::from(request.max_wait_ms)).min(WAIT_MAX);
     let deadline = Instant::now() + wait;
-    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(usize::MAX).max(1);
+    let bytes_min = usize::try_from(request.min_bytes)
+        .unwrap_or(usize::MAX)
+        .max(1);
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or(usize::MAX);
-    let bytes_max = if bytes_max == 0 { RESPONSE_BYTES_MAX } else { bytes_max };
+    let bytes_max = if bytes_max == 0 {
+        RESPONSE_BYTES_MAX
+    } else {
+        bytes_max
+    };
     let bytes_max = bytes_max.min(RESPONSE_BYTES_MAX);
     loop {
         let mut found = Found::default();
@@ -56,7 +62,10 @@ async fn fetch(parts: &Parts, request: FetchRequest) -> FetchResponse {
         }
         let is_enough = found.has_error || found.bytes >= bytes_min.min(bytes_max);
         if is_enough || request.partitions.is_empty() || Instant::now() >= deadline {
-            return FetchResponse { correlation_id, results: found.results };
+            return FetchResponse {
+                correlation_id,
+                results: found.results,
+            };
         }
         let _ = timeout_at(deadline, wait_for_any(parts, &request.partitions, &found)).await;
     }
@@ -114,7 +123,9 @@ async fn fetch_one(
 ) -> Result<Fetched, ReplicaError> {
     let replica = parts.replicas.find(&partition.topic, partition.partition)?;
     let epoch = partition.current_leader_epoch;
-    replica.fetch(partition.fetch_offset, bytes_max, epoch).await
+    replica
+        .fetch(partition.fetch_offset, bytes_max, epoch)
+        .await
 }
 
 /// One batch is passed on as it is; several are put together.
@@ -123,7 +134,9 @@ fn concatenate(mut batches: Vec<Bytes>) -> Bytes {
         return batches.pop().unwrap_or_default();
     }
     let mut together = BytesMut::with_capacity(batches.iter().map(Bytes::len).sum());
-    batches.iter().for_each(|batch| together.extend_from_slice(batch));
+    batches
+        .iter()
+        .for_each(|batch| together.extend_from_slice(batch));
     together.freeze()
 }
 
@@ -145,8 +158,13 @@ pub(super) async fn list_offsets(
     parts: &Parts,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let queries = request.queries.into_iter().map(|query| list_one(parts, query));
-    ListOffsetsResponse { results: join_all(queries).await }
+    let queries = request
+        .queries
+        .into_iter()
+        .map(|query| list_one(parts, query));
+    ListOffsetsResponse {
+        results: join_all(queries).await,
+    }
 }
 
 async fn list_one(parts: &Parts, query: OffsetQuery) -> OffsetResult {

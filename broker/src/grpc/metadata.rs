@@ -13,9 +13,17 @@ pub(super) fn serve(parts: &Parts, request: &MetadataRequest) -> MetadataRespons
     let topics = if request.brokers_only && request.topics.is_empty() {
         Vec::new()
     } else if request.topics.is_empty() {
-        image.topics.values().map(|topic| topic_info(&image, topic)).collect()
+        image
+            .topics
+            .values()
+            .map(|topic| topic_info(&image, topic))
+            .collect()
     } else {
-        request.topics.iter().map(|name| named_topic(&image, name)).collect()
+        request
+            .topics
+            .iter()
+            .map(|name| named_topic(&image, name))
+            .collect()
     };
     MetadataResponse {
         cluster_id: image.cluster_id.as_deref().unwrap_or_default().to_owned(),
@@ -52,7 +60,10 @@ fn named_topic(image: &Image, name: &str) -> TopicInfo {
 
 /// A topic and its partitions.
 pub(super) fn topic_info(image: &Image, topic: &Topic) -> TopicInfo {
-    let partitions = topic.partitions.iter().filter_map(|group| image.partition(*group));
+    let partitions = topic
+        .partitions
+        .iter()
+        .filter_map(|group| image.partition(*group));
     let partitions = partitions.map(|info| {
         let leader = info.leader.filter(|id| image.is_alive(*id));
         PartitionInfo {

@@ -73,7 +73,10 @@ async fn begin(
     }
     async move {
         let results = join_all(results).await;
-        (acks != Acks::None).then_some(ProduceResponse { correlation_id, results })
+        (acks != Acks::None).then_some(ProduceResponse {
+            correlation_id,
+            results,
+        })
     }
 }
 
@@ -83,9 +86,15 @@ async fn begin_one(
     acks: Acks,
     deadline: Instant,
 ) -> impl Future<Output = ProduceResult> + Send + use<> {
-    let PartitionBatch { topic, partition, record_batch } = batch;
+    let PartitionBatch {
+        topic,
+        partition,
+        record_batch,
+    } = batch;
     let begun = parts.replicas.append(&topic, partition, record_batch, acks);
-    let begun = timeout_at(deadline, begun).await.unwrap_or(Err(ReplicaError::TimedOut));
+    let begun = timeout_at(deadline, begun)
+        .await
+        .unwrap_or(Err(ReplicaError::TimedOut));
     let images = parts.replicas.images().clone();
     async move {
         let mut result = ProduceResult {
@@ -99,7 +108,9 @@ async fn begin_one(
         let answer = match begun {
             Ok((replica, answer)) => {
                 result.log_start_offset = replica.machine().read().log_start().get();
-                wait(answer, deadline).await.unwrap_or_else(|| Err(replica.not_leader()))
+                wait(answer, deadline)
+                    .await
+                    .unwrap_or_else(|| Err(replica.not_leader()))
             }
             Err(error) => Err(error),
         };

@@ -27,7 +27,11 @@ pub(super) async fn check_data(config: &NodeConfig, store: &Store) -> Result<Str
         return Err(NodeError::Config("broker.id must be at least 1".to_owned()));
     }
     let text = |row: Bytes| String::from_utf8_lossy(&row).into_owned();
-    match store.node_row(BROKER_ID_ROW).map_err(NodeError::Store)?.map(text) {
+    match store
+        .node_row(BROKER_ID_ROW)
+        .map_err(NodeError::Store)?
+        .map(text)
+    {
         Some(found) => {
             let found = found.parse().unwrap_or_default();
             if found != configured {
@@ -36,7 +40,10 @@ pub(super) async fn check_data(config: &NodeConfig, store: &Store) -> Result<Str
         }
         None => {
             let row = Bytes::from(configured.to_string());
-            store.put_node_row(BROKER_ID_ROW, row).await.map_err(NodeError::Store)?;
+            store
+                .put_node_row(BROKER_ID_ROW, row)
+                .await
+                .map_err(NodeError::Store)?;
         }
     }
     let cluster_id = store.node_row(CLUSTER_ID_ROW).map_err(NodeError::Store)?;
@@ -83,8 +90,10 @@ impl Node {
             }
             sleep(ASK_AGAIN_AFTER).await;
         }
-        let nodes: BTreeMap<u64, EmptyNode> =
-            voters.iter().map(|id| (u64::from(*id), EmptyNode::default())).collect();
+        let nodes: BTreeMap<u64, EmptyNode> = voters
+            .iter()
+            .map(|id| (u64::from(*id), EmptyNode::default()))
+            .collect();
         let raft = self.parts.controller.group().raft();
         let founded = raft.initialize(nodes).await;
         founded.map_err(|error| NodeError::Internal(error.to_string()))?;
@@ -104,7 +113,11 @@ impl Node {
         let host = &self.parts.host;
         let others = brokers.iter().filter(|id| **id != host.broker_id());
         let asks = others.map(|id| hello(host, *id));
-        futures_util::future::join_all(asks).await.into_iter().flatten().collect()
+        futures_util::future::join_all(asks)
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
@@ -113,7 +126,10 @@ fn refuse_wiped(config: &NodeConfig, answer: &HelloReply) -> Result<(), NodeErro
         return Ok(());
     }
     let (cluster_id, broker_id) = (answer.cluster_id.clone(), config.broker_id);
-    Err(NodeError::WipedBroker { cluster_id, broker_id })
+    Err(NodeError::WipedBroker {
+        cluster_id,
+        broker_id,
+    })
 }
 
 /// Keeps addresses, cluster id and replicas as the metadata image says. Runs for ever.

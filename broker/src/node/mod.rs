@@ -58,7 +58,10 @@ pub struct Parts {
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Node").field("endpoints", &self.endpoints).finish_non_exhaustive()
+        formatter
+            .debug_struct("Node")
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,7 +83,9 @@ impl Node {
         let path = config.data_dir.clone();
         let opened =
             tokio::task::spawn_blocking(move || DiskEngine::open(&path, DiskConfig::default()));
-        let engine = opened.await.map_err(|error| NodeError::Internal(error.to_string()))?;
+        let engine = opened
+            .await
+            .map_err(|error| NodeError::Internal(error.to_string()))?;
         let engine = Arc::new(engine.map_err(NodeError::Store)?);
         let store = Store::open(engine, CommitDriver::Thread, store_config(&config));
         Self::start_with(config, env, store.map_err(NodeError::Store)?).await
@@ -92,18 +97,21 @@ impl Node {
     /// # Errors
     ///
     /// See [`NodeError`].
-    pub async fn start_with(
-        config: NodeConfig,
-        env: Env,
-        store: Store,
-    ) -> Result<Self, NodeError> {
+    pub async fn start_with(config: NodeConfig, env: Env, store: Store) -> Result<Self, NodeError> {
         let known = bootstrap::check_data(&config, &store).await?;
         let listeners = listen(&config, &env).await?;
         let endpoints = endpoints(&config, &listeners);
-        let identity =
-            Identity { broker_id: config.broker_id, broker_epoch: 0, cluster_id: known.clone() };
+        let identity = Identity {
+            broker_id: config.broker_id,
+            broker_epoch: 0,
+            cluster_id: known.clone(),
+        };
         let transport = Transport::new(env.clone(), identity);
-        for peer in config.peers.iter().filter(|peer| peer.id != config.broker_id) {
+        for peer in config
+            .peers
+            .iter()
+            .filter(|peer| peer.id != config.broker_id)
+        {
             transport.set_address(peer.id, &peer.endpoint);
         }
         let host = RaftHost::new(config.broker_id, env.clone(), store, transport);
@@ -117,16 +125,26 @@ impl Node {
         let produce_bytes_max =
             usize::try_from(config.limits.produce_in_flight_bytes_max).unwrap_or(usize::MAX);
         let replicas = Replicas::new(
-            env.clone(),
             host.clone(),
             controller.clone(),
             reports.clone(),
             produce_bytes_max,
         );
         let producer_ids = ProducerIds::new(controller.clone(), config.broker_id);
-        let parts = Parts { env: env.clone(), host, controller, replicas, producer_ids };
+        let parts = Parts {
+            env: env.clone(),
+            host,
+            controller,
+            replicas,
+            producer_ids,
+        };
         let stopping = CancellationToken::new();
-        let mut node = Self { parts, endpoints, stopping, tasks: JoinSet::new() };
+        let mut node = Self {
+            parts,
+            endpoints,
+            stopping,
+            tasks: JoinSet::new(),
+        };
         node.serve(&config, listeners)?;
         let registration = Registration {
             incarnation: env.random_id(),
@@ -139,10 +157,16 @@ impl Node {
     }
 
     fn run_services(&mut self, config: &NodeConfig, registration: Registration, reports: Reports) {
-        let Parts { host, controller, replicas, .. } = self.parts.clone();
+        let Parts {
+            host,
+            controller,
+            replicas,
+            ..
+        } = self.parts.clone();
         let defaults = config.kafka_defaults.clone();
         let suspects = controller.clone();
-        host.transport().set_on_refused(Arc::new(move |broker| suspects.suspect(broker)));
+        host.transport()
+            .set_on_refused(Arc::new(move |broker| suspects.suspect(broker)));
         self.spawn(async move { host.run_repeats().await });
         self.spawn(bootstrap::follow_images(self.parts.clone()));
         {
@@ -209,7 +233,10 @@ impl Node {
     #[must_use]
     pub fn raft_status(&self) -> Vec<RaftStatus> {
         let host = &self.parts.host;
-        host.groups().iter().map(|group| RaftStatus::of(host.broker_id(), group)).collect()
+        host.groups()
+            .iter()
+            .map(|group| RaftStatus::of(host.broker_id(), group))
+            .collect()
     }
 
     /// Waits for a failure that the broker cannot go on after. Cancel safe.
@@ -256,7 +283,11 @@ impl Parts {
                 reasons.push(format!("group {} is recovering: {health:?}", group.id()));
             }
         }
-        let lagging = self.replicas.all().into_iter().filter(|replica| !replica.is_caught_up());
+        let lagging = self
+            .replicas
+            .all()
+            .into_iter()
+            .filter(|replica| !replica.is_caught_up());
         let lagging = lagging.count();
         if lagging > 0 {
             reasons.push(format!("{lagging} partitions are not caught up"));
@@ -268,7 +299,11 @@ impl Parts {
 impl Readiness for Parts {
     fn readiness(&self) -> Result<(), Vec<String>> {
         let reasons = self.not_ready_because();
-        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons)
+        }
     }
 }
 
@@ -290,19 +325,29 @@ async fn listen(config: &NodeConfig, env: &Env) -> Result<Listeners, NodeError> 
         let (endpoint, net) = (endpoint.to_owned(), env.net.clone());
         async move {
             let bound = net.listen(endpoint.clone()).await;
-            bound.map_err(|error| NodeError::Listen { endpoint, reason: error.to_string() })
+            bound.map_err(|error| NodeError::Listen {
+                endpoint,
+                reason: error.to_string(),
+            })
         }
     };
     let http = match config.http_listen.as_str() {
         "" => None,
         endpoint => Some(bind(endpoint).await?),
     };
-    Ok(Listeners { grpc: bind(&config.grpc_listen).await?, peer: bind(&config.peer_listen).await?, http })
+    Ok(Listeners {
+        grpc: bind(&config.grpc_listen).await?,
+        peer: bind(&config.peer_listen).await?,
+        http,
+    })
 }
 
 fn endpoints(config: &NodeConfig, listeners: &Listeners) -> Endpoints {
     let advertised = |told: &Option<String>, bound: String| told.clone().unwrap_or(bound);
-    let http = listeners.http.as_ref().map(|listener| listener.local_endpoint());
+    let http = listeners
+        .http
+        .as_ref()
+        .map(|listener| listener.local_endpoint());
     Endpoints {
         grpc: advertised(&config.advertised_grpc, listeners.grpc.local_endpoint()),
         peer: advertised(&config.advertised_peer, listeners.peer.local_endpoint()),

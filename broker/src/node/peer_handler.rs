@@ -21,7 +21,7 @@ impl PeerHandler for NodePeerHandler {
         let parts = self.parts.clone();
         Box::pin(async move {
             let method = Method::from_number(call.method);
-            let method = method.ok_or((Refusal::Malformed, "unknown method".to_owned()))?;
+            let method = method.ok_or_else(|| malformed("unknown method".to_owned()))?;
             admit(&parts, method, &call)?;
             match method {
                 Method::Hello => serve_hello(&parts, &call.body),
@@ -77,7 +77,9 @@ fn serve_hello(parts: &Parts, body: &Bytes) -> Served {
 fn serve_heartbeat(parts: &Parts, body: &Bytes) -> Served {
     let heartbeat = decode(body).map_err(malformed)?;
     let reply = parts.controller.take_heartbeat(&heartbeat);
-    reply.map(|reply| encode(&reply)).ok_or((Refusal::NotController, String::new()))
+    reply
+        .map(|reply| encode(&reply))
+        .ok_or((Refusal::NotController, String::new()))
 }
 
 /// Deletes records of a partition that this broker leads, for a broker that does not.

@@ -23,7 +23,9 @@ impl Node {
         config: &NodeConfig,
         listeners: Listeners,
     ) -> Result<(), NodeError> {
-        let handler = Arc::new(NodePeerHandler { parts: self.parts.clone() });
+        let handler = Arc::new(NodePeerHandler {
+            parts: self.parts.clone(),
+        });
         let peers = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -39,9 +41,10 @@ impl Node {
             .add_service(grpc::admin_service(self.parts.clone(), message_bytes_max))
             .serve_with_incoming(incoming(listeners.grpc));
         self.spawn(async move { log_end("grpc", clients.await) });
-        let Some(listener) = listeners.http else { return Ok(()) };
-        let metrics =
-            Metrics::install().map_err(|error| NodeError::Internal(error.to_string()))?;
+        let Some(listener) = listeners.http else {
+            return Ok(());
+        };
+        let metrics = Metrics::install().map_err(|error| NodeError::Internal(error.to_string()))?;
         raftmq_store::describe_metrics();
         let router = http::router(metrics, Arc::new(self.parts.clone()));
         let stopping = self.stopping.clone();

@@ -41,9 +41,11 @@ impl GroupKind {
     pub(super) fn config(self) -> Config {
         let ticks = self == Self::Metadata;
         let (min, max, heartbeat) = match self {
-            Self::Metadata => {
-                (METADATA_ELECTION_MIN_MS, METADATA_ELECTION_MAX_MS, METADATA_HEARTBEAT_MS)
-            }
+            Self::Metadata => (
+                METADATA_ELECTION_MIN_MS,
+                METADATA_ELECTION_MAX_MS,
+                METADATA_HEARTBEAT_MS,
+            ),
             Self::Partition => (VOTE_TIMEOUT_MS, LEASE_FOR_EVER_MS, VOTE_TIMEOUT_MS / 2),
         };
         Config {
@@ -100,13 +102,21 @@ pub struct Group {
 
 impl std::fmt::Debug for Group {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Group").field("id", &self.id).finish_non_exhaustive()
+        formatter
+            .debug_struct("Group")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl Group {
     pub(super) fn new(id: GroupId, kind: GroupKind, raft: Raft, store: GroupStore) -> Arc<Self> {
-        Arc::new(Self { id, kind, raft, store })
+        Arc::new(Self {
+            id,
+            kind,
+            raft,
+            store,
+        })
     }
 
     /// The group's number.
@@ -160,7 +170,11 @@ impl Group {
     /// said by the proposal itself ([`outcome`]).
     pub async fn propose(&self, term: u64, command: Bytes) -> Result<Proposal, ProposeError> {
         let (responder, proposal) = openraft::impls::OneshotResponder::new_pair();
-        let write = self.raft.write(Command(command)).with_leader(term).responder(responder);
+        let write = self
+            .raft
+            .write(Command(command))
+            .with_leader(term)
+            .responder(responder);
         write.await.map_err(|_fatal| ProposeError::Stopped)?;
         Ok(proposal)
     }
@@ -186,12 +200,18 @@ impl Group {
         for voter in voters.iter().map(|id| u64::from(*id)) {
             if !current.contains(&voter) {
                 let node = openraft::EmptyNode::default();
-                self.raft.add_learner(voter, node, true).await.map_err(text)?;
+                self.raft
+                    .add_learner(voter, node, true)
+                    .await
+                    .map_err(text)?;
             }
         }
         let target: std::collections::BTreeSet<u64> =
             voters.iter().map(|id| u64::from(*id)).collect();
-        self.raft.change_membership(target, false).await.map_err(text)?;
+        self.raft
+            .change_membership(target, false)
+            .await
+            .map_err(text)?;
         Ok(())
     }
 
@@ -202,14 +222,26 @@ impl Group {
     ///
     /// The store's, in words.
     pub async fn purge_to_checkpoint(&self, log_index: u64) -> Result<(), String> {
-        let pointer = self.store.snapshot_pointer().await.map_err(|error| error.to_string())?;
+        let pointer = self
+            .store
+            .snapshot_pointer()
+            .await
+            .map_err(|error| error.to_string())?;
         if pointer.is_some_and(|pointer| pointer >= log_index) {
             return Ok(());
         }
         let pointer = self.store.set_snapshot_pointer(Some(log_index)).await;
         pointer.map_err(|error| error.to_string())?;
-        self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
-        self.raft.trigger().purge_log(log_index).await.map_err(|error| error.to_string())?;
+        self.raft
+            .trigger()
+            .snapshot()
+            .await
+            .map_err(|error| error.to_string())?;
+        self.raft
+            .trigger()
+            .purge_log(log_index)
+            .await
+            .map_err(|error| error.to_string())?;
         let dropped = self.store.drop_checkpoints_below(log_index).await;
         dropped.map_err(|error| error.to_string())
     }

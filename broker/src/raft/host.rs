@@ -61,7 +61,16 @@ impl RaftHost {
     pub fn new(broker_id: u32, env: Env, store: Store, transport: Transport) -> Self {
         let events = Events::default();
         let groups = RwLock::default();
-        Self { shared: Arc::new(Shared { broker_id, env, store, transport, events, groups }) }
+        Self {
+            shared: Arc::new(Shared {
+                broker_id,
+                env,
+                store,
+                transport,
+                events,
+                groups,
+            }),
+        }
     }
 
     /// This broker.
@@ -94,16 +103,29 @@ impl RaftHost {
         kind: GroupKind,
         machine: Arc<dyn HostedMachine>,
     ) -> Result<Arc<Group>, HostError> {
-        let failed = |reason: String| HostError { group: id, action: "opened", reason };
+        let failed = |reason: String| HostError {
+            group: id,
+            action: "opened",
+            reason,
+        };
         let shared = &self.shared;
         let store = shared.store.group(id);
         let state_machine = StateMachine::open(machine, store.clone(), shared.events.clone())
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let config = kind.config().validate().map_err(|error| failed(error.to_string()))?;
+        let config = kind
+            .config()
+            .validate()
+            .map_err(|error| failed(error.to_string()))?;
         let network = NetworkFactory::new(shared.transport.clone(), id);
         let node_id = u64::from(shared.broker_id);
-        let started = Raft::new(node_id, Arc::new(config), network, store.log(), state_machine);
+        let started = Raft::new(
+            node_id,
+            Arc::new(config),
+            network,
+            store.log(),
+            state_machine,
+        );
         // openraft takes its randomness from the task that starts it.
         let seed = shared.env.random_u64();
         let raft = DeterministicRng::<TokioRuntime>::scope(seed, started)
@@ -137,7 +159,11 @@ impl RaftHost {
             let _ = group.raft().shutdown().await;
         }
         let removed = self.shared.store.remove_group(id).await;
-        removed.map_err(|error| HostError { group: id, action: "removed", reason: error.to_string() })
+        removed.map_err(|error| HostError {
+            group: id,
+            action: "removed",
+            reason: error.to_string(),
+        })
     }
 
     /// Stops every group; what they have on disk stays.
@@ -171,7 +197,11 @@ impl RaftHost {
                         && group.leader() == Some(self.shared.broker_id)
                         && has_member(&group, u64::from(broker));
                     if concerned {
-                        let _ = group.raft().trigger().reset_backoff([u64::from(broker)]).await;
+                        let _ = group
+                            .raft()
+                            .trigger()
+                            .reset_backoff([u64::from(broker)])
+                            .await;
                         let _ = group.raft().trigger().heartbeat().await;
                     }
                 }

@@ -105,7 +105,10 @@ pub struct Hosted<M, B> {
 impl<M: Machine, B: Binding<M>> Hosted<M, B> {
     /// An empty machine.
     pub fn new(machine: M, binding: B) -> Self {
-        Self { machine: RwLock::new(machine), binding }
+        Self {
+            machine: RwLock::new(machine),
+            binding,
+        }
     }
 
     /// The machine, for reading. Hold the guard briefly and never across an await.
@@ -124,12 +127,20 @@ impl<M: Machine, B: Binding<M>> HostedMachine for Hosted<M, B> {
         let (machine_version, proposed_at_ms, command) =
             open_envelope(bytes).ok_or_else(unknown_envelope)?;
         let command = M::decode(&command)?;
-        let meta = EntryMeta { log_index, term, proposed_at_ms, machine_version };
+        let meta = EntryMeta {
+            log_index,
+            term,
+            proposed_at_ms,
+            machine_version,
+        };
         let mut effects = Effects::default();
         let mut machine = self.machine.write();
         let reply = machine.apply(&meta, command, &mut effects);
         let checkpoint = self.binding.effects(&machine, &mut effects);
-        Ok(Applied { reply: self.binding.reply(reply), checkpoint })
+        Ok(Applied {
+            reply: self.binding.reply(reply),
+            checkpoint,
+        })
     }
 
     fn applied_through(&self, log_index: u64) {
@@ -158,5 +169,8 @@ impl<M: Machine, B: Binding<M>> HostedMachine for Hosted<M, B> {
 }
 
 fn unknown_envelope() -> CodecError {
-    CodecError::UnknownVersion { what: "command envelope".to_owned(), version: 0 }
+    CodecError::UnknownVersion {
+        what: "command envelope".to_owned(),
+        version: 0,
+    }
 }

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
-use openraft::errors::{
-    NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable,
-};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest,
@@ -47,7 +45,11 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
         let target = u32::try_from(target).expect("raft node ids are broker ids");
-        Network { transport: self.transport.clone(), group: self.group, target }
+        Network {
+            transport: self.transport.clone(),
+            group: self.group,
+            target,
+        }
     }
 }
 
@@ -59,11 +61,13 @@ pub struct Network {
     target: u32,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
 fn unreachable(error: PeerError) -> RPCError<TypeConfig> {
     match error {
-        PeerError::Refused { refusal: Refusal::Malformed, .. } => {
-            RPCError::Network(NetworkError::new(&error))
-        }
+        PeerError::Refused {
+            refusal: Refusal::Malformed,
+            ..
+        } => RPCError::Network(NetworkError::new(&error)),
         PeerError::Refused { .. }
         | PeerError::UnknownBroker(_)
         | PeerError::Unreachable { .. }
@@ -83,7 +87,8 @@ impl Network {
         method: Method,
         body: Bytes,
     ) -> impl Future<Output = Result<Bytes, PeerError>> + Send + use<> {
-        self.transport.call(self.target, lane, self.group, method, body)
+        self.transport
+            .call(self.target, lane, self.group, method, body)
     }
 
     fn append(
@@ -95,14 +100,20 @@ impl Network {
         let answer = self.call(Lane::Append, Method::Append, codec::encode_append(request));
         let (transport, target, group) = (self.transport.clone(), self.target, self.group);
         async move {
-            let answered = answer.await.inspect_err(|_| transport.note_lost_append(target, group));
+            let answered = answer
+                .await
+                .inspect_err(|_| transport.note_lost_append(target, group));
             codec::decode_append_response(answered.map_err(unreachable)?).map_err(malformed)
         }
     }
 }
 
 fn last_of(request: &AppendEntriesRequest<TypeConfig>) -> Option<LogId> {
-    request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)
+    request
+        .entries
+        .last()
+        .map(|entry| entry.log_id)
+        .or(request.prev_log_id)
 }
 
 impl RaftNetworkV2<TypeConfig> for Network {

@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use openraft::{EmptyNode, ServerState};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteResponse};
+use openraft::{EmptyNode, ServerState};
 use raftmq_store::{GroupHealth, GroupId, Vote};
 
 use super::group::Group;
@@ -127,7 +127,9 @@ impl RaftHost {
     /// Starts an election in a group, with this replica as the candidate. Returns before it is
     /// decided. Does nothing when the replica's vote is newer than the order's.
     pub async fn campaign(&self, order: CampaignOrder) {
-        let Some(group) = self.get(order.group) else { return };
+        let Some(group) = self.get(order.group) else {
+            return;
+        };
         if current_vote(&group).leader_id.term > order.replaces.leader_id.term {
             return;
         }
@@ -149,13 +151,18 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
         Method::Append => {
             let request = codec::decode_append(body).map_err(malformed)?;
             let last = request.entries.last().map(|entry| entry.log_id.index);
-            let response = group.raft().append_entries(request).await.map_err(stopped)?;
+            let response = group
+                .raft()
+                .append_entries(request)
+                .await
+                .map_err(stopped)?;
             if let (AppendEntriesResponse::Success, Some(last)) = (&response, last) {
                 group.store().note_acknowledged(last);
             }
             Ok(codec::encode_append_response(&response))
         }
-        Method::Vote | Method::PreVote => serve_vote(group, method, body).await,
+        Method::Vote => serve_vote(group, false, body).await,
+        Method::PreVote => serve_vote(group, true, body).await,
         Method::Snapshot => {
             let (vote, meta, snapshot) = codec::decode_snapshot(body).map_err(malformed)?;
             let snapshot = Snapshot { meta, snapshot };
@@ -169,7 +176,9 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
             let mut reader = Reader::new(body);
             let voters = read_brokers(&mut reader).map_err(malformed)?;
             let changed = group.change_voters(&voters).await;
-            changed.map(|()| Bytes::new()).map_err(|reason| (Refusal::Failed, reason))
+            changed
+                .map(|()| Bytes::new())
+                .map_err(|reason| (Refusal::Failed, reason))
         }
         Method::GroupStates
         | Method::DropLeases
@@ -177,11 +186,13 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
         | Method::Propose
         | Method::Heartbeat
         | Method::Hello
-        | Method::DeleteRecords => Err((Refusal::Malformed, "not a method of one group".to_owned())),
+        | Method::DeleteRecords => {
+            Err((Refusal::Malformed, "not a method of one group".to_owned()))
+        }
     }
 }
 
-async fn serve_vote(group: &Group, method: Method, body: Bytes) -> Served {
+async fn serve_vote(group: &Group, is_pre_vote: bool, body: Bytes) -> Served {
     let request = codec::decode_vote(body).map_err(malformed)?;
     let candidate_last = request.last_log_id.map(|log_id| log_id.index);
     if let Some(acknowledged) = missing_mark(group)
@@ -189,11 +200,14 @@ async fn serve_vote(group: &Group, method: Method, body: Bytes) -> Served {
     {
         // This replica lost entries it acknowledged: it may only help someone who has them.
         let own = current_vote(group);
-        return Ok(codec::encode_vote_response(&VoteResponse::new(own, None, false)));
+        return Ok(codec::encode_vote_response(&VoteResponse::new(
+            own, None, false,
+        )));
     }
-    let response = match method {
-        Method::PreVote => group.raft().pre_vote(request).await,
-        _ => group.raft().vote(request).await,
+    let response = if is_pre_vote {
+        group.raft().pre_vote(request).await
+    } else {
+        group.raft().vote(request).await
     };
     Ok(codec::encode_vote_response(&response.map_err(stopped)?))
 }
@@ -205,9 +219,7 @@ fn missing_mark(group: &Group) -> Option<u64> {
 }
 
 fn current_vote(group: &Group) -> Vote {
-    let metrics = group.raft().metrics();
-    let vote = metrics.borrow_watched().vote;
-    vote
+    group.raft().metrics().borrow_watched().vote
 }
 
 fn group_state(group: &Group) -> GroupState {
@@ -303,7 +315,9 @@ pub fn encode_votes(votes: &[(GroupId, Vote)]) -> Bytes {
 fn decode_votes(body: Bytes) -> Result<Vec<(GroupId, Vote)>, Malformed> {
     let mut reader = Reader::new(body);
     let count = reader.count(25)?;
-    (0..count).map(|_| Ok((GroupId(reader.u64()?), reader.vote()?))).collect()
+    (0..count)
+        .map(|_| Ok((GroupId(reader.u64()?), reader.vote()?)))
+        .collect()
 }
 
 /// Encodes the order of [`Method::Campaign`].
@@ -315,7 +329,10 @@ pub fn encode_campaigns(orders: &[CampaignOrder]) -> Bytes {
         buffer.put_u64(order.group.0);
         codec::put_vote(&mut buffer, &order.replaces);
         put_count(&mut buffer, order.initial_voters.len());
-        order.initial_voters.iter().for_each(|id| buffer.put_u32(*id));
+        order
+            .initial_voters
+            .iter()
+            .for_each(|id| buffer.put_u32(*id));
     }
     buffer.freeze()
 }

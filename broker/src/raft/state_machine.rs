@@ -43,7 +43,10 @@ pub struct StateMachine {
 
 impl std::fmt::Debug for StateMachine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("StateMachine").field("applied", &self.applied).finish_non_exhaustive()
+        formatter
+            .debug_struct("StateMachine")
+            .field("applied", &self.applied)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,7 +68,9 @@ impl StateMachine {
         let saved = store.load_state().await.map_err(storage_error)?;
         let (mut applied, mut membership) = (None, StoredMembership::default());
         if let Some(saved) = saved {
-            machine.restore(saved.rows.into_iter().collect()).map_err(storage_error)?;
+            machine
+                .restore(saved.rows.into_iter().collect())
+                .map_err(storage_error)?;
             applied = saved.applied;
             membership = saved.membership;
         }
@@ -85,7 +90,8 @@ impl StateMachine {
         self.applied = Some(entry.log_id);
         match &entry.payload {
             EntryPayload::Blank => {
-                self.events.blank_applied(self.store.id(), entry.log_id.leader_id.term);
+                self.events
+                    .blank_applied(self.store.id(), entry.log_id.leader_id.term);
                 Ok((Reply::None, false))
             }
             EntryPayload::Membership(membership) => {
@@ -95,20 +101,28 @@ impl StateMachine {
             EntryPayload::Normal(command) => {
                 self.unpersisted_bytes += command.0.len() as u64;
                 let (index, term) = (entry.log_id.index, entry.log_id.leader_id.term);
-                let applied = self.machine.apply(index, term, &command.0).map_err(storage_error)?;
+                let applied = self
+                    .machine
+                    .apply(index, term, &command.0)
+                    .map_err(storage_error)?;
                 Ok((applied.reply, applied.checkpoint))
             }
         }
     }
 
     async fn write_checkpoint(&self) -> io::Result<()> {
-        let Some(log_id) = self.applied else { return Ok(()) };
+        let Some(log_id) = self.applied else {
+            return Ok(());
+        };
         let checkpoint = Checkpoint {
             log_id,
             membership: self.membership.clone(),
             body: self.machine.checkpoint(),
         };
-        self.store.save_checkpoint(checkpoint).await.map_err(storage_error)
+        self.store
+            .save_checkpoint(checkpoint)
+            .await
+            .map_err(storage_error)
     }
 
     async fn persist(&mut self, replace_all: bool) -> io::Result<()> {
@@ -135,8 +149,13 @@ impl StateMachine {
 
     async fn snapshot(store: &GroupStore) -> io::Result<Option<Snapshot>> {
         let pointer = store.snapshot_pointer().await.map_err(storage_error)?;
-        let Some(log_index) = pointer else { return Ok(None) };
-        let checkpoint = store.load_checkpoint(log_index).await.map_err(storage_error)?;
+        let Some(log_index) = pointer else {
+            return Ok(None);
+        };
+        let checkpoint = store
+            .load_checkpoint(log_index)
+            .await
+            .map_err(storage_error)?;
         Ok(checkpoint.map(|checkpoint| Snapshot {
             meta: SnapshotMeta {
                 last_log_id: Some(checkpoint.log_id),
@@ -175,7 +194,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder { store: self.store.clone() }
+        SnapshotBuilder {
+            store: self.store.clone(),
+        }
     }
 
     async fn install_snapshot(
@@ -186,12 +207,24 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.machine.install(&snapshot).map_err(storage_error)?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        let Some(log_id) = meta.last_log_id else { return Ok(()) };
+        let Some(log_id) = meta.last_log_id else {
+            return Ok(());
+        };
         let membership = self.membership.clone();
-        let checkpoint = Checkpoint { log_id, membership, body: snapshot };
-        self.store.save_checkpoint(checkpoint).await.map_err(storage_error)?;
+        let checkpoint = Checkpoint {
+            log_id,
+            membership,
+            body: snapshot,
+        };
+        self.store
+            .save_checkpoint(checkpoint)
+            .await
+            .map_err(storage_error)?;
         self.persist(true).await?;
-        self.store.set_snapshot_pointer(Some(log_id.index)).await.map_err(storage_error)?;
+        self.store
+            .set_snapshot_pointer(Some(log_id.index))
+            .await
+            .map_err(storage_error)?;
         self.machine.applied_through(log_id.index);
         Ok(())
     }

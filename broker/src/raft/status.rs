@@ -57,7 +57,10 @@ impl RaftStatus {
             applied: pair(metrics.last_applied),
             snapshot: pair(metrics.snapshot),
             purged: pair(metrics.purged),
-            voters: configs.iter().map(|config| config.iter().copied().collect()).collect(),
+            voters: configs
+                .iter()
+                .map(|config| config.iter().copied().collect())
+                .collect(),
             is_running: metrics.running_state.is_ok(),
         }
     }

@@ -55,7 +55,12 @@ impl PartitionBinding {
     #[must_use]
     pub fn new(group: GroupId, purges: Purges) -> Self {
         let voids = metrics::counter!("raftmq_partition_void_entries_total");
-        Self { group, log_end: watch::Sender::new(0), purges, voids }
+        Self {
+            group,
+            log_end: watch::Sender::new(0),
+            purges,
+            voids,
+        }
     }
 
     /// Follows the high watermark.
@@ -81,7 +86,12 @@ impl Binding<Partition> for PartitionBinding {
                 Effect::Voided { log_index, reason } => {
                     self.voids.increment(1);
                     let raft_group = self.group.0;
-                    tracing::warn!(raft_group, log_index = log_index.get(), ?reason, "void entry");
+                    tracing::warn!(
+                        raft_group,
+                        log_index = log_index.get(),
+                        ?reason,
+                        "void entry"
+                    );
                 }
                 Effect::Committed { .. }
                 | Effect::ImageChanged
@@ -95,6 +105,7 @@ impl Binding<Partition> for PartitionBinding {
 
     fn settled(&self, machine: &Partition, _log_index: u64) {
         let log_end = machine.log_end().get();
-        self.log_end.send_if_modified(|known| std::mem::replace(known, log_end) != log_end);
+        self.log_end
+            .send_if_modified(|known| std::mem::replace(known, log_end) != log_end);
     }
 }

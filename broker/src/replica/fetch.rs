@@ -65,10 +65,14 @@ impl Replica {
         let current = i64::try_from(term).unwrap_or(i64::MAX);
         match requested_epoch {
             epoch if epoch < 0 || epoch == current => Ok(term),
-            epoch if epoch < current => {
-                Err(ReplicaError::FencedLeaderEpoch { requested: epoch, current })
-            }
-            epoch => Err(ReplicaError::UnknownLeaderEpoch { requested: epoch, current }),
+            epoch if epoch < current => Err(ReplicaError::FencedLeaderEpoch {
+                requested: epoch,
+                current,
+            }),
+            epoch => Err(ReplicaError::UnknownLeaderEpoch {
+                requested: epoch,
+                current,
+            }),
         }
     }
 
@@ -85,7 +89,10 @@ impl Replica {
     ) -> Result<Fetched, ReplicaError> {
         let leader_epoch = self.check_leader(requested_epoch)?;
         let read = self.read_committed(offset, bytes_max).await?;
-        Ok(Fetched { leader_epoch, ..read })
+        Ok(Fetched {
+            leader_epoch,
+            ..read
+        })
     }
 
     /// Reads what is committed and applied on this replica, whether it leads or not: a follower
@@ -103,7 +110,11 @@ impl Replica {
             let state = self.machine().read();
             let (log_start, log_end) = (state.log_start().get(), state.log_end().get());
             if offset < log_start || offset > log_end {
-                return Err(ReplicaError::OffsetOutOfRange { offset, log_start, log_end });
+                return Err(ReplicaError::OffsetOutOfRange {
+                    offset,
+                    log_start,
+                    log_end,
+                });
             }
             (state.locate(Offset(offset)).ok(), log_start, log_end)
         };
@@ -113,7 +124,12 @@ impl Replica {
             }
             Some(_) | None => Vec::new(),
         };
-        Ok(Fetched { batches, high_watermark: log_end, log_start, leader_epoch: 0 })
+        Ok(Fetched {
+            batches,
+            high_watermark: log_end,
+            log_start,
+            leader_epoch: 0,
+        })
     }
 
     async fn read(
@@ -130,7 +146,10 @@ impl Replica {
             let next = reader.next_log_index().get();
             let entries = self.group().store().read_entries(next, wanted).await;
             let entries = entries.map_err(|error| storage(&error))?;
-            if entries.first().is_none_or(|entry| entry.log_id.index != next) {
+            if entries
+                .first()
+                .is_none_or(|entry| entry.log_id.index != next)
+            {
                 // Purged under our feet: the caller sees the new log start next time.
                 break;
             }
@@ -142,7 +161,11 @@ impl Replica {
                 }
             }
         }
-        Ok(reader.finish().into_iter().map(|batch| batch.bytes).collect())
+        Ok(reader
+            .finish()
+            .into_iter()
+            .map(|batch| batch.bytes)
+            .collect())
     }
 
     /// Waits until the high watermark is beyond `offset`. Cancel safe.
@@ -159,7 +182,10 @@ impl Replica {
     /// Not the leader, or a log that cannot be read.
     pub async fn find_offset(&self, at: OffsetAt) -> Result<(FoundOffset, u64), ReplicaError> {
         let term = self.check_leader(-1)?;
-        let special = |offset: i64| FoundOffset { offset, timestamp_ms: -1 };
+        let special = |offset: i64| FoundOffset {
+            offset,
+            timestamp_ms: -1,
+        };
         let found = match at {
             OffsetAt::Earliest => special(self.machine().read().log_start().get()),
             OffsetAt::Latest => special(self.machine().read().log_end().get()),
@@ -184,8 +210,13 @@ impl Replica {
         position: Option<Position>,
         timestamp_ms: i64,
     ) -> Result<FoundOffset, ReplicaError> {
-        let none = FoundOffset { offset: -1, timestamp_ms: -1 };
-        let Some(mut position) = position else { return Ok(none) };
+        let none = FoundOffset {
+            offset: -1,
+            timestamp_ms: -1,
+        };
+        let Some(mut position) = position else {
+            return Ok(none);
+        };
         let (log_start, log_end) = {
             let state = self.machine().read();
             (state.log_start().get(), state.log_end().get())
@@ -224,7 +255,10 @@ fn first_record_at(
     for record in raftmq_records::records(batch, DecodeLimits::default()).map_err(storage)? {
         let record = record.map_err(storage)?;
         if record.timestamp_ms >= timestamp_ms && record.offset >= log_start {
-            let found = FoundOffset { offset: record.offset, timestamp_ms: record.timestamp_ms };
+            let found = FoundOffset {
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+            };
             return Ok(Some(found));
         }
     }

@@ -16,13 +16,11 @@ use super::error::ReplicaError;
 use super::session::{APPENDS_WAITING_MAX, Acks, Append, Appended, Context, Ended, Session};
 use super::view::{PartitionView, Reports};
 use crate::controller::Controller;
-use crate::env::Env;
 use crate::raft::machine::envelope;
 use crate::raft::{Group, Reply};
 
 /// See the module. Shared by reference count.
 pub struct Replica {
-    env: Env,
     controller: Controller,
     broker_id: u32,
     group: Arc<Group>,
@@ -39,13 +37,15 @@ struct Leading {
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Replica").field("group", &self.group.id()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Replica")
+            .field("group", &self.group.id())
+            .finish_non_exhaustive()
     }
 }
 
 impl Replica {
     pub(super) fn new(
-        env: Env,
         controller: Controller,
         broker_id: u32,
         group: Arc<Group>,
@@ -54,7 +54,6 @@ impl Replica {
         reports: Reports,
     ) -> Arc<Self> {
         Arc::new(Self {
-            env,
             controller,
             broker_id,
             group,
@@ -131,7 +130,7 @@ impl Replica {
     async fn lead(self: Arc<Self>, term: u64, mut appends: mpsc::Receiver<Append>) {
         while self.group.leading_term() == Some(term) {
             let context = Context {
-                env: self.env.clone(),
+                env: self.controller.env().clone(),
                 broker_id: self.broker_id,
                 group: self.group.clone(),
                 machine: self.machine.clone(),
@@ -178,8 +177,17 @@ impl Replica {
         };
         let sender = sender.ok_or_else(|| self.not_leader())?;
         let (reply, answer) = oneshot::channel();
-        let append = Append { batch, header, acks, reply, permit };
-        sender.send(append).await.map_err(|_closed| self.not_leader())?;
+        let append = Append {
+            batch,
+            header,
+            acks,
+            reply,
+            permit,
+        };
+        sender
+            .send(append)
+            .await
+            .map_err(|_closed| self.not_leader())?;
         Ok(answer)
     }
 
@@ -200,10 +208,17 @@ impl Replica {
         };
         if log_start > log_end || log_start < 0 {
             let (offset, log_start) = (log_start, now_start);
-            return Err(ReplicaError::OffsetOutOfRange { offset, log_start, log_end });
+            return Err(ReplicaError::OffsetOutOfRange {
+                offset,
+                log_start,
+                log_end,
+            });
         }
-        let command = partition::Command::AdvanceLogStart { log_start: log_start.into(), reason };
-        let bytes = envelope(self.env.clock.now_ms(), &command.encode());
+        let command = partition::Command::AdvanceLogStart {
+            log_start: log_start.into(),
+            reason,
+        };
+        let bytes = envelope(self.controller.env().clock.now_ms(), &command.encode());
         match self.group.write(term, bytes).await {
             Ok((_, Reply::Partition(partition::Reply::LogStart { log_start }))) => {
                 Ok(log_start.get())
@@ -224,7 +239,8 @@ impl Replica {
             -1 => self.machine.read().log_end().get(),
             offset => offset,
         };
-        self.advance_log_start(log_start, LogStartReason::DeleteRecords).await
+        self.advance_log_start(log_start, LogStartReason::DeleteRecords)
+            .await
     }
 
     /// Proposes a new log start where retention asks for one.
@@ -233,13 +249,16 @@ impl Replica {
             return;
         }
         let settings = self.view.borrow().settings;
-        let now_ms = self.env.clock.now_ms();
+        let now_ms = self.controller.env().clock.now_ms();
         let cut = {
             let state = self.machine.read();
             state.retention(now_ms, settings.retention_ms, settings.retention_bytes)
         };
         let Some(cut) = cut else { return };
-        match self.advance_log_start(cut.log_start.get(), cut.reason).await {
+        match self
+            .advance_log_start(cut.log_start.get(), cut.reason)
+            .await
+        {
             Ok(log_start) => {
                 let raft_group = self.id().0;
                 tracing::info!(raft_group, log_start, reason = ?cut.reason, "retention");
@@ -259,7 +278,9 @@ impl Replica {
 
     /// Tells the metadata group again that this replica leads, where the image does not say so.
     pub(super) fn repeat_report(&self) {
-        let Some(term) = self.leading_term() else { return };
+        let Some(term) = self.leading_term() else {
+            return;
+        };
         if self.view.borrow().leader != Some(self.broker_id) {
             self.reports.leading(self.id(), term);
         }

@@ -32,7 +32,6 @@ pub use session::{Acks, Appended};
 pub use view::{PartitionSettings, PartitionView, Report, Reports};
 
 use crate::controller::{Controller, Images};
-use crate::env::Env;
 use crate::raft::machine::HostedMachine;
 use crate::raft::transport::{Lane, Method, PeerError, Refusal};
 use crate::raft::{GroupKind, RaftHost};
@@ -47,7 +46,6 @@ pub struct Replicas {
 }
 
 struct Shared {
-    env: Env,
     host: RaftHost,
     controller: Controller,
     images: Images,
@@ -68,7 +66,6 @@ impl Replicas {
     /// A service without replicas; [`Self::follow`] opens them.
     #[must_use]
     pub fn new(
-        env: Env,
         host: RaftHost,
         controller: Controller,
         reports: Reports,
@@ -77,7 +74,6 @@ impl Replicas {
         let produce_budget_bytes = produce_bytes_max.min(Semaphore::MAX_PERMITS);
         Self {
             shared: Arc::new(Shared {
-                env,
                 host,
                 images: controller.images(),
                 controller,
@@ -128,20 +124,28 @@ impl Replicas {
             Ok(replica) => replica.not_leader(),
             Err(error) => error.clone(),
         };
-        let ReplicaError::NotLeader { leader: Some(leader), .. } = refusal else {
+        let ReplicaError::NotLeader {
+            leader: Some(leader),
+            ..
+        } = refusal
+        else {
             return Err(refusal);
         };
         let image = self.shared.images.current();
         let info = image.partition_of(topic, PartitionIndex(partition));
-        let Some(info) = info else { return Err(refusal) };
+        let Some(info) = info else {
+            return Err(refusal);
+        };
         let body = Bytes::copy_from_slice(&before_offset.to_be_bytes());
         let group = GroupId(info.group.get());
         let transport = self.shared.host.transport();
         let call = transport.call(leader, Lane::Control, group, Method::DeleteRecords, body);
         let answer = call.await.map_err(|error| match error {
-            PeerError::Refused { refusal: Refusal::Failed, reason, .. } => {
-                ReplicaError::Forwarded(reason)
-            }
+            PeerError::Refused {
+                refusal: Refusal::Failed,
+                reason,
+                ..
+            } => ReplicaError::Forwarded(reason),
             PeerError::Refused { .. }
             | PeerError::UnknownBroker(_)
             | PeerError::Unreachable { .. }
@@ -162,10 +166,19 @@ impl Replicas {
         if image.topic(topic).is_none() {
             return Err(ReplicaError::UnknownTopic(topic.to_owned()));
         }
-        let unknown =
-            || ReplicaError::UnknownPartition { topic: topic.to_owned(), partition };
-        let info = image.partition_of(topic, PartitionIndex(partition)).ok_or_else(unknown)?;
-        let replica = self.shared.replicas.read().get(&GroupId(info.group.get())).cloned();
+        let unknown = || ReplicaError::UnknownPartition {
+            topic: topic.to_owned(),
+            partition,
+        };
+        let info = image
+            .partition_of(topic, PartitionIndex(partition))
+            .ok_or_else(unknown)?;
+        let replica = self
+            .shared
+            .replicas
+            .read()
+            .get(&GroupId(info.group.get()))
+            .cloned();
         replica.ok_or_else(|| ReplicaError::NotLeader {
             topic: topic.to_owned(),
             partition,
@@ -185,8 +198,13 @@ impl Replicas {
         partition: u32,
         batch: Bytes,
         acks: Acks,
-    ) -> Result<(Arc<Replica>, oneshot::Receiver<Result<Appended, ReplicaError>>), ReplicaError>
-    {
+    ) -> Result<
+        (
+            Arc<Replica>,
+            oneshot::Receiver<Result<Appended, ReplicaError>>,
+        ),
+        ReplicaError,
+    > {
         let replica = self.find(topic, partition)?;
         let header = check_batch(&replica, &batch)?;
         // One batch larger than the whole budget must still get through, alone.
@@ -203,7 +221,9 @@ impl Replicas {
     pub async fn follow(&self, image: &Image) {
         let me = BrokerId(self.shared.host.broker_id());
         for info in image.partitions_on(me) {
-            let Some(topic) = image.topics.get(&info.topic_id) else { continue };
+            let Some(topic) = image.topics.get(&info.topic_id) else {
+                continue;
+            };
             let view = view_of(image, topic, info);
             let group = GroupId(info.group.get());
             let known = self.shared.replicas.read().get(&group).cloned();
@@ -226,9 +246,8 @@ impl Replicas {
         match shared.host.open(id, GroupKind::Partition, hosted).await {
             Ok(group) => {
                 let (controller, reports) = (shared.controller.clone(), shared.reports.clone());
-                let env = shared.env.clone();
                 let broker_id = shared.host.broker_id();
-                let replica = Replica::new(env, controller, broker_id, group, machine, view, reports);
+                let replica = Replica::new(controller, broker_id, group, machine, view, reports);
                 shared.replicas.write().insert(id, replica);
             }
             // The store has failed; the broker stops because of that, not because of this.
@@ -268,7 +287,11 @@ impl Replicas {
                 let replica = self.shared.replicas.read().get(&group).cloned();
                 if let Some(replica) = replica {
                     // Ends with the term at the latest; a replica has one such task per term.
-                    tokio::spawn(begin_when_ready(replica, self.shared.host.broker_id(), term));
+                    tokio::spawn(begin_when_ready(
+                        replica,
+                        self.shared.host.broker_id(),
+                        term,
+                    ));
                 }
             }
         }
@@ -278,9 +301,17 @@ impl Replicas {
     pub async fn run_purges(&self) {
         loop {
             for (id, floor) in self.shared.purges.next().await {
-                let Some(group) = self.shared.host.get(id) else { continue };
-                let Ok(checkpoints) = group.store().checkpoints().await else { continue };
-                let newest = checkpoints.iter().map(|at| at.index).filter(|at| *at <= floor).max();
+                let Some(group) = self.shared.host.get(id) else {
+                    continue;
+                };
+                let Ok(checkpoints) = group.store().checkpoints().await else {
+                    continue;
+                };
+                let newest = checkpoints
+                    .iter()
+                    .map(|at| at.index)
+                    .filter(|at| *at <= floor)
+                    .max();
                 let Some(newest) = newest else { continue };
                 if let Err(error) = group.purge_to_checkpoint(newest).await {
                     tracing::warn!(raft_group = id.0, error, "purge failed");
@@ -312,13 +343,25 @@ fn check_batch(replica: &Replica, batch: &Bytes) -> Result<BatchHeader, ReplicaE
     let view = replica.view();
     let bytes_max = view.settings.message_bytes_max;
     if batch.len() > bytes_max {
-        return Err(ReplicaError::TooLarge { bytes: batch.len(), bytes_max });
+        return Err(ReplicaError::TooLarge {
+            bytes: batch.len(),
+            bytes_max,
+        });
     }
-    raftmq_records::validate_batch(batch, bytes_max).map_err(|error| ReplicaError::Corrupt {
+    let corrupt = |reason: String| ReplicaError::Corrupt {
         topic: view.topic.clone(),
         partition: view.partition,
-        reason: error.to_string(),
-    })
+        reason,
+    };
+    let checked = raftmq_records::validate_batch(batch, bytes_max);
+    let header = checked.map_err(|error| corrupt(error.to_string()))?;
+    // These bits are the broker's to set (KIP-98).
+    if header.is_control() || header.is_transactional() {
+        return Err(corrupt(
+            "control and transactional batches are not taken".to_owned(),
+        ));
+    }
+    Ok(header)
 }
 
 fn view_of(image: &Image, topic: &Topic, info: &PartitionInfo) -> PartitionView {

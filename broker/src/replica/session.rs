@@ -31,13 +31,13 @@ use crate::raft::machine::put_envelope;
 use crate::raft::{Group, ProposeError, Reply, TypeConfig};
 
 /// Payload at which an entry is closed.
-pub const ENTRY_BYTES_TARGET: usize = 1 << 20;
+const ENTRY_BYTES_TARGET: usize = 1 << 20;
 /// Payload that is worth another entry while others are in flight.
 const ENTRY_BYTES_WORTH_PIPELINING: usize = 256 << 10;
 /// Entries of one partition in flight.
 const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 /// Appends waiting for one partition; their bytes are bounded by the broker's budget.
-pub const APPENDS_WAITING_MAX: usize = 1_024;
+pub(super) const APPENDS_WAITING_MAX: usize = 1_024;
 /// How often lagging in-sync replicas are looked for while somebody waits for them.
 const ISR_TICK: Duration = Duration::from_millis(250);
 
@@ -65,7 +65,7 @@ pub struct Appended {
 
 /// One validated batch on its way into the log.
 #[derive(Debug)]
-pub struct Append {
+pub(super) struct Append {
     /// The batch.
     pub batch: Bytes,
     /// Its header.
@@ -101,7 +101,8 @@ struct Entry {
     end_offset: Offset,
 }
 
-type DataMetrics = openraft::type_config::alias::WatchReceiverOf<TypeConfig, RaftDataMetrics<TypeConfig>>;
+type DataMetrics =
+    openraft::type_config::alias::WatchReceiverOf<TypeConfig, RaftDataMetrics<TypeConfig>>;
 
 pub(super) struct Session {
     context: Context,
@@ -221,7 +222,9 @@ impl Session {
         self.waiting.push_back(append);
         // Whatever else has come in meanwhile rides along.
         while self.waiting_bytes < ENTRY_BYTES_TARGET {
-            let Ok(append) = self.appends.try_recv() else { return };
+            let Ok(append) = self.appends.try_recv() else {
+                return;
+            };
             self.waiting_bytes += append.batch.len();
             self.waiting.push_back(append);
         }
@@ -235,7 +238,9 @@ impl Session {
             if !is_worth_it {
                 return;
             }
-            let Some((command, entry)) = self.build_entry() else { continue };
+            let Some((command, entry)) = self.build_entry() else {
+                continue;
+            };
             let payload = command.clone();
             match self.context.group.propose(self.context.term, command).await {
                 Ok(proposal) => {
@@ -243,7 +248,10 @@ impl Session {
                     let mut entry = entry;
                     if planted::is_planted(Bug::AckBeforeCommit) {
                         let stamp = entry.log_append_time_ms;
-                        entry.answers.drain(..).for_each(|answer| answer.succeed(stamp));
+                        entry
+                            .answers
+                            .drain(..)
+                            .for_each(|answer| answer.succeed(stamp));
                     }
                     self.in_flight.push_back(InFlight { proposal, entry });
                 }
@@ -273,7 +281,9 @@ impl Session {
         let state = machine.read();
         self.pending.settle(&state);
         while builder.batches_bytes() < ENTRY_BYTES_TARGET {
-            let Some(append) = self.waiting.pop_front() else { break };
+            let Some(append) = self.waiting.pop_front() else {
+                break;
+            };
             self.waiting_bytes -= append.batch.len();
             if append.acks == Acks::All
                 && let Err(error) = self.isr.check_before_write()
@@ -290,11 +300,15 @@ impl Session {
                     answer.base_offset = base_offset;
                     answers.push(answer);
                 }
-                Ok(Decision::Duplicate { base_offset, log_append_time_ms }) => {
+                Ok(Decision::Duplicate {
+                    base_offset,
+                    log_append_time_ms,
+                }) => {
                     answer.base_offset = base_offset;
                     answer.is_duplicate = true;
                     let applied = state.applied();
-                    self.settling.committed(applied, log_append_time_ms, vec![answer]);
+                    self.settling
+                        .committed(applied, log_append_time_ms, vec![answer]);
                 }
                 Ok(Decision::DuplicateInFlight { base_offset }) => {
                     answer.base_offset = base_offset;
@@ -310,18 +324,28 @@ impl Session {
             return None;
         }
         let end_offset = self.pending.log_end();
-        Some((builder.finish(), Entry { answers, log_append_time_ms, end_offset }))
+        Some((
+            builder.finish(),
+            Entry {
+                answers,
+                log_append_time_ms,
+                end_offset,
+            },
+        ))
     }
 
     /// Takes the outcome of the oldest entry in flight. False: the session must end.
     fn settle_front(&mut self, result: Result<(u64, Reply), ProposeError>) -> bool {
-        let Some(InFlight { entry, .. }) = self.in_flight.pop_front() else { return true };
+        let Some(InFlight { entry, .. }) = self.in_flight.pop_front() else {
+            return true;
+        };
         match result {
             Ok((log_index, Reply::Partition(partition::Reply::Appended { .. }))) => {
                 self.settling.applied(log_index);
                 let log_index = LogIndex(log_index);
                 self.isr.observe_leader_last(log_index, self.now_ms());
-                self.settling.committed(log_index, entry.log_append_time_ms, entry.answers);
+                self.settling
+                    .committed(log_index, entry.log_append_time_ms, entry.answers);
                 true
             }
             Ok(_void) => {
@@ -342,10 +366,17 @@ impl Session {
     /// Answers `acks=1` for entries that are on this broker's disk.
     async fn answer_leader_flushed(&mut self, flushed: u64) {
         let waits = |answer: &Answer| answer.acks() == Acks::Leader;
-        if !self.in_flight.iter().any(|in_flight| in_flight.entry.answers.iter().any(waits)) {
+        if !self
+            .in_flight
+            .iter()
+            .any(|in_flight| in_flight.entry.answers.iter().any(waits))
+        {
             return;
         }
-        let count = self.settling.flushed_ahead(&self.context.group, flushed).await;
+        let count = self
+            .settling
+            .flushed_ahead(&self.context.group, flushed)
+            .await;
         for in_flight in self.in_flight.iter_mut().take(count) {
             let stamp = in_flight.entry.log_append_time_ms;
             let answers = std::mem::take(&mut in_flight.entry.answers);
@@ -359,11 +390,13 @@ impl Session {
         let now_ms = self.now_ms();
         for (broker, matched) in matched_of(data) {
             if broker != self.context.broker_id {
-                self.isr.observe(BrokerId(broker), LogIndex(matched), now_ms);
+                self.isr
+                    .observe(BrokerId(broker), LogIndex(matched), now_ms);
             }
         }
         if let Some(own) = own {
-            self.isr.observe(BrokerId(self.context.broker_id), LogIndex(own), now_ms);
+            self.isr
+                .observe(BrokerId(self.context.broker_id), LogIndex(own), now_ms);
             self.context.group.store().note_acknowledged(own);
             self.answer_leader_flushed(own).await;
         }
@@ -371,7 +404,9 @@ impl Session {
         if let Some(changed) = self.isr.change_to_report() {
             self.isr.reported(&changed);
             let isr = changed.iter().map(|broker| broker.get()).collect();
-            self.context.reports.in_sync(self.context.group.id(), self.context.term, isr);
+            self.context
+                .reports
+                .in_sync(self.context.group.id(), self.context.term, isr);
         }
     }
 
@@ -380,7 +415,8 @@ impl Session {
         let replicas: Vec<_> = view.replicas.iter().copied().map(BrokerId).collect();
         self.isr.set_replicas(&replicas, now_ms);
         let settings = view.settings;
-        self.isr.configure(settings.min_insync_replicas, settings.lag_time_max_ms);
+        self.isr
+            .configure(settings.min_insync_replicas, settings.lag_time_max_ms);
         for broker in replicas {
             if view.fenced.contains(&broker.get()) {
                 self.isr.fence(broker);
@@ -422,7 +458,9 @@ impl Session {
 /// The matched log index of each replica, from openraft's metrics.
 fn matched_of(data: &DataMetrics) -> Vec<(u32, u64)> {
     let metrics = data.borrow_watched();
-    let Some(replication) = metrics.replication.as_ref() else { return Vec::new() };
+    let Some(replication) = metrics.replication.as_ref() else {
+        return Vec::new();
+    };
     let matched = replication.iter().filter_map(|(id, log_id)| {
         let broker = u32::try_from(*id).ok()?;
         log_id.as_ref().map(|log_id| (broker, log_id.index))
@@ -438,7 +476,9 @@ async fn next_outcome(in_flight: &mut VecDeque<InFlight>) -> Result<(u64, Reply)
 }
 
 fn fail_all(answers: Vec<Answer>, error: &ReplicaError) {
-    answers.into_iter().for_each(|answer| answer.fail(error.clone()));
+    answers
+        .into_iter()
+        .for_each(|answer| answer.fail(error.clone()));
 }
 
 fn join_original(in_flight: &mut VecDeque<InFlight>, building: &mut Vec<Answer>, answer: Answer) {

@@ -37,12 +37,21 @@ impl Answer {
         if acks == Acks::None
             && let Some(reply) = reply.take()
         {
-            let taken =
-                Appended { base_offset: -1, log_append_time_ms: None, is_duplicate: false };
+            let taken = Appended {
+                base_offset: -1,
+                log_append_time_ms: None,
+                is_duplicate: false,
+            };
             let _ = reply.send(Ok(taken));
         }
         let base_offset = Offset(-1);
-        Self { acks, reply, _permit: permit, base_offset, is_duplicate: false }
+        Self {
+            acks,
+            reply,
+            _permit: permit,
+            base_offset,
+            is_duplicate: false,
+        }
     }
 
     pub(super) fn acks(&self) -> Acks {
@@ -58,7 +67,11 @@ impl Answer {
     pub(super) fn succeed(self, log_append_time_ms: Option<i64>) {
         let (base_offset, is_duplicate) = (self.base_offset.get(), self.is_duplicate);
         if let Some(reply) = self.reply {
-            let _ = reply.send(Ok(Appended { base_offset, log_append_time_ms, is_duplicate }));
+            let _ = reply.send(Ok(Appended {
+                base_offset,
+                log_append_time_ms,
+                is_duplicate,
+            }));
         }
     }
 }
@@ -123,7 +136,11 @@ impl Settling {
         answers: Vec<Answer>,
     ) {
         if !answers.is_empty() {
-            self.committed.push_back(Committed { log_index, log_append_time_ms, answers });
+            self.committed.push_back(Committed {
+                log_index,
+                log_append_time_ms,
+                answers,
+            });
         }
     }
 
@@ -143,7 +160,9 @@ impl Settling {
                     break;
                 }
                 self.look_at = entry.log_id.index + 1;
-                let EntryPayload::Normal(command) = entry.payload else { continue };
+                let EntryPayload::Normal(command) = entry.payload else {
+                    continue;
+                };
                 let is_ours = |payload: &Bytes| *payload == command.0;
                 if self.unflushed.front().is_some_and(is_ours) {
                     self.unflushed.pop_front();
@@ -160,14 +179,22 @@ impl Settling {
             match isr.check_after_append(front.log_index) {
                 Ok(false) => return,
                 Ok(true) => {
-                    let Some(done) = self.committed.pop_front() else { return };
+                    let Some(done) = self.committed.pop_front() else {
+                        return;
+                    };
                     let stamp = done.log_append_time_ms;
-                    done.answers.into_iter().for_each(|answer| answer.succeed(stamp));
+                    done.answers
+                        .into_iter()
+                        .for_each(|answer| answer.succeed(stamp));
                 }
                 Err(error) => {
-                    let Some(done) = self.committed.pop_front() else { return };
+                    let Some(done) = self.committed.pop_front() else {
+                        return;
+                    };
                     let error = too_few(&error);
-                    done.answers.into_iter().for_each(|answer| answer.fail(error.clone()));
+                    done.answers
+                        .into_iter()
+                        .for_each(|answer| answer.fail(error.clone()));
                 }
             }
         }
@@ -175,7 +202,9 @@ impl Settling {
 
     pub(super) fn fail(&mut self, error: &ReplicaError) {
         for done in self.committed.drain(..) {
-            done.answers.into_iter().for_each(|answer| answer.fail(error.clone()));
+            done.answers
+                .into_iter()
+                .for_each(|answer| answer.fail(error.clone()));
         }
     }
 }
@@ -183,14 +212,19 @@ impl Settling {
 /// The core's refusal as a replica's error.
 pub(super) fn too_few(error: &NotEnoughReplicas) -> ReplicaError {
     match *error {
-        NotEnoughReplicas::BeforeAppend { in_sync_count, required_count } => {
-            ReplicaError::NotEnoughReplicas { in_sync: in_sync_count, required: required_count }
-        }
-        NotEnoughReplicas::AfterAppend { in_sync_count, required_count } => {
-            ReplicaError::NotEnoughReplicasAfterAppend {
-                in_sync: in_sync_count,
-                required: required_count,
-            }
-        }
+        NotEnoughReplicas::BeforeAppend {
+            in_sync_count,
+            required_count,
+        } => ReplicaError::NotEnoughReplicas {
+            in_sync: in_sync_count,
+            required: required_count,
+        },
+        NotEnoughReplicas::AfterAppend {
+            in_sync_count,
+            required_count,
+        } => ReplicaError::NotEnoughReplicasAfterAppend {
+            in_sync: in_sync_count,
+            required: required_count,
+        },
     }
 }

@@ -16,14 +16,21 @@ use tokio::time::{Instant, sleep};
 const ENTRIES_COUNT: i64 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn start(broker_id: u32, peers: Vec<PeerAddress>, data: &TempDir) -> Node {
+/// Free ports, and no HTTP.
+fn loopback() -> NodeConfig {
     let mut config = NodeConfig::default();
+    for listen in [&mut config.grpc_listen, &mut config.peer_listen] {
+        "127.0.0.1:0".clone_into(listen);
+    }
+    config.http_listen.clear();
+    config
+}
+
+async fn start(broker_id: u32, peers: Vec<PeerAddress>, data: &TempDir) -> Node {
+    let mut config = loopback();
     config.broker_id = broker_id;
     config.peers = peers;
     config.data_dir = data.path().to_path_buf();
-    config.grpc_listen = "127.0.0.1:0".to_owned();
-    config.peer_listen = "127.0.0.1:0".to_owned();
-    config.http_listen = String::new();
     Node::start(config, Env::real())
         .await
         .expect("the broker starts")
@@ -60,6 +67,23 @@ async fn read_all(replica: &Replica) -> (i64, i64, i64) {
     (log_start, log_end, records_count)
 }
 
+async fn produce_one_by_one(client: &Client) {
+    let producer = client
+        .producer()
+        .linger(Duration::ZERO)
+        .build()
+        .await
+        .expect("a producer");
+    for number in 0..ENTRIES_COUNT {
+        let value = format!("{number:0>256}");
+        let sent = producer
+            .send(Record::to("kept").value(value))
+            .await
+            .expect("accepted");
+        sent.await.expect("acknowledged");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_replica_gets_every_retained_record() {
     let folders = [
@@ -89,20 +113,7 @@ async fn a_new_replica_gets_every_retained_record() {
 
     let leader = first.parts().replicas.find("kept", 0).expect("a replica");
     eventually("a leader", || leader.leading_term().is_some()).await;
-    let producer = client
-        .producer()
-        .linger(Duration::ZERO)
-        .build()
-        .await
-        .expect("a producer");
-    for number in 0..ENTRIES_COUNT {
-        let value = format!("{number:0>256}");
-        let sent = producer
-            .send(Record::to("kept").value(value))
-            .await
-            .expect("accepted");
-        sent.await.expect("acknowledged");
-    }
+    produce_one_by_one(&client).await;
     admin
         .delete_records("kept", 0, ENTRIES_COUNT / 2)
         .await

@@ -72,6 +72,7 @@ struct Summary {
     failover_gap_us: u64,
     killed_broker: u32,
     killed_broker_led: usize,
+    killed_broker_was_controller: bool,
     caught_up_seconds: f64,
     #[serde(flatten)]
     findings: Findings,
@@ -272,6 +273,7 @@ fn summary(
             .unwrap_or(u64::MAX),
         killed_broker: published.killed,
         killed_broker_led: published.led_count,
+        killed_broker_was_controller: published.was_controller,
         caught_up_seconds,
         findings,
     }
@@ -292,7 +294,7 @@ fn show(summary: &Summary, format: Format) -> CliResult {
          lines         {}  ({} bytes)\n\
          throughput    {:.0} lines/s, {:.1} MB/s\n\
          latency       p50 {}  p99 {}\n\
-         failover gap  {}  (broker {} killed, it led {} of {PARTITIONS_COUNT} partitions)\n\
+         failover gap  {}  (broker {} killed: led {} of {PARTITIONS_COUNT} partitions, {})\n\
          caught up     {:.2} s after the restart\n\
          lost {}\n\
          duplicated {}\n\
@@ -308,6 +310,11 @@ fn show(summary: &Summary, format: Format) -> CliResult {
         duration_text(summary.failover_gap_us),
         summary.killed_broker,
         summary.killed_broker_led,
+        if summary.killed_broker_was_controller {
+            "the controller"
+        } else {
+            "not the controller"
+        },
         summary.caught_up_seconds,
         findings.lost,
         findings.duplicated,

@@ -45,6 +45,9 @@ pub(super) struct Published {
     pub(super) killed: u32,
     /// Partitions that it led.
     pub(super) led_count: usize,
+    /// Whether it was the controller: then its partitions wait for another controller first, which
+    /// takes an election by timeout and so many times longer.
+    pub(super) was_controller: bool,
 }
 
 /// Sends everything, with the kill in the middle.
@@ -87,6 +90,9 @@ pub(super) async fn publish(
         outcome = &mut sent => Some(outcome),
     };
     let (victim, led_count) = busiest_leader(client).await?;
+    let described = client.admin().describe_cluster().await;
+    let described = described.map_err(|error| client_failure("look up the controller", &error))?;
+    let was_controller = described.controller_broker_id == victim;
     progress.mark_fault();
     supervisor.kill(victim).await?;
     let _ = killed_sender.send(true);
@@ -108,6 +114,7 @@ pub(super) async fn publish(
         measured,
         killed: victim,
         led_count,
+        was_controller,
     })
 }
 

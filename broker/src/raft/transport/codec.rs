@@ -41,7 +41,11 @@ impl Reader {
     }
 
     fn need(&self, count: usize) -> Result<(), Malformed> {
-        if self.bytes.len() < count { Err(Malformed("truncated")) } else { Ok(()) }
+        if self.bytes.len() < count {
+            Err(Malformed("truncated"))
+        } else {
+            Ok(())
+        }
     }
 
     /// The next byte.
@@ -105,7 +109,9 @@ impl Reader {
     /// See [`Self::u8`]; also for bytes that are not UTF-8.
     pub fn text(&mut self) -> Result<String, Malformed> {
         let bytes = self.bytes()?;
-        std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| Malformed("text is not UTF-8"))
+        std::str::from_utf8(&bytes)
+            .map(str::to_owned)
+            .map_err(|_| Malformed("text is not UTF-8"))
     }
 
     /// A vote.
@@ -115,7 +121,11 @@ impl Reader {
     /// See [`Self::u8`].
     pub fn vote(&mut self) -> Result<Vote, Malformed> {
         let (term, node, committed) = (self.u64()?, self.u64()?, self.u8()? != 0);
-        Ok(if committed { Vote::new_committed(term, node) } else { Vote::new(term, node) })
+        Ok(if committed {
+            Vote::new_committed(term, node)
+        } else {
+            Vote::new(term, node)
+        })
     }
 
     /// An optional log id.
@@ -154,7 +164,10 @@ impl Reader {
             MEMBERSHIP => EntryPayload::Membership(self.membership()?),
             _ => return Err(Malformed("unknown kind of entry")),
         };
-        Ok(Entry { log_id: raftmq_store::log_id(term, index), payload })
+        Ok(Entry {
+            log_id: raftmq_store::log_id(term, index),
+            payload,
+        })
     }
 }
 
@@ -246,8 +259,15 @@ pub fn decode_append(bytes: Bytes) -> Result<AppendEntriesRequest<TypeConfig>, M
     let prev_log_id = reader.log_id()?;
     let leader_commit = reader.log_id()?;
     let count = reader.count(17)?;
-    let entries = (0..count).map(|_| reader.entry()).collect::<Result<_, _>>()?;
-    Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+    let entries = (0..count)
+        .map(|_| reader.entry())
+        .collect::<Result<_, _>>()?;
+    Ok(AppendEntriesRequest {
+        vote,
+        prev_log_id,
+        entries,
+        leader_commit,
+    })
 }
 
 /// Encodes the answer to an append.
@@ -360,5 +380,12 @@ pub fn decode_snapshot(bytes: Bytes) -> Result<(Vote, SnapshotMeta, Bytes), Malf
         return Err(Malformed("snapshot checksum differs"));
     }
     let last_membership = StoredMembership::new(membership_log_id, membership);
-    Ok((vote, SnapshotMeta { last_log_id, last_membership }, body))
+    Ok((
+        vote,
+        SnapshotMeta {
+            last_log_id,
+            last_membership,
+        },
+        body,
+    ))
 }

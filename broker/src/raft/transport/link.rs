@@ -4,6 +4,7 @@
 //! Reconnects by itself. When the connection breaks, every call on it fails; none is sent twice.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,11 +20,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::env::BoxedIo;
 use super::{
     CONNECTION_WINDOW_BYTES, Call, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, Lane, PeerError,
     QUEUE_CALLS_MAX, Refusal, STREAM_WINDOW_BYTES, Shared,
 };
+use crate::env::BoxedIo;
 
 const CONNECT_DEADLINE: Duration = Duration::from_millis(1_000);
 /// After a failed connection, calls fail at once for this long.
@@ -42,7 +43,12 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn spawn(shared: Weak<Shared>, broker: u32, lane: Lane) -> Self {
         let (calls, queue) = mpsc::channel(QUEUE_CALLS_MAX);
-        let worker = Worker { shared, broker, lane, queue };
+        let worker = Worker {
+            shared,
+            broker,
+            lane,
+            queue,
+        };
         tokio::spawn(worker.run());
         Self { calls }
     }
@@ -71,13 +77,17 @@ struct Session {
 impl Worker {
     async fn run(mut self) {
         while let Some(first) = self.queue.recv().await {
-            let Some(shared) = self.shared.upgrade() else { return };
+            let Some(shared) = self.shared.upgrade() else {
+                return;
+            };
             match self.connect(&shared).await {
                 Ok(session) => {
                     self.set_connected(&shared, true);
                     drop(shared);
                     self.serve(session, first).await;
-                    let Some(shared) = self.shared.upgrade() else { return };
+                    let Some(shared) = self.shared.upgrade() else {
+                        return;
+                    };
                     self.set_connected(&shared, false);
                 }
                 Err(error) => {
@@ -99,9 +109,15 @@ impl Worker {
 
     async fn connect(&self, shared: &Arc<Shared>) -> Result<Session, PeerError> {
         let broker = self.broker;
-        let address = shared.address(broker).ok_or(PeerError::UnknownBroker(broker))?;
+        let address = shared
+            .address(broker)
+            .ok_or(PeerError::UnknownBroker(broker))?;
         let unreachable = |reason: String| PeerError::Unreachable { broker, reason };
-        let opened = timeout(CONNECT_DEADLINE, open(shared.clone(), address, self.lane).boxed()).await;
+        let opened = timeout(
+            CONNECT_DEADLINE,
+            open(shared.clone(), address, self.lane).boxed(),
+        )
+        .await;
         let (frames, answers) = match opened {
             Err(_elapsed) => return Err(unreachable("no connection in time".to_owned())),
             Ok(Err(OpenError::Refused(reason))) => {
@@ -111,7 +127,12 @@ impl Worker {
             Ok(Err(OpenError::Other(reason))) => return Err(unreachable(reason)),
             Ok(Ok(opened)) => opened,
         };
-        Ok(Session { frames, answers, pending: BTreeMap::new(), next_call_id: 0 })
+        Ok(Session {
+            frames,
+            answers,
+            pending: BTreeMap::new(),
+            next_call_id: 0,
+        })
     }
 
     /// Fails what comes in for a while, so that a dead peer is not asked without a pause.
@@ -196,7 +217,8 @@ impl Worker {
                 body: call.body,
             });
             if frame_bytes >= FRAME_BYTES_TARGET {
-                self.send_calls(session, std::mem::take(&mut frame), deadline).await?;
+                self.send_calls(session, std::mem::take(&mut frame), deadline)
+                    .await?;
                 frame_bytes = 0;
             }
         }
@@ -213,7 +235,9 @@ impl Worker {
         if calls.is_empty() {
             return Ok(());
         }
-        let Some(shared) = self.shared.upgrade() else { return Err(lost(broker, "stopping")) };
+        let Some(shared) = self.shared.upgrade() else {
+            return Err(lost(broker, "stopping"));
+        };
         let identity = shared.identity.read().clone();
         let request = PeerRequest {
             sender_broker_id: identity.broker_id,
@@ -245,7 +269,10 @@ impl Worker {
 }
 
 fn lost(broker: u32, reason: &str) -> PeerError {
-    PeerError::Unreachable { broker, reason: reason.to_owned() }
+    PeerError::Unreachable {
+        broker,
+        reason: reason.to_owned(),
+    }
 }
 
 async fn sleep_until_some(deadline: Option<Instant>) {
@@ -257,7 +284,9 @@ async fn sleep_until_some(deadline: Option<Instant>) {
 
 fn settle(broker: u32, session: &mut Session, replies: Vec<PeerReply>) {
     for reply in replies {
-        let Some((sender, _)) = session.pending.remove(&reply.call_id) else { continue };
+        let Some((sender, _)) = session.pending.remove(&reply.call_id) else {
+            continue;
+        };
         let answer = match reply.status {
             0 => Ok(reply.body),
             status => Err(PeerError::Refused {
@@ -295,6 +324,7 @@ enum OpenError {
     Other(String),
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
 fn other(error: tonic::transport::Error) -> OpenError {
     OpenError::Other(error.to_string())
 }
@@ -305,18 +335,24 @@ async fn open(
     lane: Lane,
 ) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>), OpenError> {
     // The socket is opened here and not inside the connector, so that a refusal keeps its kind.
-    let io = shared.env.net.connect(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset => {
-            OpenError::Refused(error.to_string())
-        }
-        _ => OpenError::Other(error.to_string()),
+    let io = shared.env.net.connect(address).await.map_err(|error| {
+        let kind = error.kind();
+        let is_refused = kind == ErrorKind::ConnectionRefused || kind == ErrorKind::ConnectionReset;
+        let opened = if is_refused {
+            OpenError::Refused
+        } else {
+            OpenError::Other
+        };
+        opened(error.to_string())
     })?;
     let connector = Once { io: Some(io) };
     let endpoint = Endpoint::from_static("http://peer")
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-    let channel: Channel =
-        endpoint.connect_with_connector(connector).await.map_err(other)?;
+    let channel: Channel = endpoint
+        .connect_with_connector(connector)
+        .await
+        .map_err(other)?;
     let mut client = PeerClient::new(channel)
         .max_decoding_message_size(FRAME_BYTES_MAX)
         .max_encoding_message_size(FRAME_BYTES_MAX);

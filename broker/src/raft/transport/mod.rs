@@ -239,7 +239,9 @@ impl Transport {
             losses: Mutex::default(),
             heard: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Sets who is told when a connection is refused.
@@ -250,13 +252,23 @@ impl Transport {
     /// Whether `broker` has answered anything within `session`.
     #[must_use]
     pub fn has_heard(&self, broker: u32, session: Duration) -> bool {
-        self.shared.heard.lock().get(&broker).is_some_and(|at| at.elapsed() < session)
+        self.shared
+            .heard
+            .lock()
+            .get(&broker)
+            .is_some_and(|at| at.elapsed() < session)
     }
 
     /// An append of `group` to `broker` brought no answer: what it carried must be repeated, and
     /// openraft without ticks does not do so by itself.
     pub fn note_lost_append(&self, broker: u32, group: GroupId) {
-        self.shared.losses.lock().groups.entry(broker).or_default().insert(group);
+        self.shared
+            .losses
+            .lock()
+            .groups
+            .entry(broker)
+            .or_default()
+            .insert(group);
     }
 
     /// Takes the lost appends of every peer whose append lane is up, and one of every other peer:
@@ -291,9 +303,16 @@ impl Transport {
 
     /// Sets where a broker's peer listener is; a changed address drops the old connections.
     pub fn set_address(&self, broker: u32, endpoint: &str) {
-        let old = self.shared.addresses.write().insert(broker, endpoint.to_owned());
+        let old = self
+            .shared
+            .addresses
+            .write()
+            .insert(broker, endpoint.to_owned());
         if old.is_some_and(|old| old != endpoint) {
-            self.shared.links.lock().retain(|(target, _), _| *target != broker);
+            self.shared
+                .links
+                .lock()
+                .retain(|(target, _), _| *target != broker);
         }
     }
 
@@ -317,10 +336,22 @@ impl Transport {
         body: Bytes,
     ) -> impl Future<Output = Result<Bytes, PeerError>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        let queued = self.enqueue(broker, lane, Call { group, method, body, reply });
+        let queued = self.enqueue(
+            broker,
+            lane,
+            Call {
+                group,
+                method,
+                body,
+                reply,
+            },
+        );
         async move {
             queued?;
-            let lost = |_| PeerError::Unreachable { broker, reason: "connection lost".to_owned() };
+            let lost = |_| PeerError::Unreachable {
+                broker,
+                reason: "connection lost".to_owned(),
+            };
             answer.await.unwrap_or_else(|error| Err(lost(error)))
         }
     }

@@ -147,9 +147,19 @@ impl LaneServer {
     }
 
     async fn start_all(&mut self, frame: PeerRequest) {
-        let PeerRequest { sender_broker_id, sender_broker_epoch, cluster_id, calls } = frame;
+        let PeerRequest {
+            sender_broker_id,
+            sender_broker_epoch,
+            cluster_id,
+            calls,
+        } = frame;
         for call in calls {
-            let PeerCall { call_id, group_id, method, body } = call;
+            let PeerCall {
+                call_id,
+                group_id,
+                method,
+                body,
+            } = call;
             let inbound = Inbound {
                 sender: sender_broker_id,
                 sender_epoch: sender_broker_epoch,
@@ -179,15 +189,24 @@ impl LaneServer {
 
     async fn flush(&mut self) -> Result<(), ()> {
         let replies = std::mem::take(&mut self.finished);
-        self.responses.send(Ok(PeerResponse { replies })).await.map_err(|_| ())
+        self.responses
+            .send(Ok(PeerResponse { replies }))
+            .await
+            .map_err(|_| ())
     }
 }
 
 fn reply(call_id: u64, served: Served) -> PeerReply {
     match served {
-        Ok(body) => PeerReply { call_id, status: 0, body },
-        Err((refusal, reason)) => {
-            PeerReply { call_id, status: refusal as u32, body: Bytes::from(reason) }
-        }
+        Ok(body) => PeerReply {
+            call_id,
+            status: 0,
+            body,
+        },
+        Err((refusal, reason)) => PeerReply {
+            call_id,
+            status: refusal as u32,
+            body: Bytes::from(reason),
+        },
     }
 }
