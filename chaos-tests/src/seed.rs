@@ -119,7 +119,7 @@ impl Options {
             partitions_count: rng.random_range(1..=8),
             producers: producers(&mut rng),
             consumers_count: rng.random_range(1..=3),
-            value_bytes: [16, 64, 256, 1024][rng.random_range(0..4)],
+            value_bytes: [16, 256, 1024, 4096][rng.random_range(0..4)],
             segment_bytes: [16 << 10, 64 << 10, 64 << 20][rng.random_range(0..3)],
             faults: fault_classes(&mut rng),
             fault_interval_ms: rng.random_range(2_000..=8_000),
@@ -154,7 +154,7 @@ fn producer(rng: &mut StdRng, acks: Acks, idempotent: bool, retries: bool) -> Pr
     let (low, high) = if acks == Acks::None {
         (5, 10)
     } else {
-        (15, 40)
+        (20, 50)
     };
     ProducerOptions {
         acks,

@@ -3,7 +3,7 @@
 //!
 //! Whom to fence and whom to elect is decided in `raftmq_core::cluster::election`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +22,10 @@ use crate::raft::transport::{Lane, Method};
 
 /// How often sessions and leaderless groups are looked at, when nothing wakes the controller.
 const ROUND_INTERVAL: Duration = Duration::from_millis(50);
-/// Time that an ordered election is given before it is ordered again.
+/// Time that an ordered election is given before it is ordered again; doubled each time, because
+/// an order disturbs the election before it where links or disks are slow.
 const ELECTION_PATIENCE: Duration = Duration::from_millis(250);
+const ELECTION_PATIENCE_DOUBLINGS_MAX: u32 = 4;
 const COMMAND_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the controller knows and no image shows. Cheap to clone.
@@ -40,7 +42,8 @@ struct State {
     started: Option<Instant>,
     /// Brokers that may be unfenced: their last heartbeat said so.
     ready: BTreeMap<BrokerId, BrokerEpoch>,
-    ordered: BTreeMap<GroupNumber, Instant>,
+    /// When an election was last ordered, and how often in a row.
+    ordered: BTreeMap<GroupNumber, (Instant, u32)>,
     moving: BTreeMap<GroupNumber, ()>,
 }
 
@@ -235,14 +238,17 @@ impl Controller {
         let now = Instant::now();
         let due: Vec<GroupNumber> = {
             let mut state = self.shared.duties.state.lock();
-            state
-                .ordered
-                .retain(|_, at| now.duration_since(*at) < ELECTION_PATIENCE);
-            let due = leaderless
-                .into_iter()
-                .filter(|group| !state.ordered.contains_key(group));
-            let due: Vec<_> = due.collect();
-            state.ordered.extend(due.iter().map(|group| (*group, now)));
+            let leaderless: BTreeSet<GroupNumber> = leaderless.into_iter().collect();
+            state.ordered.retain(|group, _| leaderless.contains(group));
+            let is_due = |group: &GroupNumber| {
+                let last = state.ordered.get(group);
+                last.is_none_or(|(at, times)| now.duration_since(*at) >= patience(*times))
+            };
+            let due: Vec<_> = leaderless.iter().copied().filter(is_due).collect();
+            for group in &due {
+                let ordered = state.ordered.entry(*group).or_insert((now, 0));
+                *ordered = (now, ordered.1.saturating_add(1));
+            }
             due
         };
         if !due.is_empty() {
@@ -306,4 +312,9 @@ impl Controller {
             }
         }
     }
+}
+
+fn patience(times: u32) -> Duration {
+    let doublings = times.saturating_sub(1).min(ELECTION_PATIENCE_DOUBLINGS_MAX);
+    ELECTION_PATIENCE * 2_u32.pow(doublings)
 }

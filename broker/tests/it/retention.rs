@@ -97,6 +97,13 @@ async fn a_new_replica_gets_every_retained_record() {
     };
     let second = start(2, vec![seed], &folders[1]).await;
 
+    eventually("two brokers in service", || {
+        [&first, &second]
+            .iter()
+            .all(|node| node.parts().not_ready_because().is_empty())
+    })
+    .await;
+
     let client = Client::builder()
         .bootstrap(first.grpc_endpoint())
         .build()

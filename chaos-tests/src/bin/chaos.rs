@@ -12,6 +12,7 @@ use clap::Parser;
 use raftmq_chaos::faults::FaultClass;
 use raftmq_chaos::planted::Planted;
 use raftmq_chaos::run::{RunOptions, run};
+use raftmq_chaos::seed::Options;
 use raftmq_chaos::sweep::{Plan, SeedRange, Totals, append_to_ledger};
 use raftmq_chaos::verdict::{Report, Verdict};
 
@@ -94,6 +95,7 @@ fn one(arguments: &Arguments, seed: u64, out: &mut dyn Write) -> io::Result<Exit
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
         return Ok(exit_code(report.verdict != Verdict::Anomalous));
     }
+    writeln!(out, "{}", Options::expand(seed, arguments.seconds))?;
     describe(&report, out)?;
     if let Some(ledger) = &arguments.ledger {
         append_to_ledger(ledger, &report)?;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use raftmq_proto::v1::{InitProducerIdRequest, ProduceResponse};
 use tokio::sync::{mpsc, oneshot};
@@ -58,6 +59,9 @@ pub(crate) struct Driver {
     pub(super) first_slot: usize,
 }
 
+/// Shortest wait for a timer: tokio's own granularity.
+const WAKE_PAUSE_MIN: Duration = Duration::from_millis(1);
+
 /// The receiving ends, apart from the state so that both can be borrowed.
 #[derive(Debug)]
 struct Inbox {
@@ -98,7 +102,8 @@ pub(crate) async fn run(core: Arc<Core>, commands: Commands) {
 impl Driver {
     /// Sends what can be sent, then waits for the next event; false when the producer is gone.
     async fn step(&mut self, inbox: &mut Inbox) -> bool {
-        let wake_at = self.dispatch();
+        // A timer that is due already would never let simulated time go on.
+        let wake_at = self.dispatch().max(Instant::now() + WAKE_PAUSE_MIN);
         let news = Arc::clone(&self.core.news);
         tokio::select! {
             biased;

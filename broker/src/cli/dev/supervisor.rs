@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ const LOG_TAIL_BYTES: u64 = 2_000;
 pub(crate) struct Supervisor {
     layout: Layout,
     children: Vec<Option<Broker>>,
+    /// Resolved once: when the file is replaced while we run (a rebuild, an upgrade), the system
+    /// names ours "(deleted)", and a restart has to take the new one.
+    executable: PathBuf,
 }
 
 /// A running broker.
@@ -46,9 +49,15 @@ struct Broker {
 impl Supervisor {
     /// Starts every broker of the folder and waits until all are ready.
     pub(crate) async fn start(options: &DevOptions) -> CliResult<Self> {
+        let executable = std::env::current_exe()
+            .map_err(|error| io_failure("find the program that is running", &error))?;
         let layout = Layout::open(options)?;
         let children = layout.cluster.brokers.iter().map(|_| None).collect();
-        let mut supervisor = Self { layout, children };
+        let mut supervisor = Self {
+            layout,
+            children,
+            executable,
+        };
         let ids: Vec<u32> = supervisor
             .cluster()
             .brokers
@@ -80,7 +89,7 @@ impl Supervisor {
                 "broker {id} is running (pid {pid})"
             )));
         }
-        let mut child = start_process(self.cluster(), id)?;
+        let mut child = start_process(&self.executable, self.cluster(), id)?;
         self.layout.cluster.brokers[index].pid = child.id().unwrap_or_default();
         let stdin = child.stdin.take();
         self.children[index] = Some(Broker {
@@ -223,14 +232,12 @@ fn child_pid(child: &Child) -> Option<Pid> {
         .and_then(Pid::from_raw)
 }
 
-fn start_process(cluster: &Cluster, id: u32) -> CliResult<Child> {
-    let executable = std::env::current_exe()
-        .map_err(|error| io_failure("find the program that is running", &error))?;
+fn start_process(executable: &Path, cluster: &Cluster, id: u32) -> CliResult<Child> {
     let log = log_path(&cluster.data, id);
     let (stdout, stderr) = open_log(&log)
         .and_then(|file| Ok((file.try_clone()?, file)))
         .map_err(|error| io_failure(format!("open {}", log.display()), &error))?;
-    let mut command = Command::new(&executable);
+    let mut command = Command::new(executable);
     command
         .arg("serve")
         .arg("--config")
