@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use raftmq_core::cluster::election::{Sessions, leaderless_groups};
-use raftmq_core::cluster::{Command, Image};
+use raftmq_core::cluster::{Command, Image, PartitionInfo};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
 use raftmq_store::GroupId;
 use tokio::sync::Notify;
@@ -45,6 +45,8 @@ struct State {
     /// When an election was last ordered, and how often in a row.
     ordered: BTreeMap<GroupNumber, (Instant, u32)>,
     moving: BTreeMap<GroupNumber, ()>,
+    /// Groups whose leader in the image says that it does not lead.
+    disowned: BTreeMap<GroupNumber, BrokerId>,
 }
 
 impl State {
@@ -97,6 +99,12 @@ impl Controller {
         };
         let session_ms = u64::try_from(self.session_timeout().as_millis()).unwrap_or(u64::MAX);
         let mut state = self.shared.duties.state.lock();
+        state.disowned.retain(|_, leader| *leader != id);
+        let disowned = heartbeat
+            .not_leading
+            .iter()
+            .map(|group| (GroupNumber(*group), id));
+        state.disowned.extend(disowned);
         // A hung disk is fenced like silence.
         if state.term == term && heartbeat.sync_age_ms < session_ms {
             let now_ms = state.now_ms();
@@ -234,7 +242,8 @@ impl Controller {
     }
 
     async fn elect_leaders(&self, image: &Arc<Image>) {
-        let leaderless = leaderless_groups(image);
+        let image = self.without_disowned(image);
+        let leaderless = leaderless_groups(&image);
         let now = Instant::now();
         let due: Vec<GroupNumber> = {
             let mut state = self.shared.duties.state.lock();
@@ -256,6 +265,26 @@ impl Controller {
             let (controller, image) = (self.clone(), image.clone());
             tokio::spawn(async move { controller.elect(&image, due).await });
         }
+    }
+
+    /// The image, without the leaders that say they do not lead.
+    fn without_disowned(&self, image: &Arc<Image>) -> Arc<Image> {
+        let disowned = self.shared.duties.state.lock().disowned.clone();
+        let mut shown = image.clone();
+        for (group, leader) in disowned {
+            let info = image
+                .partition(group)
+                .filter(|info| info.leader == Some(leader));
+            let Some(info) = info else { continue };
+            let leaderless = PartitionInfo {
+                leader: None,
+                ..PartitionInfo::clone(info)
+            };
+            Arc::make_mut(&mut shown)
+                .partitions
+                .insert(group, Arc::new(leaderless));
+        }
+        shown
     }
 
     /// Lets the leaders of partitions with a target change their voters.

@@ -19,6 +19,8 @@ use crate::raft::transport::{Lane, Method};
 
 const REGISTER_WITHIN: Duration = Duration::from_secs(2);
 const HELLO_WITHIN: Duration = Duration::from_millis(500);
+/// Groups in one heartbeat that have lost their leader; the others follow in the next ones.
+const NOT_LEADING_MAX: usize = 1_000;
 
 /// What a broker says of itself when it registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +186,7 @@ impl Controller {
             metadata_applied: self.shared.images.applied(),
             sync_age_ms: u64::try_from(sync_age.as_millis()).unwrap_or(u64::MAX),
             is_ready: true,
+            not_leading: self.not_leading(),
         };
         let reply = match self.controller_id() {
             Some(id) if id == host.broker_id() => self.take_heartbeat(&heartbeat),
@@ -197,6 +200,21 @@ impl Controller {
             Some(reply) => self.take_reply(&reply),
             None => self.ask_around().await,
         }
+    }
+
+    /// Groups that the image says this broker leads although it has stepped down. Nobody else would
+    /// find out: groups have no timers of their own.
+    fn not_leading(&self) -> Vec<u64> {
+        let image = self.shared.images.current();
+        let me = BrokerId(self.shared.host.broker_id());
+        let ours = image
+            .partitions_on(me)
+            .filter(|info| info.leader == Some(me));
+        let open = ours.filter_map(|info| self.shared.host.get(GroupId(info.group.get())));
+        let lost = open.filter(|group| !group.is_leader());
+        lost.map(|group| group.id().0)
+            .take(NOT_LEADING_MAX)
+            .collect()
     }
 
     fn take_reply(&self, reply: &HeartbeatReply) {

@@ -20,6 +20,9 @@ pub struct Heartbeat {
     pub sync_age_ms: u64,
     /// It is caught up and may lead.
     pub is_ready: bool,
+    /// Groups that the image says it leads, and that it does not lead (any more).
+    #[serde(default)]
+    pub not_leading: Vec<u64>,
 }
 
 /// The controller's answer to a heartbeat.

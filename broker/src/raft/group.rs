@@ -154,6 +154,12 @@ impl Group {
         (leads && applied_term == Some(metrics.current_term)).then_some(metrics.current_term)
     }
 
+    /// Whether this replica leads by its own lights, ready to propose or not.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.raft.metrics().borrow_watched().state == ServerState::Leader
+    }
+
     /// Whom this replica takes for the leader.
     #[must_use]
     pub fn leader(&self) -> Option<u32> {

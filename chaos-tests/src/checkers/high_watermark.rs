@@ -3,7 +3,7 @@
 //! Inside a session always, also over a change of leader. Across clients by real time, but only for
 //! probes: a consumer fetches in advance, so what it reports may be older than its poll. A probe may
 //! not report less than any poll that ended before it began (a new leader answers
-//! OFFSET_NOT_AVAILABLE until it has caught up). DESIGN: "neither ever goes back".
+//! OFFSET_NOT_AVAILABLE until it has caught up). ARCHITECTURE.md, "Mechanisms".
 
 use std::collections::BTreeMap;
 
