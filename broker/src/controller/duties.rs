@@ -262,7 +262,7 @@ impl Controller {
         };
         if !due.is_empty() {
             // Beside the round, so that a broker that answers late does not hold up fencing.
-            let (controller, image) = (self.clone(), image.clone());
+            let (controller, image) = (self.clone(), image);
             tokio::spawn(async move { controller.elect(&image, due).await });
         }
     }
