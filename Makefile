@@ -28,7 +28,7 @@ BROKERS ?= 3
 # make chaos: a range of seeds (A..B) and how many run at once; without SEEDS, a time box.
 SEEDS ?=
 JOBS ?= 2
-BOX_SECONDS ?= 120
+BOX_SECONDS ?= 60
 
 .PHONY: help setup build demo dev test check fix fmt clippy unit examples tidy doc deny chaos bench clean-chaos
 
