@@ -154,7 +154,7 @@ fn producer(rng: &mut StdRng, acks: Acks, idempotent: bool, retries: bool) -> Pr
     let (low, high) = if acks == Acks::None {
         (5, 10)
     } else {
-        (20, 50)
+        (20, 36)
     };
     ProducerOptions {
         acks,

@@ -6,7 +6,7 @@
 /// A bug of this crate that can be switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
-    /// `save_vote` returns before its vote is flushed, and does not ask for a flush.
+    /// `save_vote` returns before its vote is written.
     VoteNotSynced,
     /// Appends are reported as flushed before the flush.
     AckBeforeFlush,

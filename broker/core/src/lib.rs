@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod codec;
 pub mod effect;
+pub mod exchange;
 pub mod ids;
 pub mod limits;
 pub mod machine;

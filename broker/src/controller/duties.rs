@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use raftmq_core::cluster::election::{Sessions, leaderless_groups};
-use raftmq_core::cluster::{Command, Image, PartitionInfo};
+use raftmq_core::cluster::election::{Disowned, Sessions, leaderless_groups};
+use raftmq_core::cluster::{Command, Image};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
 use raftmq_store::GroupId;
 use tokio::sync::Notify;
@@ -45,8 +45,10 @@ struct State {
     /// When an election was last ordered, and how often in a row.
     ordered: BTreeMap<GroupNumber, (Instant, u32)>,
     moving: BTreeMap<GroupNumber, ()>,
+    /// The image in which every group was led and none was moving: nothing to do until the next.
+    at_rest: Option<u64>,
     /// Groups whose leader in the image says that it does not lead.
-    disowned: BTreeMap<GroupNumber, BrokerId>,
+    disowned: Disowned,
 }
 
 impl State {
@@ -66,6 +68,37 @@ impl Duties {
         if let Some(known) = image.broker(id) {
             self.state.lock().sessions.suspect(id, known.epoch);
             self.wake.notify_one();
+        }
+    }
+
+    /// The groups whose election is to be ordered now, which they count as from here on.
+    fn take_due(&self, leaderless: Vec<GroupNumber>) -> Vec<GroupNumber> {
+        let now = Instant::now();
+        let leaderless: BTreeSet<GroupNumber> = leaderless.into_iter().collect();
+        let mut state = self.state.lock();
+        state.ordered.retain(|group, _| leaderless.contains(group));
+        let is_due = |group: &GroupNumber| {
+            let last = state.ordered.get(group);
+            last.is_none_or(|(at, times)| now.duration_since(*at) >= patience(*times))
+        };
+        let due: Vec<_> = leaderless.into_iter().filter(is_due).collect();
+        for group in &due {
+            let ordered = state.ordered.entry(*group).or_insert((now, 0));
+            *ordered = (now, ordered.1.saturating_add(1));
+        }
+        due
+    }
+
+    fn is_at_rest(&self, image: &Image) -> bool {
+        let state = self.state.lock();
+        state.disowned.is_empty() && state.at_rest == Some(image.version)
+    }
+
+    /// No order could be given in these groups: the next round tries again.
+    fn forget_order(&self, groups: &[GroupNumber]) {
+        let mut state = self.state.lock();
+        for group in groups {
+            state.ordered.remove(group);
         }
     }
 }
@@ -125,6 +158,7 @@ impl Controller {
     pub async fn run_duties(&self, cluster_defaults: BTreeMap<String, String>) {
         let mut images = self.images();
         loop {
+            let seen = images.current().version;
             match self.leading_term() {
                 Some(term) => {
                     self.take_office(term);
@@ -136,7 +170,7 @@ impl Controller {
             tokio::select! {
                 biased;
                 () = self.shared.duties.wake.notified() => {}
-                _ = images.changed(), if self.leading_term().is_some() => {}
+                _ = images.newer_than(seen), if self.leading_term().is_some() => {}
                 () = sleep(ROUND_INTERVAL) => {}
             }
         }
@@ -185,8 +219,11 @@ impl Controller {
         self.fence_and_unfence(&image).await;
         let image = self.shared.images.current();
         self.let_brokers_in(&image).await;
-        self.elect_leaders(&image).await;
-        self.finish_moves(&image);
+        if !self.shared.duties.is_at_rest(&image) {
+            let (all_led, none_moving) = (self.elect_leaders(&image), self.finish_moves(&image));
+            self.shared.duties.state.lock().at_rest =
+                (all_led && none_moving).then_some(image.version);
+        }
     }
 
     async fn fence_and_unfence(&self, image: &Image) {
@@ -241,55 +278,29 @@ impl Controller {
         }
     }
 
-    async fn elect_leaders(&self, image: &Arc<Image>) {
-        let image = self.without_disowned(image);
-        let leaderless = leaderless_groups(&image);
-        let now = Instant::now();
-        let due: Vec<GroupNumber> = {
-            let mut state = self.shared.duties.state.lock();
-            let leaderless: BTreeSet<GroupNumber> = leaderless.into_iter().collect();
-            state.ordered.retain(|group, _| leaderless.contains(group));
-            let is_due = |group: &GroupNumber| {
-                let last = state.ordered.get(group);
-                last.is_none_or(|(at, times)| now.duration_since(*at) >= patience(*times))
-            };
-            let due: Vec<_> = leaderless.iter().copied().filter(is_due).collect();
-            for group in &due {
-                let ordered = state.ordered.entry(*group).or_insert((now, 0));
-                *ordered = (now, ordered.1.saturating_add(1));
-            }
-            due
-        };
+    /// Orders elections where they are due. Returns whether every group is led.
+    fn elect_leaders(&self, image: &Arc<Image>) -> bool {
+        let disowned = self.shared.duties.state.lock().disowned.clone();
+        let leaderless = leaderless_groups(image, &disowned);
+        let all_led = leaderless.is_empty();
+        let due = self.shared.duties.take_due(leaderless);
         if !due.is_empty() {
             // Beside the round, so that a broker that answers late does not hold up fencing.
-            let (controller, image) = (self.clone(), image);
-            tokio::spawn(async move { controller.elect(&image, due).await });
+            let (controller, image) = (self.clone(), image.clone());
+            tokio::spawn(async move {
+                let left = controller.elect(&image, &disowned, due).await;
+                controller.shared.duties.forget_order(&left);
+            });
         }
+        all_led
     }
 
-    /// The image, without the leaders that say they do not lead.
-    fn without_disowned(&self, image: &Arc<Image>) -> Arc<Image> {
-        let disowned = self.shared.duties.state.lock().disowned.clone();
-        let mut shown = image.clone();
-        for (group, leader) in disowned {
-            let info = image
-                .partition(group)
-                .filter(|info| info.leader == Some(leader));
-            let Some(info) = info else { continue };
-            let leaderless = PartitionInfo {
-                leader: None,
-                ..PartitionInfo::clone(info)
-            };
-            Arc::make_mut(&mut shown)
-                .partitions
-                .insert(group, Arc::new(leaderless));
-        }
-        shown
-    }
-
-    /// Lets the leaders of partitions with a target change their voters.
-    fn finish_moves(&self, image: &Image) {
+    /// Lets the leaders of partitions with a target change their voters. Returns whether no
+    /// partition has a target.
+    fn finish_moves(&self, image: &Image) -> bool {
+        let mut none_moving = true;
         for info in image.partitions.values() {
+            none_moving &= info.target.is_none();
             let (Some(target), Some(leader)) = (&info.target, info.leader) else {
                 continue;
             };
@@ -310,6 +321,7 @@ impl Controller {
                 controller.shared.duties.state.lock().moving.remove(&group);
             });
         }
+        none_moving
     }
 
     async fn move_replicas(&self, group: GroupNumber, leader: BrokerId, target: Vec<BrokerId>) {

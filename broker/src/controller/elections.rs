@@ -1,11 +1,11 @@
 //! Carries an election out: asks the survivors, has them drop the dead leader's lease, and tells
 //! the chosen ones to campaign. All groups of a round travel together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use raftmq_core::cluster::Image;
-use raftmq_core::cluster::election::{ElectionOrder, Survivor, VoteInfo, plan_elections};
+use raftmq_core::cluster::election::{Disowned, ElectionOrder, Survivor, VoteInfo, plan_elections};
 use raftmq_core::ids::{BrokerId, GroupNumber, LogIndex, Term};
 use raftmq_store::{GroupId, Vote};
 
@@ -16,17 +16,25 @@ use crate::raft::serve::{
 use crate::raft::transport::{Lane, Method};
 
 impl Controller {
-    /// One round for these groups. Whether it brought a leader is seen in the image later.
-    pub(super) async fn elect(&self, image: &Image, groups: Vec<GroupNumber>) {
+    /// One round for these groups. Returns those that nobody could be ordered to lead yet; whether
+    /// the others got a leader is seen in the image later.
+    pub(super) async fn elect(
+        &self,
+        image: &Image,
+        disowned: &Disowned,
+        groups: Vec<GroupNumber>,
+    ) -> Vec<GroupNumber> {
         let survivors = self.ask_survivors(image, &groups).await;
-        let orders = plan_elections(image, &survivors);
-        if orders.is_empty() {
-            return;
+        let orders = plan_elections(image, disowned, &survivors);
+        if !orders.is_empty() {
+            tracing::info!(groups_count = orders.len(), "electing leaders");
+            metrics::counter!("raftmq_controller_elections_total").increment(orders.len() as u64);
+            self.drop_leases(&orders, &survivors).await;
+            self.order_campaigns(&orders).await;
         }
-        tracing::info!(groups_count = orders.len(), "electing leaders");
-        metrics::counter!("raftmq_controller_elections_total").increment(orders.len() as u64);
-        self.drop_leases(&orders, &survivors).await;
-        self.order_campaigns(image, &orders, &survivors).await;
+        let ordered: BTreeSet<GroupNumber> = orders.iter().map(|order| order.group).collect();
+        let is_left = |group: &GroupNumber| !ordered.contains(group);
+        groups.into_iter().filter(is_left).collect()
     }
 
     async fn ask_survivors(
@@ -85,7 +93,8 @@ impl Controller {
         survivors: &BTreeMap<GroupNumber, Vec<Survivor>>,
     ) {
         let mut by_broker: BTreeMap<BrokerId, Vec<(GroupId, Vote)>> = BTreeMap::new();
-        for order in orders {
+        let with_lease = |order: &&ElectionOrder| order.replaced_vote != VoteInfo::default();
+        for order in orders.iter().filter(with_lease) {
             let vote = vote_of(order.replaced_vote);
             for survivor in survivors.get(&order.group).into_iter().flatten() {
                 let votes = by_broker.entry(survivor.broker).or_default();
@@ -95,9 +104,7 @@ impl Controller {
         let host = &self.shared.host;
         let drops = by_broker.into_iter().map(|(broker, votes)| async move {
             if broker.get() == host.broker_id() {
-                for (group, vote) in votes {
-                    host.drop_lease(group, vote).await;
-                }
+                host.drop_leases(votes).await;
             } else {
                 let body = encode_votes(&votes);
                 let transport = host.transport();
@@ -109,45 +116,21 @@ impl Controller {
         join_all(drops).await;
     }
 
-    async fn order_campaigns(
-        &self,
-        image: &Image,
-        orders: &[ElectionOrder],
-        survivors: &BTreeMap<GroupNumber, Vec<Survivor>>,
-    ) {
+    async fn order_campaigns(&self, orders: &[ElectionOrder]) {
         let mut by_broker: BTreeMap<BrokerId, Vec<CampaignOrder>> = BTreeMap::new();
         for order in orders {
-            let Some(info) = image.partition(order.group) else {
-                continue;
-            };
-            let answers = survivors
-                .get(&order.group)
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            // Nobody has ever written anything: it is the group's first election.
-            let is_first = answers
-                .iter()
-                .all(|survivor| survivor.vote == VoteInfo::default());
-            let voters = info.replicas.iter().map(|id| id.get());
             by_broker
                 .entry(order.candidate)
                 .or_default()
                 .push(CampaignOrder {
                     group: GroupId(order.group.get()),
                     replaces: vote_of(order.replaced_vote),
-                    initial_voters: if is_first {
-                        voters.collect()
-                    } else {
-                        Vec::new()
-                    },
                 });
         }
         let host = &self.shared.host;
         let campaigns = by_broker.into_iter().map(|(broker, orders)| async move {
             if broker.get() == host.broker_id() {
-                for order in orders {
-                    host.campaign(order).await;
-                }
+                host.campaigns(orders).await;
             } else {
                 let body = encode_campaigns(&orders);
                 let transport = host.transport();
@@ -164,7 +147,7 @@ fn survivor(broker: BrokerId, state: &GroupState) -> Survivor {
     let leader_id = state.vote.leader_id;
     let voted_for = u32::try_from(leader_id.voted_for).ok().map(BrokerId);
     // Before its first election a replica "votes" for itself in term 0; that is no vote.
-    let vote = if leader_id.term == 0 && state.last_log.is_none() {
+    let vote = if leader_id.term == 0 {
         VoteInfo::default()
     } else {
         VoteInfo {
@@ -173,9 +156,9 @@ fn survivor(broker: BrokerId, state: &GroupState) -> Survivor {
             is_committed: state.vote.committed,
         }
     };
-    let last_log = state.last_log.map_or((Term(0), LogIndex(0)), |log_id| {
-        (Term(log_id.leader_id.term), LogIndex(log_id.index))
-    });
+    let last_log = state
+        .last_log
+        .map(|log_id| (Term(log_id.leader_id.term), LogIndex(log_id.index)));
     let GroupState {
         is_recovering,
         is_leading,

@@ -3,13 +3,14 @@
 //! A broker that has heard nothing of the controller for a session asks its peers directly, so
 //! that groups which still have their majority go on while the metadata group has none.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use raftmq_core::cluster::{Command, Endpoints, Outcome, RegisterBroker};
-use raftmq_core::ids::BrokerId;
+use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_store::GroupId;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -21,6 +22,8 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(2);
 const HELLO_WITHIN: Duration = Duration::from_millis(500);
 /// Groups in one heartbeat that have lost their leader; the others follow in the next ones.
 const NOT_LEADING_MAX: usize = 1_000;
+/// Groups that one heartbeat looks at; ten times as many are seen in ten heartbeats.
+const LOOKED_AT_MAX: usize = 512;
 
 /// What a broker says of itself when it registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +46,18 @@ struct State {
     refusal: Option<String>,
 }
 
+/// The search for groups that have lost their leader here.
+#[derive(Debug, Default)]
+struct Look {
+    next: GroupNumber,
+    lost: BTreeSet<GroupNumber>,
+}
+
 /// This broker's standing with the controller. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Session {
     state: Arc<Mutex<State>>,
+    look: Arc<Mutex<Look>>,
 }
 
 impl Session {
@@ -188,6 +199,8 @@ impl Controller {
             is_ready: true,
             not_leading: self.not_leading(),
         };
+        // The controller's own session with this broker begins no earlier than that.
+        let asked_at = Instant::now();
         let reply = match self.controller_id() {
             Some(id) if id == host.broker_id() => self.take_heartbeat(&heartbeat),
             Some(id) => {
@@ -197,29 +210,39 @@ impl Controller {
             None => None,
         };
         match reply {
-            Some(reply) => self.take_reply(&reply),
+            Some(reply) => self.take_reply(&reply, asked_at),
             None => self.ask_around().await,
         }
     }
 
     /// Groups that the image says this broker leads although it has stepped down. Nobody else would
-    /// find out: groups have no timers of their own.
+    /// find out: groups have no timers of their own. Looks at some groups each time.
     fn not_leading(&self) -> Vec<u64> {
         let image = self.shared.images.current();
         let me = BrokerId(self.shared.host.broker_id());
-        let ours = image
-            .partitions_on(me)
-            .filter(|info| info.leader == Some(me));
-        let open = ours.filter_map(|info| self.shared.host.get(GroupId(info.group.get())));
-        let lost = open.filter(|group| !group.is_leader());
-        lost.map(|group| group.id().0)
-            .take(NOT_LEADING_MAX)
-            .collect()
+        let is_lost = |group: &GroupNumber| {
+            let info = image.partition(*group);
+            let is_ours = info.is_some_and(|info| info.leader == Some(me));
+            let open = is_ours.then(|| self.shared.host.get(GroupId(group.get())));
+            open.flatten().is_some_and(|group| !group.is_leader())
+        };
+        let mut look = self.shared.session.look.lock();
+        let from = look.next;
+        let looked_at = image.partitions.range(from..).map(|(group, _)| *group);
+        let mut candidates: BTreeSet<GroupNumber> = looked_at.take(LOOKED_AT_MAX).collect();
+        look.next = match candidates.last() {
+            Some(last) if candidates.len() == LOOKED_AT_MAX => GroupNumber(last.get() + 1),
+            Some(_) | None => GroupNumber(0),
+        };
+        candidates.append(&mut look.lost);
+        look.lost = candidates.into_iter().filter(is_lost).collect();
+        let lost = look.lost.iter().take(NOT_LEADING_MAX);
+        lost.map(|group| group.get()).collect()
     }
 
-    fn take_reply(&self, reply: &HeartbeatReply) {
+    fn take_reply(&self, reply: &HeartbeatReply, asked_at: Instant) {
         let mut state = self.shared.session.state.lock();
-        state.heard_controller_at = Some(Instant::now());
+        state.heard_controller_at = Some(asked_at);
         state.is_fenced = reply.is_fenced;
         if reply.must_register {
             state.broker_epoch = 0;
@@ -262,6 +285,9 @@ impl Controller {
             .into_iter()
             .flatten()
         {
+            if reply.takes_asker_for_fenced {
+                self.shared.host.transport().forget_heard(reply.broker_id);
+            }
             let endpoint = &reply.controller_endpoint;
             if reply.controller_id != 0 && reply.controller_id != me && !endpoint.is_empty() {
                 self.shared

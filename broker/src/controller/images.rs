@@ -38,17 +38,18 @@ impl Images {
         self.published.borrow().applied
     }
 
-    /// Waits for the next image. Cancel safe. Never returns once the broker is going down.
-    pub async fn changed(&mut self) -> Arc<Image> {
-        loop {
-            let before = self.published.borrow_and_update().image.version;
-            if self.published.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-            let now = self.published.borrow().image.clone();
-            if now.version != before {
-                return now;
-            }
+    /// Waits for an image newer than the one of this version, which is the one that the caller has
+    /// dealt with: whatever came while it did so is not missed. Cancel safe. Never returns once the
+    /// broker is going down.
+    pub async fn newer_than(&mut self, version: u64) -> Arc<Image> {
+        let newer = self
+            .published
+            .wait_for(|published| published.image.version > version)
+            .await
+            .map(|published| published.image.clone());
+        match newer {
+            Ok(image) => image,
+            Err(_going_down) => std::future::pending().await,
         }
     }
 
@@ -114,5 +115,47 @@ impl Binding<Cluster> for ClusterBinding {
                 published.image = Arc::new(image.clone());
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(version: u64) -> Published {
+        let image = Image {
+            version,
+            ..Image::default()
+        };
+        Published {
+            image: Arc::new(image),
+            applied: version,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_image_that_came_while_the_one_before_was_dealt_with_is_not_missed() {
+        let sender = watch::Sender::new(published(3));
+        let mut images = Images {
+            published: sender.subscribe(),
+        };
+        let dealt_with = images.current();
+        sender.send_replace(published(7));
+
+        let next = images.newer_than(dealt_with.version).await;
+
+        assert_eq!(next.version, 7);
+    }
+
+    #[tokio::test]
+    async fn an_image_that_is_dealt_with_is_not_shown_again() {
+        let sender = watch::Sender::new(published(3));
+        let mut images = Images {
+            published: sender.subscribe(),
+        };
+
+        let next = futures_util::poll!(std::pin::pin!(images.newer_than(3)));
+
+        assert!(next.is_pending());
     }
 }

@@ -54,6 +54,9 @@ pub struct HelloReply {
     pub controller_endpoint: String,
     /// The asker's broker id is registered in the cluster.
     pub knows_asker: bool,
+    /// The answerer's image shows the asker out of service.
+    #[serde(default)]
+    pub takes_asker_for_fenced: bool,
 }
 
 /// The answer to a forwarded proposal.

@@ -119,11 +119,14 @@ impl Controller {
         self.shared.group.leading_term()
     }
 
-    /// Whether this broker may go on leading a partition group: it has heard the controller within
-    /// a session, or a majority of the group's replicas, itself included. Otherwise somebody else
-    /// may lead by now (ARCHITECTURE.md, "Leader election").
+    /// Whether this broker may go on leading a partition group: it is in service and has heard the
+    /// controller within a session, or a majority of the group's replicas, itself included.
+    /// Otherwise somebody else may lead by now (ARCHITECTURE.md, "Leader election").
     #[must_use]
     pub fn may_lead(&self, group: &Group) -> bool {
+        if self.shared.session.is_fenced() {
+            return false;
+        }
         let session = self.session_timeout();
         if self.shared.session.hears_controller(session) {
             return true;
@@ -256,12 +259,14 @@ impl Controller {
         let endpoint = image
             .broker(controller_id.into())
             .map(|broker| &broker.endpoints.peer);
+        let asker = image.broker(hello.broker_id.into());
         HelloReply {
             broker_id: self.shared.host.broker_id(),
             cluster_id: image.cluster_id.as_deref().unwrap_or_default().to_owned(),
             controller_id,
             controller_endpoint: endpoint.cloned().unwrap_or_default(),
-            knows_asker: image.broker(hello.broker_id.into()).is_some(),
+            knows_asker: asker.is_some(),
+            takes_asker_for_fenced: asker.is_some_and(|asker| asker.is_fenced),
         }
     }
 }

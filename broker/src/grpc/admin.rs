@@ -75,7 +75,7 @@ impl AdminFrontEnd {
         let _ = timeout(LEADERS_WITHIN, async {
             let mut image = images.current();
             while !has_leaders(&image) {
-                image = images.changed().await;
+                image = images.newer_than(image.version).await;
             }
         })
         .await;

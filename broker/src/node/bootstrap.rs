@@ -138,7 +138,7 @@ pub(super) async fn follow_images(parts: Parts) {
     let mut image = images.current();
     loop {
         follow(&parts, &image).await;
-        image = images.changed().await;
+        image = images.newer_than(image.version).await;
     }
 }
 

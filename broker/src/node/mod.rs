@@ -31,6 +31,8 @@ use crate::replica::{Replicas, Reports};
 
 /// How often retention is looked at.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(5);
+/// How often leaders compare the image with what they are; a lost report costs this long.
+const REPEAT_REPORTS_INTERVAL: Duration = Duration::from_secs(2);
 /// Share of memory settings: the commit queue may hold twice the tail cache.
 const QUEUE_PER_CACHE: usize = 2;
 
@@ -118,8 +120,10 @@ impl Node {
         let machine = HostedCluster::new(Cluster::default(), ClusterBinding::new());
         let machine = Arc::new(machine);
         let hosted: Arc<dyn HostedMachine> = machine.clone();
-        let group = host.open(GroupId(0), GroupKind::Metadata, hosted).await;
-        let group = group.map_err(|error| NodeError::Internal(error.to_string()))?;
+        let opened = host.open(GroupId(0), GroupKind::Metadata, hosted, &[]);
+        let group = opened
+            .await
+            .map_err(|error| NodeError::Internal(error.to_string()))?;
         let controller = Controller::new(env.clone(), host.clone(), group, machine);
         let reports = Reports::default();
         let produce_bytes_max =
@@ -185,6 +189,15 @@ impl Node {
         {
             let replicas = replicas.clone();
             self.spawn(async move { replicas.run_purges().await });
+        }
+        {
+            let replicas = replicas.clone();
+            self.spawn(async move {
+                loop {
+                    tokio::time::sleep(REPEAT_REPORTS_INTERVAL).await;
+                    replicas.repeat_reports();
+                }
+            });
         }
         self.spawn(async move {
             loop {

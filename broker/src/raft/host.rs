@@ -1,13 +1,16 @@
 //! The registry of the Raft groups of this broker: opens, finds, closes and removes them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::storage::RaftLogStorageExt;
+use openraft::{EmptyNode, EntryPayload, Membership};
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::RwLock;
-use raftmq_store::{GroupId, Store};
+use raftmq_store::{Entry, GroupId, GroupStore, Store, log_id};
 use thiserror::Error;
 
 use super::events::Events;
@@ -16,7 +19,7 @@ use super::machine::HostedMachine;
 use super::network::NetworkFactory;
 use super::state_machine::StateMachine;
 use super::transport::Transport;
-use super::types::Raft;
+use super::types::{Raft, TypeConfig};
 use crate::env::Env;
 
 /// Pause between rounds of repeating lost appends.
@@ -94,6 +97,9 @@ impl RaftHost {
     /// Opens a group with whatever it has on disk, and starts it. It elects nobody by itself,
     /// unless it is the metadata group.
     ///
+    /// A replica whose log is empty begins it with `first_voters`, which must be the same on every
+    /// replica: the group's first voters. With none it waits for a leader to send it a log.
+    ///
     /// # Errors
     ///
     /// The store cannot be read, or the state on disk is not this machine's.
@@ -102,6 +108,7 @@ impl RaftHost {
         id: GroupId,
         kind: GroupKind,
         machine: Arc<dyn HostedMachine>,
+        first_voters: &[u32],
     ) -> Result<Arc<Group>, HostError> {
         let failed = |reason: String| HostError {
             group: id,
@@ -110,6 +117,11 @@ impl RaftHost {
         };
         let shared = &self.shared;
         let store = shared.store.group(id);
+        if !first_voters.is_empty() && store.last_log_index().is_none() {
+            begin_log(&store, first_voters)
+                .await
+                .map_err(|error| failed(error.to_string()))?;
+        }
         let state_machine = StateMachine::open(machine, store.clone(), shared.events.clone())
             .await
             .map_err(|error| failed(error.to_string()))?;
@@ -208,6 +220,23 @@ impl RaftHost {
             }
         }
     }
+}
+
+/// Writes the first voters into an empty log, at the log id that openraft's own `initialize` gives
+/// them: term 0, index 0, the same on every replica. `initialize` itself is no use here: it
+/// campaigns at once, returns only when that is won, and refuses a replica that has voted.
+async fn begin_log(store: &GroupStore, voters: &[u32]) -> Result<(), impl Display + use<>> {
+    let nodes: BTreeMap<u64, EmptyNode> = voters
+        .iter()
+        .map(|id| (u64::from(*id), EmptyNode::default()))
+        .collect();
+    let membership = EntryPayload::Membership(Membership::from(nodes));
+    let entry = Entry {
+        log_id: log_id(0, 0),
+        payload: membership,
+    };
+    let mut log = store.log();
+    RaftLogStorageExt::<TypeConfig>::blocking_append(&mut log, [entry]).await
 }
 
 fn has_member(group: &Group, broker: u64) -> bool {

@@ -5,12 +5,11 @@
 //! then every survivor drops the lease of the vote that the order names, then the chosen one
 //! campaigns with a pre-vote. Who is asked, and when, is not known here.
 
-use std::collections::BTreeMap;
-
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteResponse};
-use openraft::{EmptyNode, ServerState};
 use raftmq_store::{GroupHealth, GroupId, Vote};
 
 use super::group::Group;
@@ -36,17 +35,18 @@ pub struct GroupState {
 }
 
 /// One group of an election order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CampaignOrder {
     /// The group.
     pub group: GroupId,
     /// The vote that is to be replaced: an order for an older one is ignored.
     pub replaces: Vote,
-    /// The voters to begin with, if the group has never had any; empty otherwise.
-    pub initial_voters: Vec<u32>,
 }
 
 const GROUP_STATE_BYTES: usize = 8 + 17 + 1 + 1 + 1;
+const CAMPAIGN_BYTES: usize = 8 + 17;
+/// Groups whose order is carried out at the same time.
+const ORDERS_AT_ONCE: usize = 64;
 
 fn malformed(error: Malformed) -> (Refusal, String) {
     (Refusal::Malformed, error.to_string())
@@ -96,10 +96,17 @@ impl RaftHost {
     }
 
     async fn serve_drop_leases(&self, body: Bytes) -> Served {
-        for (group, vote) in decode_votes(body).map_err(malformed)? {
-            self.drop_lease(group, vote).await;
-        }
+        self.drop_leases(decode_votes(body).map_err(malformed)?)
+            .await;
         Ok(Bytes::new())
+    }
+
+    /// [`Self::drop_lease`] for many groups.
+    pub async fn drop_leases(&self, votes: Vec<(GroupId, Vote)>) {
+        let drops = stream::iter(votes);
+        drops
+            .for_each_concurrent(ORDERS_AT_ONCE, |(group, vote)| self.drop_lease(group, vote))
+            .await;
     }
 
     /// Lets the named group grant votes although `replaced` may still have a lease. Does nothing
@@ -118,10 +125,17 @@ impl RaftHost {
     }
 
     async fn serve_campaign(&self, body: Bytes) -> Served {
-        for order in decode_campaigns(body).map_err(malformed)? {
-            self.campaign(order).await;
-        }
+        self.campaigns(decode_campaigns(body).map_err(malformed)?)
+            .await;
         Ok(Bytes::new())
+    }
+
+    /// [`Self::campaign`] for many groups.
+    pub async fn campaigns(&self, orders: Vec<CampaignOrder>) {
+        let orders = stream::iter(orders);
+        orders
+            .for_each_concurrent(ORDERS_AT_ONCE, |order| self.campaign(order))
+            .await;
     }
 
     /// Starts an election in a group, with this replica as the candidate. Returns before it is
@@ -132,15 +146,6 @@ impl RaftHost {
         };
         if current_vote(&group).leader_id.term > order.replaces.leader_id.term {
             return;
-        }
-        if !order.initial_voters.is_empty() {
-            let nodes: BTreeMap<u64, EmptyNode> = order
-                .initial_voters
-                .iter()
-                .map(|id| (u64::from(*id), EmptyNode::default()))
-                .collect();
-            // Refused when the group has a log already: then it is not its first election.
-            let _ = group.raft().initialize(nodes).await;
         }
         let _ = group.raft().trigger().elect(true).await;
     }
@@ -323,28 +328,22 @@ fn decode_votes(body: Bytes) -> Result<Vec<(GroupId, Vote)>, Malformed> {
 /// Encodes the order of [`Method::Campaign`].
 #[must_use]
 pub fn encode_campaigns(orders: &[CampaignOrder]) -> Bytes {
-    let mut buffer = BytesMut::with_capacity(4 + orders.len() * 41);
+    let mut buffer = BytesMut::with_capacity(4 + orders.len() * CAMPAIGN_BYTES);
     put_count(&mut buffer, orders.len());
     for order in orders {
         buffer.put_u64(order.group.0);
         codec::put_vote(&mut buffer, &order.replaces);
-        put_count(&mut buffer, order.initial_voters.len());
-        order
-            .initial_voters
-            .iter()
-            .for_each(|id| buffer.put_u32(*id));
     }
     buffer.freeze()
 }
 
 fn decode_campaigns(body: Bytes) -> Result<Vec<CampaignOrder>, Malformed> {
     let mut reader = Reader::new(body);
-    let count = reader.count(29)?;
+    let count = reader.count(CAMPAIGN_BYTES)?;
     let read = |reader: &mut Reader| {
         Ok(CampaignOrder {
             group: GroupId(reader.u64()?),
             replaces: reader.vote()?,
-            initial_voters: read_brokers(reader)?,
         })
     };
     (0..count).map(|_| read(&mut reader)).collect()

@@ -6,6 +6,7 @@
 mod binding;
 mod error;
 mod fetch;
+mod follow;
 mod local;
 mod session;
 mod settle;
@@ -16,10 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
-use raftmq_core::cluster::{Image, PartitionInfo, Topic};
+use parking_lot::{Mutex, RwLock};
+use raftmq_core::cluster::Image;
 use raftmq_core::ids::{BrokerId, PartitionIndex};
-use raftmq_core::partition::Partition;
 use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
 use tokio::sync::{Semaphore, oneshot};
@@ -32,9 +32,8 @@ pub use session::{Acks, Appended};
 pub use view::{PartitionSettings, PartitionView, Report, Reports};
 
 use crate::controller::{Controller, Images};
-use crate::raft::machine::HostedMachine;
+use crate::raft::RaftHost;
 use crate::raft::transport::{Lane, Method, PeerError, Refusal};
-use crate::raft::{GroupKind, RaftHost};
 
 /// Pause between looks for openraft's own view of a leadership whose first entry is applied.
 const LEADING_CHECK_PAUSE: Duration = Duration::from_millis(1);
@@ -52,6 +51,8 @@ struct Shared {
     reports: Reports,
     purges: Purges,
     replicas: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
+    /// The image that the replicas were last made to agree with.
+    followed: Mutex<Option<Image>>,
     produce_budget: Arc<Semaphore>,
     produce_budget_bytes: usize,
 }
@@ -80,6 +81,7 @@ impl Replicas {
                 reports,
                 purges: Purges::default(),
                 replicas: RwLock::default(),
+                followed: Mutex::default(),
                 produce_budget: Arc::new(Semaphore::new(produce_budget_bytes)),
                 produce_budget_bytes,
             }),
@@ -217,69 +219,6 @@ impl Replicas {
         Ok((replica, answer))
     }
 
-    /// Opens, reconfigures and removes replicas until they are as `image` says.
-    pub async fn follow(&self, image: &Image) {
-        let me = BrokerId(self.shared.host.broker_id());
-        for info in image.partitions_on(me) {
-            let Some(topic) = image.topics.get(&info.topic_id) else {
-                continue;
-            };
-            let view = view_of(image, topic, info);
-            let group = GroupId(info.group.get());
-            let known = self.shared.replicas.read().get(&group).cloned();
-            match known {
-                Some(replica) => {
-                    replica.set_view(view);
-                    replica.repeat_report();
-                }
-                None => self.open(group, view).await,
-            }
-        }
-        self.remove_others(image, me).await;
-    }
-
-    async fn open(&self, id: GroupId, view: PartitionView) {
-        let shared = &self.shared;
-        let binding = PartitionBinding::new(id, shared.purges.clone());
-        let machine = Arc::new(HostedPartition::new(Partition::default(), binding));
-        let hosted: Arc<dyn HostedMachine> = machine.clone();
-        match shared.host.open(id, GroupKind::Partition, hosted).await {
-            Ok(group) => {
-                let (controller, reports) = (shared.controller.clone(), shared.reports.clone());
-                let broker_id = shared.host.broker_id();
-                let replica = Replica::new(controller, broker_id, group, machine, view, reports);
-                shared.replicas.write().insert(id, replica);
-            }
-            // The store has failed; the broker stops because of that, not because of this.
-            Err(error) => tracing::error!(raft_group = id.0, %error, "replica not opened"),
-        }
-    }
-
-    async fn remove_others(&self, image: &Image, me: BrokerId) {
-        let is_ours = |group: &GroupId| {
-            let info = image.partition(group.0.into());
-            info.is_some_and(|info| info.has_replica(me))
-        };
-        let stored = self.shared.host.stored_groups();
-        let obsolete = stored.into_iter().filter(|id| id.0 != 0 && !is_ours(id));
-        for id in obsolete.collect::<Vec<_>>() {
-            // A group that this image does not know yet may be news to it: only numbers that were
-            // given out before the image can be obsolete.
-            if id.0 > image.last_group.get() {
-                continue;
-            }
-            let replica = self.shared.replicas.write().remove(&id);
-            if let Some(replica) = replica {
-                replica.stop();
-            }
-            if let Err(error) = self.shared.host.remove(id).await {
-                tracing::error!(raft_group = id.0, %error, "replica not removed");
-            } else {
-                tracing::info!(raft_group = id.0, "replica removed");
-            }
-        }
-    }
-
     /// Reacts to what groups tell: begins leading where a term has begun. Runs for ever.
     pub async fn run_events(&self) {
         loop {
@@ -362,30 +301,4 @@ fn check_batch(replica: &Replica, batch: &Bytes) -> Result<BatchHeader, ReplicaE
         ));
     }
     Ok(header)
-}
-
-fn view_of(image: &Image, topic: &Topic, info: &PartitionInfo) -> PartitionView {
-    let number = |key: &str| image.config_i64(Some(topic), key);
-    let positive = |key: &str| u64::try_from(number(key)).ok();
-    let settings = PartitionSettings {
-        message_bytes_max: usize::try_from(number("max.message.bytes")).unwrap_or(usize::MAX),
-        min_insync_replicas: usize::try_from(number("min.insync.replicas")).unwrap_or(1),
-        lag_time_max_ms: positive("replica.lag.time.max.ms").unwrap_or(u64::MAX),
-        segment_bytes: positive("segment.bytes").unwrap_or(u64::MAX),
-        is_log_append_time: image.config_text(Some(topic), "message.timestamp.type")
-            == "LogAppendTime",
-        retention_ms: number("retention.ms"),
-        retention_bytes: number("retention.bytes"),
-    };
-    let replicas: Vec<u32> = info.replicas.iter().map(|id| id.get()).collect();
-    let is_fenced = |id: &u32| !image.is_alive(BrokerId(*id));
-    PartitionView {
-        topic: topic.name.clone(),
-        partition: info.index.get(),
-        fenced: replicas.iter().copied().filter(is_fenced).collect(),
-        replicas,
-        isr: info.isr.iter().map(|id| id.get()).collect(),
-        leader: info.leader.map(BrokerId::get),
-        settings,
-    }
 }

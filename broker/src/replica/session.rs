@@ -170,7 +170,11 @@ impl Session {
             let has_room = self.waiting_bytes < ENTRY_BYTES_TARGET;
             tokio::select! {
                 biased;
-                _ = server.changed() => {
+                changed = server.changed() => {
+                    // A group that is shut down may show itself as leading for ever.
+                    if changed.is_err() {
+                        break Ended::Closed;
+                    }
                     let metrics = server.borrow_watched();
                     let leads = metrics.state == ServerState::Leader;
                     if !leads || metrics.vote.leader_id.term != self.context.term {

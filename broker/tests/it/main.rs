@@ -1,6 +1,7 @@
 //! Process-level tests: the real binary, real sockets, a real disk.
 //!
-//! They know the command line and the client, and nothing of the broker's inside.
+//! They know the command line and the client, and nothing of the broker's inside, but for those
+//! that start brokers `in_process`.
 
 // `cfg(test)` tells clippy that the helpers are tests, too.
 #[cfg(test)]
@@ -10,9 +11,13 @@ mod bad_records;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod deletion;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod dev;
+#[cfg(test)]
+mod in_process;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]

@@ -26,6 +26,16 @@ const PACKAGES: &[Package] = &[
         never: &["openraft", "rocksdb"],
     },
     Package {
+        name: "raftmq-kafka-protocol",
+        may_use: &[],
+        never: &["tokio", "tonic", "openraft", "rocksdb"],
+    },
+    Package {
+        name: "raftmq-amqp-protocol",
+        may_use: &[],
+        never: &["tokio", "tonic", "openraft", "rocksdb"],
+    },
+    Package {
         name: "raftmq-store",
         may_use: &[],
         never: &["tonic", "prost"],

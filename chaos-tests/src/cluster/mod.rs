@@ -19,6 +19,7 @@ use raftmq::env::Env;
 use raftmq::node::{Node, Parts};
 use raftmq::raft::Group;
 use raftmq::raft::status::RaftStatus as BrokerStatus;
+use raftmq_core::ids::Term;
 use raftmq_core::partition::Partition;
 use raftmq_store::{
     CommitDriver, JournalConfig, MemoryDisk, MemoryEngine, Store, StoreConfig, Torn,
@@ -196,15 +197,14 @@ fn statuses_of(running: &Running) -> Vec<RaftStatus> {
 /// What replicas must agree on, in constant time: bounds, size, epoch, producers, newest timestamp.
 fn state_of(partition: &Partition) -> StateStatus {
     let (log_start, log_end) = (partition.log_start().get(), partition.log_end().get());
-    let facts = format!(
-        "{:?} {} {} {:?}",
-        partition.latest_epoch(),
-        partition.size_bytes(),
-        partition.producers_count(),
-        partition.max_timestamp_ms()
-    );
+    let epoch = partition.latest_epoch().map_or(0, Term::get);
+    let producers_count = u64::try_from(partition.producers_count()).unwrap_or(u64::MAX);
+    let newest_ms = partition.max_timestamp_ms().unwrap_or(i64::MIN);
     let mut hash = Fnv::default();
-    hash.add(facts.as_bytes());
+    for fact in [epoch, partition.size_bytes(), producers_count] {
+        hash.add(&fact.to_le_bytes());
+    }
+    hash.add(&newest_ms.to_le_bytes());
     StateStatus {
         applied_index: partition.applied().get(),
         log_start,

@@ -1,6 +1,9 @@
 //! From options to a list of steps, one independent timeline per fault class.
 //!
-//! Crashes never take a majority down by themselves (`PowerLoss` does); all else may overlap.
+//! Crashes take at most one broker more than a minority down by themselves, and that one not for long
+//! (`PowerLoss` takes all); all else may overlap.
+
+use std::ops::Range;
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -13,6 +16,12 @@ use crate::seed::{Options, Stream, stream};
 pub const QUIET_START_MS: u32 = 4_000;
 const FAULT_LENGTH_MS_MIN: u32 = 100;
 const POWER_LOSSES_MAX: usize = 2;
+/// Share of crashes after which a second broker goes down, just when the others elect.
+const AFTERSHOCK_PERCENT: u32 = 40;
+/// When that is, after a crash that resets connections and after one that the others must notice
+/// by silence (their session timeout is a second).
+const AFTERSHOCK_MS: [Range<u32>; 2] = [2..150, 1_000..1_200];
+const AFTERSHOCK_LENGTH_MS: Range<u32> = 20..300;
 
 /// The steps in the order of time; the last one is [`Action::HealAll`] at the end of the
 /// safety phase, and no step comes later.
@@ -42,6 +51,17 @@ pub fn schedule(options: &Options) -> Vec<Step> {
     // Stable: steps of one instant keep the order of the classes.
     steps.sort_by_key(|step| step.at_ms);
     steps
+}
+
+/// The stream of the aftershocks' randomness: after those of the classes, which keep theirs.
+const AFTERSHOCKS: u64 = 1_000;
+
+/// A crash that may be followed by an aftershock.
+struct Shock {
+    broker: u32,
+    begin: u32,
+    end: u32,
+    farewell: Farewell,
 }
 
 struct Timeline<'a> {
@@ -101,6 +121,7 @@ impl Timeline<'_> {
     /// Several brokers may be down together, but never a majority of them.
     fn crashes(&mut self) {
         let mut down: Vec<(u32, u32)> = Vec::new();
+        let mut aftershocks = stream(self.options.seed, Stream::Nemesis, AFTERSHOCKS);
         let mut now_ms = QUIET_START_MS;
         let minority = (self.options.brokers_count as usize - 1) / 2;
         while let Some((begin, end)) = self.next_window(now_ms) {
@@ -118,9 +139,50 @@ impl Timeline<'_> {
                 );
                 self.push(end, Action::Restart { broker });
                 down.push((broker, end));
+                let shock = Shock {
+                    broker,
+                    begin,
+                    end,
+                    farewell,
+                };
+                let after = self.aftershock(&shock, &mut aftershocks);
+                if let Some((broker, from, until)) = after
+                    && down.iter().all(|(other, _)| *other != broker)
+                {
+                    self.crash_for_a_moment(broker, from, until);
+                    down.push((broker, until));
+                }
             }
             now_ms = begin;
         }
+    }
+
+    /// While a broker is down and its leaderships are being moved, another one may lose power: votes
+    /// that it has just given must not be forgotten. Says who, from when until when; over before the
+    /// first one is back.
+    fn aftershock(&self, shock: &Shock, rng: &mut StdRng) -> Option<(u32, u32, u32)> {
+        let happens = rng.random_ratio(AFTERSHOCK_PERCENT, 100);
+        let step = rng.random_range(1..self.options.brokers_count.max(2));
+        let [after_reset, after_silence] = AFTERSHOCK_MS;
+        let after = rng.random_range(match shock.farewell {
+            Farewell::Reset => after_reset,
+            Farewell::Silence => after_silence,
+        });
+        let from = shock.begin + after;
+        let until = from + rng.random_range(AFTERSHOCK_LENGTH_MS);
+        let broker = (shock.broker - 1 + step) % self.options.brokers_count + 1;
+        (happens && self.options.brokers_count > 2 && until < shock.end)
+            .then_some((broker, from, until))
+    }
+
+    fn crash_for_a_moment(&mut self, broker: u32, from: u32, until: u32) {
+        let crash = Action::Crash {
+            broker,
+            tail: Tail::Gone,
+            farewell: Farewell::Reset,
+        };
+        self.push(from, crash);
+        self.push(until, Action::Restart { broker });
     }
 
     fn power_losses(&mut self) {
@@ -293,7 +355,8 @@ mod tests {
     }
 
     #[test]
-    fn crashes_leave_a_majority_running() {
+    fn crashes_leave_all_but_one_of_a_majority_running() {
+        let mut had_aftershock = false;
         for seed in 0..200 {
             let mut options = Options::expand(seed, 60);
             options.faults = [FaultClass::Crash].into();
@@ -304,8 +367,10 @@ mod tests {
                 } else if let Action::Restart { broker } = step.action {
                     assert!(down.remove(&broker));
                 }
-                assert!(down.len() * 2 < options.brokers_count as usize);
+                assert!(down.len() <= options.brokers_count as usize / 2 + 1);
+                had_aftershock |= down.len() * 2 > options.brokers_count as usize;
             }
         }
+        assert!(had_aftershock);
     }
 }

@@ -1,8 +1,7 @@
 //! Planted bugs are found, each within a bounded number of seeds.
 //!
 //! `void-accepted` is not among them: proposals are pinned to their leader's term, so no void entry
-//! ever came up in a simulation; the tests of `raftmq-core` find that bug. Nor is `vote-not-synced`:
-//! a broker must crash between a vote and the next sync, which no seed of the first 90 brings about.
+//! ever came up in a simulation; the tests of `raftmq-core` find that bug.
 
 use std::ops::Range;
 
@@ -52,4 +51,9 @@ fn an_accepted_sequence_gap_is_found() {
 #[test]
 fn an_acknowledgement_before_the_commit_is_found() {
     is_found(Planted::AckBeforeCommit, 5..30);
+}
+
+#[test]
+fn a_vote_that_is_not_synced_is_found() {
+    is_found(Planted::VoteNotSynced, 36..120);
 }

@@ -269,6 +269,7 @@ impl Driver {
         if is_too_early || std::mem::replace(&mut self.is_asking_identity, true) {
             return;
         }
+        self.identity_retry_at = None;
         let client = Arc::clone(&self.core.client);
         let events = self.call_events.clone();
         self.tasks.spawn(async move {

@@ -136,8 +136,9 @@ pub struct Survivor {
     pub broker: BrokerId,
     /// Its vote.
     pub vote: VoteInfo,
-    /// Term and index of the last entry in its log, flushed.
-    pub last_log: (Term, LogIndex),
+    /// Term and index of the last entry in its log, flushed. `None` = the log is empty: it does not
+    /// even hold the group's first membership, which has term 0 and index 0.
+    pub last_log: Option<(Term, LogIndex)>,
     /// It misses entries that it once acknowledged: it must not lead.
     pub is_recovering: bool,
     /// It leads the group right now. Its stored vote does not say so: a leader that restarted
@@ -157,40 +158,50 @@ pub struct ElectionOrder {
     pub replaced_vote: VoteInfo,
 }
 
-/// Lists the groups that nobody leads, or whose leader is fenced, and that a live replica could.
+/// Leaders in the image that say themselves that they do not lead their group.
+pub type Disowned = BTreeMap<GroupNumber, BrokerId>;
+
+/// Lists the groups that nobody leads, or whose leader is fenced or disowns them, and that a live
+/// replica could lead.
 #[must_use]
-pub fn leaderless_groups(image: &Image) -> Vec<GroupNumber> {
-    let is_led = |partition: &PartitionInfo| {
-        partition
-            .leader
-            .is_some_and(|leader| image.is_alive(leader))
-    };
+pub fn leaderless_groups(image: &Image, disowned: &Disowned) -> Vec<GroupNumber> {
     let has_survivor =
         |partition: &PartitionInfo| partition.all_replicas().any(|id| image.is_alive(id));
     image
         .partitions
         .values()
-        .filter(|partition| !is_led(partition) && has_survivor(partition))
+        .filter(|partition| !is_led(image, disowned, partition) && has_survivor(partition))
         .map(|partition| partition.group)
         .collect()
 }
 
+fn is_led(image: &Image, disowned: &Disowned, partition: &PartitionInfo) -> bool {
+    partition.leader.is_some_and(|leader| {
+        image.is_alive(leader) && disowned.get(&partition.group) != Some(&leader)
+    })
+}
+
 /// Chooses a candidate for each group that has a leader to be found.
 ///
-/// A candidate is a live replica that answered and is not recovering. In-sync replicas come
-/// before others (a lagging one may still be the only one that Raft would elect), then the more
+/// A candidate is a live replica that answered, has a log and is not recovering. In-sync replicas
+/// come before others (a lagging one may still be the only one that Raft would elect), then the more
 /// complete log (Raft section 5.4.1), then the preferred order. A group whose survivors already
 /// follow a live leader is left alone: that leader will report itself.
+///
+/// A group that has never had a leader waits for every live replica: those that do not answer are
+/// still being opened, and the first leader should be the preferred one.
 #[must_use]
 pub fn plan_elections(
     image: &Image,
+    disowned: &Disowned,
     replies: &BTreeMap<GroupNumber, Vec<Survivor>>,
 ) -> Vec<ElectionOrder> {
     replies
         .iter()
         .filter_map(|(group, survivors)| {
             let partition = image.partition(*group)?;
-            plan_one(image, partition, survivors)
+            let is_wanted = !is_led(image, disowned, partition);
+            is_wanted.then(|| plan_one(image, partition, survivors))?
         })
         .collect()
 }
@@ -200,12 +211,6 @@ fn plan_one(
     partition: &PartitionInfo,
     survivors: &[Survivor],
 ) -> Option<ElectionOrder> {
-    if partition
-        .leader
-        .is_some_and(|leader| image.is_alive(leader))
-    {
-        return None;
-    }
     let replicas: Vec<BrokerId> = partition.all_replicas().collect();
     let rank = |broker: BrokerId| replicas.iter().position(|replica| *replica == broker);
     let answered: Vec<&Survivor> = survivors
@@ -213,12 +218,12 @@ fn plan_one(
         .filter(|survivor| rank(survivor.broker).is_some() && image.is_alive(survivor.broker))
         .collect();
     let replaced_vote = answered.iter().map(|survivor| survivor.vote).max()?;
-    if is_led(&answered, replaced_vote.term) {
+    if leads_newest(&answered, replaced_vote.term) || !has_begun(image, partition, &answered) {
         return None;
     }
     let candidate = answered
         .iter()
-        .filter(|survivor| !survivor.is_recovering)
+        .filter(|survivor| !survivor.is_recovering && survivor.last_log.is_some())
         .max_by_key(|survivor| {
             let is_in_sync = partition.isr.contains(&survivor.broker);
             (
@@ -235,8 +240,16 @@ fn plan_one(
     })
 }
 
+/// Tells whether the group has had a leader, or may have its first one: every live replica is open.
+fn has_begun(image: &Image, partition: &PartitionInfo, answered: &[&Survivor]) -> bool {
+    let was_led = |survivor: &&&Survivor| survivor.last_log.is_some_and(|log| log.0 > Term(0));
+    let has_answered = |id: &BrokerId| answered.iter().any(|survivor| survivor.broker == *id);
+    let mut alive = partition.replicas.iter().filter(|id| image.is_alive(**id));
+    answered.iter().any(|survivor| was_led(&survivor)) || alive.all(has_answered)
+}
+
 /// Tells whether a survivor leads in the newest term: an older leader is about to be deposed.
-fn is_led(answered: &[&Survivor], newest: Term) -> bool {
+fn leads_newest(answered: &[&Survivor], newest: Term) -> bool {
     answered
         .iter()
         .any(|survivor| survivor.is_leading && survivor.vote.term == newest)

@@ -4,10 +4,11 @@
 //! readers never lock. Pure data and lookups; does not know how it changes (`apply`), nor which
 //! broker reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::config_keys::{self, ConfigSource, EffectiveConfig};
@@ -167,6 +168,35 @@ impl Image {
         self.partitions
             .values()
             .filter(move |partition| partition.has_replica(broker))
+    }
+
+    /// Returns the groups of which a replica, as this image describes it, may differ from how
+    /// `before` did: itself, its topic, the cluster's settings or a broker has changed. Costs as
+    /// much as there are differences, or all partitions where one of the last two changed.
+    #[must_use]
+    pub fn groups_changed_since(&self, before: &Self) -> BTreeSet<GroupNumber> {
+        if !before.brokers.ptr_eq(&self.brokers) || !before.configs.ptr_eq(&self.configs) {
+            let both = before.partitions.keys().chain(self.partitions.keys());
+            return both.copied().collect();
+        }
+        let of_partition = |difference| match difference {
+            DiffItem::Add(group, _)
+            | DiffItem::Remove(group, _)
+            | DiffItem::Update {
+                new: (group, _), ..
+            } => *group,
+        };
+        let partitions = before.partitions.diff(&self.partitions);
+        let mut changed: BTreeSet<GroupNumber> = partitions.map(of_partition).collect();
+        for difference in before.topics.diff(&self.topics) {
+            if let DiffItem::Update {
+                new: (_, topic), ..
+            } = difference
+            {
+                changed.extend(&topic.partitions);
+            }
+        }
+        changed
     }
 
     /// Returns the value of a config key for a topic: the topic's, else the cluster's, else the

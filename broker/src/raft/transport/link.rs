@@ -70,6 +70,7 @@ struct Worker {
 struct Session {
     frames: mpsc::Sender<PeerRequest>,
     answers: Streaming<PeerResponse>,
+    /// By call id: where the answer goes, and when the call was sent.
     pending: BTreeMap<u64, (ReplySender, Instant)>,
     next_call_id: u64,
 }
@@ -171,16 +172,12 @@ impl Worker {
         let broker = self.broker;
         let mut waiting = Vec::new();
         loop {
-            let overdue = session.pending.first_key_value().map(|(_, (_, at))| *at);
+            let oldest = session.pending.first_key_value().map(|(_, (_, at))| *at);
+            let overdue = oldest.map(|sent_at| sent_at + self.lane.deadline());
             tokio::select! {
                 biased;
                 answer = session.answers.message() => match answer {
-                    Ok(Some(response)) => {
-                        settle(broker, session, response.replies);
-                        if let Some(shared) = self.shared.upgrade() {
-                            shared.note_heard(broker);
-                        }
-                    }
+                    Ok(Some(response)) => self.settle(session, response.replies),
                     Ok(None) => return lost(broker, "closed by the peer"),
                     Err(status) => return lost(broker, status.message()),
                 },
@@ -199,7 +196,8 @@ impl Worker {
     }
 
     async fn send_frame(&self, session: &mut Session, calls: Vec<Call>) -> Result<(), PeerError> {
-        let deadline = Instant::now() + self.lane.deadline();
+        let sent_at = Instant::now();
+        let deadline = sent_at + self.lane.deadline();
         let mut frame = Vec::with_capacity(calls.len());
         let mut frame_bytes = 0;
         for call in calls {
@@ -208,7 +206,7 @@ impl Worker {
             }
             let call_id = session.next_call_id;
             session.next_call_id += 1;
-            session.pending.insert(call_id, (call.reply, deadline));
+            session.pending.insert(call_id, (call.reply, sent_at));
             frame_bytes += call.body.len();
             frame.push(PeerCall {
                 call_id,
@@ -258,7 +256,7 @@ impl Worker {
                     return Ok(());
                 }
                 answer = session.answers.message() => match answer {
-                    Ok(Some(response)) => settle(broker, session, response.replies),
+                    Ok(Some(response)) => self.settle(session, response.replies),
                     Ok(None) => return Err(lost(broker, "closed by the peer")),
                     Err(status) => return Err(lost(broker, status.message())),
                 },
@@ -266,6 +264,40 @@ impl Worker {
             }
         }
     }
+
+    /// Hands answers to those who wait, and notes the peer as heard of: as of the time that the
+    /// question was sent, because the answer may have been long under way. One who takes this
+    /// broker for fenced does not count.
+    fn settle(&self, session: &mut Session, replies: Vec<PeerReply>) {
+        let broker = self.broker;
+        let mut heard_at = None;
+        for reply in replies {
+            let Some((sender, sent_at)) = session.pending.remove(&reply.call_id) else {
+                continue;
+            };
+            let refusal = refusal_of(&reply);
+            if refusal != Some(Refusal::Fenced) {
+                heard_at = heard_at.max(Some(sent_at));
+            }
+            let answer = match refusal {
+                None => Ok(reply.body),
+                Some(refusal) => Err(PeerError::Refused {
+                    broker,
+                    refusal,
+                    reason: String::from_utf8_lossy(&reply.body).into_owned(),
+                }),
+            };
+            let _ = sender.send(answer);
+        }
+        if let (Some(heard_at), Some(shared)) = (heard_at, self.shared.upgrade()) {
+            shared.note_heard(broker, heard_at);
+        }
+    }
+}
+
+/// The refusal of a call; `None` = it was carried out.
+fn refusal_of(reply: &PeerReply) -> Option<Refusal> {
+    (reply.status != 0).then(|| Refusal::from_number(reply.status))
 }
 
 fn lost(broker: u32, reason: &str) -> PeerError {
@@ -279,23 +311,6 @@ async fn sleep_until_some(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-fn settle(broker: u32, session: &mut Session, replies: Vec<PeerReply>) {
-    for reply in replies {
-        let Some((sender, _)) = session.pending.remove(&reply.call_id) else {
-            continue;
-        };
-        let answer = match reply.status {
-            0 => Ok(reply.body),
-            status => Err(PeerError::Refused {
-                broker,
-                refusal: Refusal::from_number(status),
-                reason: String::from_utf8_lossy(&reply.body).into_owned(),
-            }),
-        };
-        let _ = sender.send(answer);
     }
 }
 

@@ -249,7 +249,8 @@ impl Transport {
         *self.shared.on_refused.write() = Some(on_refused);
     }
 
-    /// Whether `broker` has answered anything within `session`.
+    /// Whether `broker` has answered something that was asked within `session`, other than that it
+    /// takes this broker for fenced.
     #[must_use]
     pub fn has_heard(&self, broker: u32, session: Duration) -> bool {
         self.shared
@@ -257,6 +258,11 @@ impl Transport {
             .lock()
             .get(&broker)
             .is_some_and(|at| at.elapsed() < session)
+    }
+
+    /// What `broker` has answered does not count as hearing of it: it takes this one for fenced.
+    pub fn forget_heard(&self, broker: u32) {
+        self.shared.heard.lock().remove(&broker);
     }
 
     /// An append of `group` to `broker` brought no answer: what it carried must be repeated, and
@@ -378,8 +384,10 @@ impl Shared {
         }
     }
 
-    fn note_heard(&self, broker: u32) {
-        self.heard.lock().insert(broker, Instant::now());
+    fn note_heard(&self, broker: u32, at: Instant) {
+        let mut heard = self.heard.lock();
+        let known = heard.entry(broker).or_insert(at);
+        *known = (*known).max(at);
     }
 
     fn set_connected(&self, broker: u32, is_connected: bool) {

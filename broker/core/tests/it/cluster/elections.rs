@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use raftmq_core::cluster::Command;
 use raftmq_core::cluster::election::{
-    ElectionOrder, Survivor, VoteInfo, leaderless_groups, plan_elections,
+    Disowned, ElectionOrder, Survivor, VoteInfo, leaderless_groups, plan_elections,
 };
 use raftmq_core::{BrokerId, GroupNumber, LogIndex, Term};
 
@@ -24,7 +24,7 @@ fn survivor(broker: u32, log_index: u64) -> Survivor {
     Survivor {
         broker: BrokerId(broker),
         vote: vote(1, 1),
-        last_log: (Term(1), LogIndex(log_index)),
+        last_log: Some((Term(1), LogIndex(log_index))),
         is_recovering: false,
         is_leading: false,
     }
@@ -41,7 +41,7 @@ fn dead_leader() -> (Harness, GroupNumber) {
 
 fn plan(harness: &Harness, group: GroupNumber, survivors: &[Survivor]) -> Option<ElectionOrder> {
     let replies = BTreeMap::from([(group, survivors.to_vec())]);
-    let mut orders = plan_elections(harness.image(), &replies);
+    let mut orders = plan_elections(harness.image(), &Disowned::new(), &replies);
     assert!(orders.len() <= 1);
     orders.pop()
 }
@@ -55,7 +55,7 @@ fn a_new_group_has_no_leader() {
     let mut harness = Harness::with_brokers(1);
     let groups = harness.add_topic("logs", 3, 1);
 
-    assert_eq!(leaderless_groups(harness.image()), groups);
+    assert_eq!(leaderless_groups(harness.image(), &Disowned::new()), groups);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_group_with_a_live_leader_is_left_alone() {
     harness.lead(groups[1], 2, 1);
 
     assert_eq!(
-        leaderless_groups(harness.image()),
+        leaderless_groups(harness.image(), &Disowned::new()),
         vec![groups[0], groups[2]]
     );
 }
@@ -74,7 +74,10 @@ fn a_group_with_a_live_leader_is_left_alone() {
 fn a_group_whose_leader_was_fenced_needs_one() {
     let (harness, group) = dead_leader();
 
-    assert_eq!(leaderless_groups(harness.image()), vec![group]);
+    assert_eq!(
+        leaderless_groups(harness.image(), &Disowned::new()),
+        vec![group]
+    );
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn a_group_without_a_live_replica_has_to_wait() {
 
     harness.fence(1);
 
-    assert_eq!(leaderless_groups(harness.image()), vec![]);
+    assert_eq!(leaderless_groups(harness.image(), &Disowned::new()), vec![]);
 }
 
 #[test]
@@ -98,7 +101,10 @@ fn a_replica_that_is_to_come_counts_as_a_survivor() {
 
     harness.fence(1);
 
-    assert_eq!(leaderless_groups(harness.image()), vec![group]);
+    assert_eq!(
+        leaderless_groups(harness.image(), &Disowned::new()),
+        vec![group]
+    );
 }
 
 #[test]
@@ -145,7 +151,7 @@ fn the_more_complete_log_wins() {
         Some(3)
     );
     let newer_term = Survivor {
-        last_log: (Term(2), LogIndex(3)),
+        last_log: Some((Term(2), LogIndex(3))),
         ..survivor(3, 0)
     };
     assert_eq!(
@@ -225,7 +231,72 @@ fn nobody_is_chosen_when_nobody_answered() {
     let (harness, group) = dead_leader();
 
     assert_eq!(plan(&harness, group, &[]), None);
-    assert_eq!(plan_elections(harness.image(), &BTreeMap::new()), vec![]);
+    assert_eq!(
+        plan_elections(harness.image(), &Disowned::new(), &BTreeMap::new()),
+        vec![]
+    );
+}
+
+/// An open replica of a group that has never had a leader.
+fn newborn(broker: u32) -> Survivor {
+    Survivor {
+        vote: VoteInfo::default(),
+        last_log: Some((Term(0), LogIndex(0))),
+        ..survivor(broker, 0)
+    }
+}
+
+#[test]
+fn a_first_election_waits_until_every_live_replica_is_open() {
+    let mut harness = Harness::with_brokers(3);
+    let group = harness.add_partition_on("logs", &[2, 1, 3]);
+
+    assert_eq!(candidate(&harness, group, &[newborn(1), newborn(3)]), None);
+    let all = [newborn(1), newborn(2), newborn(3)];
+    assert_eq!(candidate(&harness, group, &all), Some(2));
+    harness.fence(2);
+    assert_eq!(candidate(&harness, group, &all), Some(1));
+    assert_eq!(
+        candidate(&harness, group, &[newborn(1), newborn(3)]),
+        Some(1)
+    );
+}
+
+#[test]
+fn a_replica_with_an_empty_log_is_not_asked_to_lead() {
+    let mut harness = Harness::with_brokers(3);
+    let group = harness.add_partition_on("logs", &[1, 2, 3]);
+    let empty = Survivor {
+        last_log: None,
+        ..newborn(1)
+    };
+
+    let survivors = [empty, newborn(2), newborn(3)];
+
+    assert_eq!(candidate(&harness, group, &survivors), Some(2));
+    assert_eq!(
+        candidate(&harness, group, &[empty, survivor(2, 5)]),
+        Some(2)
+    );
+    assert_eq!(candidate(&harness, group, &[empty]), None);
+}
+
+#[test]
+fn a_leader_that_disowns_its_group_is_replaced() {
+    let mut harness = Harness::with_brokers(3);
+    let group = harness.add_partition_on("logs", &[1, 2, 3]);
+    harness.lead(group, 1, 1);
+    let replies = BTreeMap::from([(group, vec![survivor(1, 5), survivor(2, 6)])]);
+    let none = Disowned::new();
+    let by_leader = Disowned::from([(group, BrokerId(1))]);
+    let by_another = Disowned::from([(group, BrokerId(2))]);
+
+    assert_eq!(leaderless_groups(harness.image(), &none), vec![]);
+    assert_eq!(leaderless_groups(harness.image(), &by_another), vec![]);
+    assert_eq!(leaderless_groups(harness.image(), &by_leader), vec![group]);
+    assert_eq!(plan_elections(harness.image(), &none, &replies), vec![]);
+    let orders = plan_elections(harness.image(), &by_leader, &replies);
+    assert_eq!(orders[0].candidate, BrokerId(2));
 }
 
 #[test]
@@ -280,7 +351,10 @@ fn an_unknown_group_is_left_out() {
     let (harness, _) = dead_leader();
     let replies = BTreeMap::from([(GroupNumber(99), vec![survivor(2, 1)])]);
 
-    assert_eq!(plan_elections(harness.image(), &replies), vec![]);
+    assert_eq!(
+        plan_elections(harness.image(), &Disowned::new(), &replies),
+        vec![]
+    );
 }
 
 #[test]
@@ -292,7 +366,7 @@ fn many_groups_are_planned_in_one_go() {
         .map(|group| (*group, vec![survivor(1, 5), survivor(2, 5), survivor(3, 5)]))
         .collect();
 
-    let orders = plan_elections(harness.image(), &replies);
+    let orders = plan_elections(harness.image(), &Disowned::new(), &replies);
 
     assert_eq!(orders.len(), 30);
     for order in orders {
@@ -311,7 +385,7 @@ proptest! {
         let survivors: Vec<Survivor> = (1..)
             .zip(&logs)
             .map(|(broker, (term, log_index, is_recovering))| Survivor {
-                last_log: (Term(*term), LogIndex(*log_index)),
+                last_log: Some((Term(*term), LogIndex(*log_index))),
                 is_recovering: *is_recovering,
                 ..survivor(broker, 0)
             })

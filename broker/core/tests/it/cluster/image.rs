@@ -3,7 +3,7 @@
 use raftmq_core::cluster::Command;
 use raftmq_core::{BrokerId, GroupNumber, PartitionIndex};
 
-use crate::support::cluster::{Harness, topic_id};
+use crate::support::cluster::{Harness, configs, topic_id};
 
 #[test]
 fn a_published_image_does_not_change_any_more() {
@@ -82,4 +82,59 @@ fn fenced_brokers_are_not_alive() {
         .map(|broker| broker.id.0)
         .collect();
     assert_eq!(alive, vec![1, 3]);
+}
+
+fn changed(harness: &Harness, before: &raftmq_core::cluster::Image) -> Vec<GroupNumber> {
+    harness
+        .image()
+        .groups_changed_since(before)
+        .into_iter()
+        .collect()
+}
+
+#[test]
+fn only_the_groups_that_differ_have_changed() {
+    let mut harness = Harness::with_brokers(3);
+    let logs = harness.add_topic("logs", 40, 3);
+    let before = harness.image().clone();
+    assert_eq!(changed(&harness, &before), vec![]);
+
+    harness.lead(logs[7], 1, 1);
+    assert_eq!(changed(&harness, &before), vec![logs[7]]);
+
+    let more = harness.add_topic("more", 2, 1);
+    assert_eq!(changed(&harness, &before), vec![logs[7], more[0], more[1]]);
+
+    let before = harness.image().clone();
+    harness.accept(&Command::DeleteTopic {
+        topic_id: topic_id("logs"),
+    });
+    assert_eq!(changed(&harness, &before), logs);
+}
+
+#[test]
+fn a_topics_setting_changes_its_own_groups_only() {
+    let mut harness = Harness::with_brokers(1);
+    let logs = harness.add_topic("logs", 2, 1);
+    harness.add_topic("more", 2, 1);
+    let before = harness.image().clone();
+
+    harness.accept(&Command::AlterTopicConfigs {
+        topic_id: topic_id("logs"),
+        set: configs(&[("retention.ms", "1000")]),
+        unset: vec![],
+    });
+
+    assert_eq!(changed(&harness, &before), logs);
+}
+
+#[test]
+fn a_fenced_broker_changes_every_group() {
+    let mut harness = Harness::with_brokers(3);
+    let logs = harness.add_topic("logs", 3, 1);
+    let before = harness.image().clone();
+
+    harness.fence(2);
+
+    assert_eq!(changed(&harness, &before), logs);
 }
