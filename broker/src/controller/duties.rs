@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use raftmq_core::cluster::election::{Disowned, Sessions, leaderless_groups};
 use raftmq_core::cluster::{Command, Image};
@@ -22,6 +23,8 @@ use crate::raft::transport::{Lane, Method};
 
 /// How often sessions and leaderless groups are looked at, when nothing wakes the controller.
 const ROUND_INTERVAL: Duration = Duration::from_millis(50);
+/// The same on a broker that does not lead the metadata group: a change of that wakes it.
+const IDLE_INTERVAL: Duration = Duration::from_millis(500);
 /// Time that an ordered election is given before it is ordered again; doubled each time, because
 /// an order disturbs the election before it where links or disks are slow.
 const ELECTION_PATIENCE: Duration = Duration::from_millis(250);
@@ -157,6 +160,7 @@ impl Controller {
     /// Does the controller's duties whenever this broker leads the metadata group. Runs for ever.
     pub async fn run_duties(&self, cluster_defaults: BTreeMap<String, String>) {
         let mut images = self.images();
+        let mut metadata = self.shared.group.raft().server_metrics();
         loop {
             let seen = images.current().version;
             match self.leading_term() {
@@ -167,11 +171,22 @@ impl Controller {
                 }
                 None => self.shared.duties.state.lock().term = 0,
             }
+            // It leads a moment before it may propose.
+            let is_leader = self.shared.group.is_leader();
+            let interval = if is_leader {
+                ROUND_INTERVAL
+            } else {
+                IDLE_INTERVAL
+            };
             tokio::select! {
                 biased;
                 () = self.shared.duties.wake.notified() => {}
-                _ = images.newer_than(seen), if self.leading_term().is_some() => {}
-                () = sleep(ROUND_INTERVAL) => {}
+                _ = images.newer_than(seen), if is_leader => {}
+                changed = metadata.changed(), if !is_leader => if changed.is_err() {
+                    // The group has stopped for good; the broker is about to.
+                    sleep(interval).await;
+                },
+                () = sleep(interval) => {}
             }
         }
     }

@@ -22,8 +22,8 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(2);
 const HELLO_WITHIN: Duration = Duration::from_millis(500);
 /// Groups in one heartbeat that have lost their leader; the others follow in the next ones.
 const NOT_LEADING_MAX: usize = 1_000;
-/// Groups that one heartbeat looks at; ten times as many are seen in ten heartbeats.
-const LOOKED_AT_MAX: usize = 512;
+/// Groups that one heartbeat looks at beside those that were said to have stepped down.
+const LOOKED_AT_MAX: usize = 128;
 
 /// What a broker says of itself when it registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,8 +215,14 @@ impl Controller {
         }
     }
 
+    /// This broker has ceased to lead `group`: the next heartbeat says so, if the image does not.
+    pub fn note_stepped_down(&self, group: GroupId) {
+        let mut look = self.shared.session.look.lock();
+        look.lost.insert(GroupNumber(group.0));
+    }
+
     /// Groups that the image says this broker leads although it has stepped down. Nobody else would
-    /// find out: groups have no timers of their own. Looks at some groups each time.
+    /// find out: groups have no timers of their own. Looks at some other groups each time, too.
     fn not_leading(&self) -> Vec<u64> {
         let image = self.shared.images.current();
         let me = BrokerId(self.shared.host.broker_id());

@@ -149,6 +149,7 @@ impl Replica {
         if leading.as_ref().is_some_and(|known| known.term == term) {
             *leading = None;
         }
+        self.controller.note_stepped_down(self.id());
     }
 
     /// Stops taking appends, for good: the replica is being removed.
