@@ -291,9 +291,6 @@ impl Controller {
             .into_iter()
             .flatten()
         {
-            if reply.takes_asker_for_fenced {
-                self.shared.host.transport().forget_heard(reply.broker_id);
-            }
             let endpoint = &reply.controller_endpoint;
             if reply.controller_id != 0 && reply.controller_id != me && !endpoint.is_empty() {
                 self.shared
@@ -305,9 +302,16 @@ impl Controller {
         }
     }
 
-    /// Asks one broker who it is.
+    /// Asks one broker who it is. It counts as heard of, unless it takes this one for fenced: then
+    /// somebody else may lead what this broker led.
     pub async fn say_hello(&self, broker: u32) -> Option<HelloReply> {
-        hello(&self.shared.host, broker).await
+        let asked_at = Instant::now();
+        let reply = hello(&self.shared.host, broker).await?;
+        if !reply.takes_asker_for_fenced {
+            let transport = self.shared.host.transport();
+            transport.note_heard(broker, asked_at);
+        }
+        Some(reply)
     }
 }
 

@@ -47,6 +47,11 @@ impl Controller {
                 again.leading_term = Some(term);
             }
         }
+        if again.leading_term.is_some() {
+            // In-sync replicas of a leader that is not known yet would be refused.
+            again.isr = report.isr;
+            return Some((group, again));
+        }
         if let Some((term, isr)) = report.isr {
             let command = Command::ReportIsr {
                 group: group.0.into(),

@@ -101,12 +101,24 @@ impl Node {
         elected.map_err(|error| NodeError::Internal(error.to_string()))
     }
 
+    /// Waits until enough peers have answered that at least one of them knows a cluster that this
+    /// broker may have been part of: a broker that lost its disk must not vote with an empty log.
     async fn check_not_wiped(&self, config: &NodeConfig) -> Result<(), NodeError> {
-        let others: Vec<u32> = config.peers.iter().map(|peer| peer.id).collect();
-        for answer in self.ask(&others).await {
-            refuse_wiped(config, &answer)?;
+        let me = config.broker_id;
+        let peers = config.peers.iter().map(|peer| peer.id);
+        let others: Vec<u32> = peers.filter(|id| *id != me).collect();
+        let brokers_count = others.len() + 1;
+        let majority = brokers_count / 2 + 1;
+        loop {
+            let answers = self.ask(&others).await;
+            for answer in &answers {
+                refuse_wiped(config, answer)?;
+            }
+            if answers.len() + 1 >= majority {
+                return Ok(());
+            }
+            sleep(ASK_AGAIN_AFTER).await;
         }
-        Ok(())
     }
 
     async fn ask(&self, brokers: &[u32]) -> Vec<HelloReply> {

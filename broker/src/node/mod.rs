@@ -41,6 +41,8 @@ pub struct Node {
     parts: Parts,
     endpoints: Endpoints,
     stopping: CancellationToken,
+    /// Cancelled when a task ends that should run for ever.
+    broken: CancellationToken,
     tasks: JoinSet<()>,
 }
 
@@ -147,6 +149,7 @@ impl Node {
             parts,
             endpoints,
             stopping,
+            broken: CancellationToken::new(),
             tasks: JoinSet::new(),
         };
         node.serve(&config, listeners)?;
@@ -209,10 +212,12 @@ impl Node {
 
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         let stopping = self.stopping.clone();
+        // Dropped, and thereby told, also when the task panics.
+        let guard = self.broken.clone().drop_guard();
         self.tasks.spawn(async move {
             tokio::select! {
                 biased;
-                () = stopping.cancelled() => {}
+                () = stopping.cancelled() => drop(guard.disarm()),
                 () = task => {}
             }
         });
@@ -252,13 +257,22 @@ impl Node {
             .collect()
     }
 
-    /// Waits for a failure that the broker cannot go on after. Cancel safe.
+    /// Waits for a failure that the broker cannot go on after: of storage, of the metadata group, or
+    /// of one of its own tasks. Cancel safe.
     pub async fn failed(&self) -> NodeError {
         let mut failure = self.parts.host.store().failure();
-        let failed = failure.wait_for(Option::is_some).await;
-        match failed.ok().and_then(|error| error.clone()) {
-            Some(error) => NodeError::Store(error),
-            None => NodeError::Store(StoreError::Closed),
+        tokio::select! {
+            biased;
+            failed = failure.wait_for(Option::is_some) => {
+                let error = failed.ok().and_then(|error| error.clone());
+                NodeError::Store(error.unwrap_or(StoreError::Closed))
+            }
+            () = self.parts.controller.group().stopped() => {
+                NodeError::Internal("the metadata group has stopped".to_owned())
+            }
+            () = self.broken.cancelled() => {
+                NodeError::Internal("a task of the broker has ended".to_owned())
+            }
         }
     }
 

@@ -160,6 +160,20 @@ impl Group {
         self.raft.metrics().borrow_watched().state == ServerState::Leader
     }
 
+    /// Whether openraft has ended here for good: an entry that this version cannot apply, a storage
+    /// error, or a shutdown.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        let metrics = self.raft.metrics();
+        metrics.borrow_watched().running_state.is_err()
+    }
+
+    /// Waits until openraft has ended here. Cancel safe.
+    pub async fn stopped(&self) {
+        let mut server = self.raft.server_metrics();
+        while server.changed().await.is_ok() {}
+    }
+
     /// Whom this replica takes for the leader.
     #[must_use]
     pub fn leader(&self) -> Option<u32> {

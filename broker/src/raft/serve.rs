@@ -83,7 +83,8 @@ impl RaftHost {
         }
     }
 
-    /// Vote, log and health of the named groups that are open here.
+    /// Vote, log and health of the named groups that are open here. A group that has stopped can
+    /// neither vote nor lead, and counts as not recovered.
     #[must_use]
     pub fn group_states(&self, groups: &[GroupId]) -> Vec<GroupState> {
         let open = groups.iter().filter_map(|id| self.get(*id));
@@ -147,7 +148,9 @@ impl RaftHost {
         if current_vote(&group).leader_id.term > order.replaces.leader_id.term {
             return;
         }
-        let _ = group.raft().trigger().elect(true).await;
+        if let Err(error) = group.raft().trigger().elect(true).await {
+            tracing::error!(raft_group = group.id().0, %error, "group has stopped, no campaign");
+        }
     }
 }
 
@@ -234,7 +237,7 @@ fn group_state(group: &Group) -> GroupState {
         group: group.id(),
         vote: current_vote(group),
         last_log,
-        is_recovering: missing_mark(group).is_some(),
+        is_recovering: missing_mark(group).is_some() || group.has_stopped(),
         is_leading: group.raft().metrics().borrow_watched().state == ServerState::Leader,
     }
 }

@@ -64,10 +64,14 @@ impl Replicas {
         *self.shared.followed.lock() = Some(image.clone());
     }
 
-    /// Tells the metadata group again which partitions this broker leads, where the image does not
-    /// say so: a report may have been refused while this broker was fenced.
+    /// Begins to lead where that was missed (openraft shows a leadership a moment after it applies its
+    /// first entry), and tells the metadata group again which partitions this broker leads where the
+    /// image does not say so: a report may have been refused while this broker was fenced.
     pub fn repeat_reports(&self) {
         for replica in self.all() {
+            if let Some(term) = replica.group().leading_term() {
+                replica.begin_leading(term);
+            }
             replica.repeat_report();
         }
     }

@@ -8,7 +8,8 @@
 //! byte. The broker recognises those that it has by their sequence (KIP-98).
 //!
 //! Deviation: Kafka's client bumps its epoch after a gap in the sequences; here the partition goes
-//! on under a new producer id, once everything under the old one is settled.
+//! on under a new producer id, once everything under the old one is settled: a batch behind the gap
+//! keeps its number until the broker has acknowledged it or refused it because of the gap.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ pub(crate) struct Batch {
     sequence: Option<i32>,
     /// False between a failed send and the next one.
     is_sent: bool,
+    /// A batch before it in the sequences was refused for good. It may be written all the same: a
+    /// broker that does not know the producer yet begins with whatever sequence comes first.
+    is_behind_gap: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +65,7 @@ impl From<GatheredBatch> for Batch {
             attempts: 0,
             sequence: None,
             is_sent: false,
+            is_behind_gap: false,
         }
     }
 }
@@ -307,13 +312,22 @@ impl Partition {
         finished: &mut Finished,
     ) -> Option<Error> {
         let was_held = self.in_flight.iter().any(|batch| !batch.is_sent);
+        let mut before = self.in_flight.iter().take(index);
+        let is_first_numbered = before.all(|batch| batch.sequence.is_none());
         let batch = self.in_flight.get_mut(index)?;
         let is_numbered = batch.sequence.is_some();
         // An earlier batch has failed or has no answer yet: this one only came too early.
         let is_early = error.code() == Some(ErrorCode::OutOfOrderSequence) && index > 0;
-        let is_behind_gap = self.is_draining && !is_numbered && is_sequence_error(&error);
+        // Refused because of the gap, with nothing of this producer outstanding before it: it is not
+        // written, and under its old number it never will be.
+        let is_unwritten = is_first_numbered && batch.is_behind_gap && is_sequence_error(&error);
+        if is_unwritten {
+            batch.sequence = None;
+            batch.attempts = 0;
+            batch.is_behind_gap = false;
+        }
         let may_retry = error.is_retriable() && batch.attempts <= retries_max;
-        if is_early || is_behind_gap || may_retry {
+        if is_early || is_unwritten || may_retry {
             batch.is_sent = false;
             if was_held {
                 return None;
@@ -331,12 +345,10 @@ impl Partition {
         let refused = self.in_flight.remove(index);
         finished.extend(refused.map(|batch| (batch, Err(error))));
         if is_numbered {
-            // Nothing behind the gap can have been written: it is sent again under a new number.
             self.is_draining = true;
             let behind = self.in_flight.iter_mut().skip(index);
             for batch in behind.chain(&mut self.resend) {
-                batch.sequence = None;
-                batch.attempts = 0;
+                batch.is_behind_gap = batch.sequence.is_some();
             }
         }
         None
@@ -364,7 +376,8 @@ impl Partition {
     }
 
     /// Puts back what is to be sent again once nothing is without an answer, and ends draining
-    /// once nothing is numbered.
+    /// once nothing is numbered. While draining, what has a number goes first: its fate under that
+    /// number must be known before anything gets a new one.
     fn regroup(&mut self) {
         let has_unsent = self.in_flight.iter().any(|batch| !batch.is_sent);
         let has_sent = self.in_flight.iter().any(|batch| batch.is_sent);
@@ -372,6 +385,10 @@ impl Partition {
             while let Some(batch) = self.in_flight.pop_back() {
                 self.resend.push_front(batch);
             }
+        }
+        if self.is_draining {
+            let resend = self.resend.make_contiguous();
+            resend.sort_by_key(|batch| (batch.sequence.is_none(), batch.state.id));
         }
         let numbered = self
             .resend

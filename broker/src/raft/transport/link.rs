@@ -21,7 +21,7 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::{
-    CONNECTION_WINDOW_BYTES, Call, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, Lane, PeerError,
+    CONNECTION_WINDOW_BYTES, Call, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, Lane, Method, PeerError,
     QUEUE_CALLS_MAX, Refusal, STREAM_WINDOW_BYTES, Shared,
 };
 use crate::env::BoxedIo;
@@ -67,11 +67,18 @@ struct Worker {
     queue: mpsc::Receiver<Call>,
 }
 
+/// A call without an answer yet.
+struct Pending {
+    reply: ReplySender,
+    sent_at: Instant,
+    method: Method,
+}
+
 struct Session {
     frames: mpsc::Sender<PeerRequest>,
     answers: Streaming<PeerResponse>,
-    /// By call id: where the answer goes, and when the call was sent.
-    pending: BTreeMap<u64, (ReplySender, Instant)>,
+    /// By call id; the oldest comes first.
+    pending: BTreeMap<u64, Pending>,
     next_call_id: u64,
 }
 
@@ -162,8 +169,8 @@ impl Worker {
             shared.tell_refused(self.broker);
         }
         tracing::debug!(broker = self.broker, lane = ?self.lane, %error, "peer connection lost");
-        for (reply, _) in std::mem::take(&mut session.pending).into_values() {
-            let _ = reply.send(Err(error.clone()));
+        for call in std::mem::take(&mut session.pending).into_values() {
+            let _ = call.reply.send(Err(error.clone()));
         }
     }
 
@@ -172,8 +179,8 @@ impl Worker {
         let broker = self.broker;
         let mut waiting = Vec::new();
         loop {
-            let oldest = session.pending.first_key_value().map(|(_, (_, at))| *at);
-            let overdue = oldest.map(|sent_at| sent_at + self.lane.deadline());
+            let oldest = session.pending.first_key_value();
+            let overdue = oldest.map(|(_, call)| call.sent_at + self.lane.deadline());
             tokio::select! {
                 biased;
                 answer = session.answers.message() => match answer {
@@ -206,7 +213,12 @@ impl Worker {
             }
             let call_id = session.next_call_id;
             session.next_call_id += 1;
-            session.pending.insert(call_id, (call.reply, sent_at));
+            let pending = Pending {
+                reply: call.reply,
+                sent_at,
+                method: call.method,
+            };
+            session.pending.insert(call_id, pending);
             frame_bytes += call.body.len();
             frame.push(PeerCall {
                 call_id,
@@ -267,17 +279,17 @@ impl Worker {
 
     /// Hands answers to those who wait, and notes the peer as heard of: as of the time that the
     /// question was sent, because the answer may have been long under way. One who takes this
-    /// broker for fenced does not count.
+    /// broker for fenced does not count; after a `Hello` its body says so, and the asker judges.
     fn settle(&self, session: &mut Session, replies: Vec<PeerReply>) {
         let broker = self.broker;
         let mut heard_at = None;
         for reply in replies {
-            let Some((sender, sent_at)) = session.pending.remove(&reply.call_id) else {
+            let Some(call) = session.pending.remove(&reply.call_id) else {
                 continue;
             };
             let refusal = refusal_of(&reply);
-            if refusal != Some(Refusal::Fenced) {
-                heard_at = heard_at.max(Some(sent_at));
+            if refusal != Some(Refusal::Fenced) && call.method != Method::Hello {
+                heard_at = heard_at.max(Some(call.sent_at));
             }
             let answer = match refusal {
                 None => Ok(reply.body),
@@ -287,7 +299,7 @@ impl Worker {
                     reason: String::from_utf8_lossy(&reply.body).into_owned(),
                 }),
             };
-            let _ = sender.send(answer);
+            let _ = call.reply.send(answer);
         }
         if let (Some(heard_at), Some(shared)) = (heard_at, self.shared.upgrade()) {
             shared.note_heard(broker, heard_at);

@@ -260,9 +260,9 @@ impl Transport {
             .is_some_and(|at| at.elapsed() < session)
     }
 
-    /// What `broker` has answered does not count as hearing of it: it takes this one for fenced.
-    pub fn forget_heard(&self, broker: u32) {
-        self.shared.heard.lock().remove(&broker);
+    /// `broker` has answered what was asked at this time, and takes this one for in service.
+    pub fn note_heard(&self, broker: u32, asked_at: Instant) {
+        self.shared.note_heard(broker, asked_at);
     }
 
     /// An append of `group` to `broker` brought no answer: what it carried must be repeated, and

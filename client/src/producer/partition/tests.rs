@@ -186,6 +186,37 @@ async fn a_refused_batch_fails_alone_and_those_behind_it_get_new_numbers() {
     assert_eq!(numbers, [(71, 0), (71, 2)]);
 }
 
+/// A broker that does not know the producer begins with whatever sequence comes first: what is
+/// behind a refused batch may be written.
+#[tokio::test]
+async fn a_batch_behind_a_refused_one_keeps_its_number_until_its_fate_is_known() {
+    let (mut partition, sent) = with_in_flight(3);
+    let mut finished = Finished::new();
+
+    partition.settle(
+        0,
+        refused(ErrorCode::RecordTooLarge),
+        RETRIES,
+        &mut finished,
+    );
+    partition.settle(1, refused(ErrorCode::NotLeader), RETRIES, &mut finished);
+    partition.settle(2, refused(ErrorCode::NotLeader), RETRIES, &mut finished);
+
+    assert_eq!(resend_all(&mut partition), sent[1..]);
+    partition.settle(1, ack(0), RETRIES, &mut finished);
+    partition.settle(
+        2,
+        refused(ErrorCode::OutOfOrderSequence),
+        RETRIES,
+        &mut finished,
+    );
+    assert_eq!(ids(&finished), [(0, false), (1, true)]);
+    assert!(partition.set_identity(FRESH_ID));
+    let again = resend_all(&mut partition);
+    assert_eq!(header(&again[0]).base_sequence, 0);
+    assert_eq!(header(&again[0]).producer_id, 71);
+}
+
 #[tokio::test]
 async fn what_is_before_a_refused_batch_keeps_its_number_until_it_is_settled() {
     let (mut partition, sent) = with_in_flight(3);
@@ -205,9 +236,16 @@ async fn what_is_before_a_refused_batch_keeps_its_number_until_it_is_settled() {
         &mut finished,
     );
 
-    assert_eq!(resend_all(&mut partition), sent[..1]);
+    let again = resend_all(&mut partition);
+    assert_eq!(again, [sent[0].clone(), sent[2].clone()]);
     assert_eq!(partition.readiness(5), Readiness::Held);
     partition.settle(0, ack(0), RETRIES, &mut finished);
+    partition.settle(
+        2,
+        refused(ErrorCode::OutOfOrderSequence),
+        RETRIES,
+        &mut finished,
+    );
     assert_eq!(ids(&finished), [(1, false), (0, true)]);
     assert!(partition.set_identity(FRESH_ID));
     let last = resend_all(&mut partition);
