@@ -81,6 +81,7 @@ fn of_cluster(error: &ClusterError) -> ErrorCode {
         | ClusterError::LeaderUnknown { .. }
         | ClusterError::NotAReplica { .. }
         | ClusterError::IsrWithoutLeader { .. }
+        | ClusterError::ReassignmentRunning { .. }
         | ClusterError::ReassignmentMismatch { .. }
         | ClusterError::InvalidProducerIdCount { .. } => ErrorCode::InvalidRequest,
     }

@@ -57,6 +57,9 @@ impl Node {
         config: &NodeConfig,
         is_new: bool,
     ) -> Result<(), NodeError> {
+        if !is_new {
+            self.check_same_cluster(config).await?;
+        }
         let raft = self.parts.controller.group().raft();
         let is_initialized = raft.is_initialized().await;
         if is_initialized.map_err(|error| NodeError::Internal(error.to_string()))? || !is_new {
@@ -119,6 +122,20 @@ impl Node {
             }
             sleep(ASK_AGAIN_AFTER).await;
         }
+    }
+
+    /// Peers that answer must be of the cluster that the data folder belongs to. Those that do not
+    /// answer are not waited for: a cluster must start again broker by broker.
+    async fn check_same_cluster(&self, config: &NodeConfig) -> Result<(), NodeError> {
+        let ours = self.parts.host.transport().identity().cluster_id;
+        let others: Vec<u32> = config.peers.iter().map(|peer| peer.id).collect();
+        for answer in self.ask(&others).await {
+            let theirs = answer.cluster_id;
+            if !theirs.is_empty() && theirs != ours {
+                return Err(NodeError::ForeignCluster { ours, theirs });
+            }
+        }
+        Ok(())
     }
 
     async fn ask(&self, brokers: &[u32]) -> Vec<HelloReply> {

@@ -281,6 +281,9 @@ impl Node {
         self.stopping.cancel();
         while self.tasks.join_next().await.is_some() {}
         self.parts.host.shutdown().await;
+        // It holds the controller, which holds the transport: nobody else would ever let go.
+        let transport = self.parts.host.transport();
+        transport.set_on_refused(Arc::new(|_broker| {}));
         if let Err(error) = self.parts.host.store().shutdown().await {
             tracing::warn!(%error, "the store did not close cleanly");
         }

@@ -220,11 +220,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             .save_checkpoint(checkpoint)
             .await
             .map_err(storage_error)?;
-        self.persist(true).await?;
+        // Before the state: a snapshot ahead of the state is installed again after a crash, but a state
+        // without log or snapshot under it could never be opened.
         self.store
             .set_snapshot_pointer(Some(log_id.index))
             .await
             .map_err(storage_error)?;
+        self.persist(true).await?;
         self.machine.applied_through(log_id.index);
         Ok(())
     }

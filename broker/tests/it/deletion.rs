@@ -6,7 +6,7 @@ use raftmq::replica::Replica;
 use raftmq_client::{Client, Record};
 use tempfile::TempDir;
 
-use crate::in_process::{eventually, start};
+use crate::in_process::{eventually, in_service, start};
 
 /// Enough that the brokers are still removing replicas when the next topic comes.
 const PARTITIONS_COUNT: u32 = 200;
@@ -15,10 +15,7 @@ const PARTITIONS_COUNT: u32 = 200;
 async fn a_topic_created_right_after_a_large_one_was_deleted_is_served() {
     let folder = TempDir::new().expect("a folder");
     let node = start(1, Vec::new(), &folder).await;
-    eventually("a broker in service", || {
-        node.parts().not_ready_because().is_empty()
-    })
-    .await;
+    in_service(&[&node]).await;
     let client = Client::builder()
         .bootstrap(node.grpc_endpoint())
         .build()

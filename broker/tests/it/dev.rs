@@ -71,6 +71,34 @@ fn the_cluster_stops_as_a_whole_and_keeps_addresses_and_data() {
     );
 }
 
+/// Three brokers open the replicas of many partitions at different speeds; every group must be led
+/// nevertheless, and no broker by far the most.
+#[test]
+fn topics_of_many_partitions_are_led_created_and_deleted_one_right_after_the_other() {
+    let dev = Dev::start(&[]);
+    let bootstrap = dev.bootstrap();
+    let ok = |args: &[&str]| crate::support::ok(&with_bootstrap(args, &bootstrap));
+    ok(&["cluster", "health", "--wait", "30"]);
+
+    for round in 0..3 {
+        ok(&["topic", "create", "many", "-p", "300", "-r", "3"]);
+        ok(&["cluster", "health", "--wait", "30"]);
+        let described = ok(&["topic", "describe", "many", "-o", "json"]);
+        let topic: serde_json::Value = serde_json::from_str(&described).unwrap();
+        let partitions = topic["partitions"].as_array().unwrap();
+        assert_eq!(partitions.len(), 300, "round {round}");
+        for broker in 1..=3 {
+            let leads = |partition: &&serde_json::Value| partition["leader"] == broker;
+            let led_count = partitions.iter().filter(leads).count();
+            assert!(
+                led_count > 60,
+                "round {round}: broker {broker} leads {led_count}"
+            );
+        }
+        ok(&["topic", "delete", "many"]);
+    }
+}
+
 #[test]
 fn brokers_do_not_outlive_a_killed_supervisor() {
     let dev = Dev::start(&[]);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use raftmq::config::{NodeConfig, PeerAddress};
 use raftmq::env::Env;
-use raftmq::node::Node;
+use raftmq::node::{Node, NodeError};
+use raftmq_store::StoreError;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -21,13 +22,43 @@ fn loopback() -> NodeConfig {
 }
 
 pub(crate) async fn start(broker_id: u32, peers: Vec<PeerAddress>, data: &TempDir) -> Node {
+    let started = try_start(broker_id, peers, data).await;
+    started.expect("the broker starts")
+}
+
+/// Waits while the folder is still in use: the last tasks of a stopped broker let go of it a moment
+/// later, which in a process of its own nobody would see.
+pub(crate) async fn try_start(
+    broker_id: u32,
+    peers: Vec<PeerAddress>,
+    data: &TempDir,
+) -> Result<Node, NodeError> {
     let mut config = loopback();
     config.broker_id = broker_id;
     config.peers = peers;
     config.data_dir = data.path().to_path_buf();
-    Node::start(config, Env::real())
-        .await
-        .expect("the broker starts")
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Node::start(config.clone(), Env::real()).await {
+            Err(NodeError::Store(StoreError::InUse { .. })) if Instant::now() < deadline => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            started => return started,
+        }
+    }
+}
+
+/// How others reach a broker.
+pub(crate) fn peer(id: u32, node: &Node) -> PeerAddress {
+    PeerAddress {
+        id,
+        endpoint: node.peer_endpoint().to_owned(),
+    }
+}
+
+pub(crate) async fn in_service(nodes: &[&Node]) {
+    let is_ready = |node: &&Node| node.parts().not_ready_because().is_empty();
+    eventually("brokers in service", || nodes.iter().all(is_ready)).await;
 }
 
 /// Polls with a bound: the broker's own events have no seam at this level.

@@ -17,6 +17,8 @@ mod demo;
 #[cfg(test)]
 mod dev;
 #[cfg(test)]
+mod folders;
+#[cfg(test)]
 mod in_process;
 #[cfg(test)]
 mod kills;

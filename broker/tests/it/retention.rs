@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
-use raftmq::config::PeerAddress;
 use raftmq::replica::Replica;
 use raftmq_client::{Client, Record};
 use tempfile::TempDir;
 
-use crate::in_process::{eventually, start};
+use crate::in_process::{eventually, in_service, peer, start};
 
 /// Appends that are awaited one by one, so that each is an entry of its own.
 const ENTRIES_COUNT: i64 = 20_000;
@@ -60,18 +59,8 @@ async fn a_new_replica_gets_every_retained_record() {
         TempDir::new().expect("a folder"),
     ];
     let first = start(1, Vec::new(), &folders[0]).await;
-    let seed = PeerAddress {
-        id: 1,
-        endpoint: first.peer_endpoint().to_owned(),
-    };
-    let second = start(2, vec![seed], &folders[1]).await;
-
-    eventually("two brokers in service", || {
-        [&first, &second]
-            .iter()
-            .all(|node| node.parts().not_ready_because().is_empty())
-    })
-    .await;
+    let second = start(2, vec![peer(1, &first)], &folders[1]).await;
+    in_service(&[&first, &second]).await;
 
     let client = Client::builder()
         .bootstrap(first.grpc_endpoint())

@@ -118,7 +118,7 @@ pub enum Command {
         /// The groups.
         groups: Vec<GroupNumber>,
     },
-    /// Starts a reassignment, or turns a running one elsewhere; to the present replicas = cancel.
+    /// Starts a reassignment. Refused while one to other replicas runs; repetition changes nothing.
     SetReplicas {
         /// The group.
         group: GroupNumber,

@@ -158,6 +158,12 @@ pub enum ClusterError {
         /// Its leader.
         leader: BrokerId,
     },
+    /// A reassignment to other replicas is under way.
+    #[error("group {group} is being moved to other replicas; wait for the end of that")]
+    ReassignmentRunning {
+        /// The group.
+        group: GroupNumber,
+    },
     /// A completion that does not match the running reassignment.
     #[error("group {group} has no reassignment to these replicas")]
     ReassignmentMismatch {
