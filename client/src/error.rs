@@ -55,6 +55,13 @@ pub enum Error {
         /// The last error that was retried, if any.
         last_error: Option<Box<Error>>,
     },
+    /// A batch was refused at a repetition, of which an earlier attempt may be written; or it stood
+    /// behind one that failed. Who sends it again may write it twice.
+    #[error("outcome unknown, perhaps written: {cause}")]
+    OutcomeUnknown {
+        /// What the broker answered last.
+        cause: Box<Error>,
+    },
     /// A record is larger than the producer takes; it was not sent.
     #[error("record takes {size_bytes} bytes, more than the limit of {max_bytes}")]
     RecordTooLarge {
@@ -113,6 +120,8 @@ pub enum ErrorKind {
     Unavailable,
     /// A deadline passed.
     TimedOut,
+    /// Refused, and perhaps written by an attempt before.
+    OutcomeUnknown,
     /// The topic, partition or broker does not exist (or is not known yet).
     NotFound,
     /// The topic exists already.
@@ -145,6 +154,7 @@ impl Error {
             Self::Broker { code, .. } => kind_of(*code),
             Self::Connect { .. } | Self::ConnectionLost { .. } => ErrorKind::Unavailable,
             Self::TimedOut { .. } => ErrorKind::TimedOut,
+            Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
             Self::RecordTooLarge { .. } => ErrorKind::TooLarge,
             Self::Encode(_) | Self::InvalidConfig(_) | Self::NotAssigned { .. } => {
                 ErrorKind::Invalid
@@ -156,13 +166,15 @@ impl Error {
     }
 
     /// Returns whether the same call may succeed later. The client has retried such errors itself
-    /// until its deadline; a caller that tries again starts a new deadline.
+    /// until its deadline; a caller that tries again starts a new deadline. A send that is tried again
+    /// after [`Error::TimedOut`] or a lost connection may be written twice.
     #[must_use]
     pub const fn is_retriable(&self) -> bool {
         match self {
             Self::Broker { is_retriable, .. } => *is_retriable,
             Self::Connect { .. } | Self::ConnectionLost { .. } | Self::TimedOut { .. } => true,
-            Self::RecordTooLarge { .. }
+            Self::OutcomeUnknown { .. }
+            | Self::RecordTooLarge { .. }
             | Self::Encode(_)
             | Self::Corrupt { .. }
             | Self::InvalidConfig(_)
@@ -186,6 +198,7 @@ impl Error {
             Self::Connect { .. }
             | Self::ConnectionLost { .. }
             | Self::TimedOut { .. }
+            | Self::OutcomeUnknown { .. }
             | Self::RecordTooLarge { .. }
             | Self::Encode(_)
             | Self::Corrupt { .. }
@@ -204,6 +217,7 @@ impl Error {
             Self::Connect { .. }
             | Self::ConnectionLost { .. }
             | Self::TimedOut { .. }
+            | Self::OutcomeUnknown { .. }
             | Self::RecordTooLarge { .. }
             | Self::Encode(_)
             | Self::Corrupt { .. }
@@ -228,7 +242,8 @@ impl Error {
                     | ErrorCode::UnknownLeaderEpoch
             ),
             Self::Connect { .. } | Self::ConnectionLost { .. } | Self::TimedOut { .. } => true,
-            Self::RecordTooLarge { .. }
+            Self::OutcomeUnknown { .. }
+            | Self::RecordTooLarge { .. }
             | Self::Encode(_)
             | Self::Corrupt { .. }
             | Self::InvalidConfig(_)

@@ -4,7 +4,6 @@
 
 use std::fmt::{self, Display};
 use std::io;
-use std::process::ExitCode;
 
 use crate::config::ConfigError;
 
@@ -25,7 +24,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// The exit code.
-    pub(crate) const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> i32 {
         match self {
             Self::Failure => 1,
             Self::Usage => 2,
@@ -72,11 +71,6 @@ impl CliError {
     pub(crate) fn next(mut self, next_step: impl Display) -> Self {
         self.next_step = next_step.to_string();
         self
-    }
-
-    /// The exit code of this failure.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.kind.code())
     }
 }
 

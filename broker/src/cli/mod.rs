@@ -20,7 +20,7 @@ mod signal;
 mod topic;
 mod tracker;
 
-use std::process::ExitCode;
+use std::io::Write as _;
 
 use clap::{Parser, Subcommand};
 
@@ -73,18 +73,25 @@ enum Command {
     Bench(bench::BenchCommand),
 }
 
-/// Parses the arguments of this process, runs the command, and gives its exit code.
-#[must_use]
-pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+/// Parses the arguments of this process, runs the command, and ends the process with its exit code.
+///
+/// The process ends at once, without destructors of static objects: after a failure, and when a
+/// broker is stopped while it starts, threads may still be inside RocksDB, which would abort.
+pub fn main() -> ! {
+    let code = match Cli::try_parse() {
+        Ok(cli) => run_to_end(cli),
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(
-                u8::try_from(error.exit_code()).unwrap_or(error::Kind::Usage.code()),
-            );
+            error.exit_code()
         }
     };
+    // Whoever closed it does not want to know.
+    let _ = std::io::stdout().flush();
+    signal_hook::low_level::exit(code)
+}
+
+/// Gives the exit code.
+fn run_to_end(cli: Cli) -> i32 {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -96,7 +103,7 @@ pub fn main() -> ExitCode {
     // Reads of stdin cannot be cancelled: their thread must not hold the process.
     runtime.shutdown_background();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => report(&error),
     }
 }
@@ -119,11 +126,11 @@ async fn run(cli: Cli) -> CliResult {
     }
 }
 
-fn report(error: &CliError) -> ExitCode {
+fn report(error: &CliError) -> i32 {
     if error.kind != error::Kind::OutputClosed {
         output::note(&format!("error: {error}"));
     }
-    error.exit_code()
+    error.kind.code()
 }
 
 #[cfg(test)]

@@ -107,9 +107,7 @@ impl Node {
     /// Waits until enough peers have answered that at least one of them knows a cluster that this
     /// broker may have been part of: a broker that lost its disk must not vote with an empty log.
     async fn check_not_wiped(&self, config: &NodeConfig) -> Result<(), NodeError> {
-        let me = config.broker_id;
-        let peers = config.peers.iter().map(|peer| peer.id);
-        let others: Vec<u32> = peers.filter(|id| *id != me).collect();
+        let others = others(config);
         let brokers_count = others.len() + 1;
         let majority = brokers_count / 2 + 1;
         loop {
@@ -128,8 +126,7 @@ impl Node {
     /// answer are not waited for: a cluster must start again broker by broker.
     async fn check_same_cluster(&self, config: &NodeConfig) -> Result<(), NodeError> {
         let ours = self.parts.host.transport().identity().cluster_id;
-        let others: Vec<u32> = config.peers.iter().map(|peer| peer.id).collect();
-        for answer in self.ask(&others).await {
+        for answer in self.ask(&others(config)).await {
             let theirs = answer.cluster_id;
             if !theirs.is_empty() && theirs != ours {
                 return Err(NodeError::ForeignCluster { ours, theirs });
@@ -148,6 +145,12 @@ impl Node {
             .flatten()
             .collect()
     }
+}
+
+/// The configured brokers without this one.
+fn others(config: &NodeConfig) -> Vec<u32> {
+    let peers = config.peers.iter().map(|peer| peer.id);
+    peers.filter(|id| *id != config.broker_id).collect()
 }
 
 fn refuse_wiped(config: &NodeConfig, answer: &HelloReply) -> Result<(), NodeError> {

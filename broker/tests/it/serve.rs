@@ -3,8 +3,8 @@
 use rustix::process::Signal;
 
 use crate::support::{
-    Broker, FREE_PORTS, get, is_alive, ok, refused, run_with_input, serve, signal, stdout, text,
-    wait_until, with_bootstrap,
+    Broker, FREE_PORTS, get, is_alive, ok, raftmq, refused, run_with_input, serve, signal, stdout,
+    text, wait_until, with_bootstrap,
 };
 
 #[test]
@@ -133,6 +133,13 @@ fn the_folder_of_another_broker_is_refused() {
 
 #[test]
 fn unreachable_peers_leave_a_broker_alive_and_not_ready() {
+    // Ends while it starts, threads still at work: that must not look like a crash, ever.
+    for _ in 0..10 {
+        check_unreachable_peers();
+    }
+}
+
+fn check_unreachable_peers() {
     let folder = tempfile::tempdir().unwrap();
     let http = free_endpoint();
     let peer = free_endpoint();
@@ -142,7 +149,7 @@ fn unreachable_peers_leave_a_broker_alive_and_not_ready() {
         format!("listeners.peer={peer}"),
     ];
     let data = folder.path().join("data");
-    let mut child = crate::support::raftmq(&["serve", "--data-dir", data.to_str().unwrap()])
+    let mut child = raftmq(&["serve", "--data-dir", data.to_str().unwrap()])
         .args(["--set", "listeners.grpc=127.0.0.1:0", "--set", &peers])
         .args(["--set", &listeners[0], "--set", &listeners[1]])
         .stdout(std::process::Stdio::null())
@@ -159,6 +166,28 @@ fn unreachable_peers_leave_a_broker_alive_and_not_ready() {
 
     signal(child.id(), Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_broker_that_loses_its_disk_stops_with_the_exit_code_of_storage() {
+    let broker = Broker::start(&[]);
+    let (data, grpc) = (broker.data(), broker.grpc());
+    std::fs::remove_dir_all(&data).unwrap();
+
+    // More than one segment holds: the second cannot be created.
+    let produce = ["bench", "produce", "--records", "1000000"];
+    let mut load = raftmq(&with_bootstrap(&produce, &grpc))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+
+    assert_eq!(broker.process.wait(), Some(74));
+    load.kill().unwrap();
+    load.wait().unwrap();
+    let log = std::fs::read_to_string(data.with_extension("log")).unwrap();
+    assert!(log.contains("error: storage"), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
 }
 
 /// An address that was free a moment ago.

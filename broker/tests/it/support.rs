@@ -130,8 +130,13 @@ impl Process {
     }
 
     /// Asks it to stop and gives its exit code.
-    pub(crate) fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(self) -> Option<i32> {
         signal(self.pid(), Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for its end and gives its exit code.
+    pub(crate) fn wait(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 

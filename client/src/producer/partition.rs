@@ -336,22 +336,34 @@ impl Partition {
             self.last_error = Some(error.clone());
             return Some(error);
         }
+        let is_first_attempt = batch.attempts == 1;
         let is_surely_unwritten =
-            !error.is_retriable() && batch.attempts == 1 && !is_sequence_error(&error);
-        if is_numbered && !is_surely_unwritten {
-            self.fail_from(index, &error, finished);
-            return None;
-        }
+            is_first_attempt && !error.is_retriable() && !is_sequence_error(&error);
+        let unknown = Error::OutcomeUnknown {
+            cause: Box::new(error.clone()),
+        };
+        let own = if is_first_attempt {
+            error
+        } else {
+            unknown.clone()
+        };
         let refused = self.in_flight.remove(index);
-        finished.extend(refused.map(|batch| (batch, Err(error))));
-        if is_numbered {
-            self.is_draining = true;
-            let behind = self.in_flight.iter_mut().skip(index);
-            for batch in behind.chain(&mut self.resend) {
-                batch.is_behind_gap = batch.sequence.is_some();
-            }
+        finished.extend(refused.map(|batch| (batch, Err(own))));
+        if is_numbered && is_surely_unwritten {
+            self.open_gap(index);
+        } else if is_numbered {
+            self.fail_from(index, &unknown, finished);
         }
         None
+    }
+
+    /// What is numbered from `index` on keeps its number until its fate is known.
+    fn open_gap(&mut self, index: usize) {
+        self.is_draining = true;
+        let behind = self.in_flight.iter_mut().skip(index);
+        for batch in behind.chain(&mut self.resend) {
+            batch.is_behind_gap = batch.sequence.is_some();
+        }
     }
 
     /// Fails every numbered batch from `index` of those under way; batches that were never sent, or

@@ -307,6 +307,7 @@ fn write_whole(path: &Path, text: &str) -> CliResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::error::Kind;
 
     fn options(data: &Path) -> DevOptions {
         DevOptions {
@@ -349,10 +350,7 @@ mod tests {
             brokers_count: Some(5),
             ..options(folder.path())
         };
-        assert_eq!(
-            Layout::open(&other).unwrap_err().exit_code(),
-            CliError::usage("").exit_code()
-        );
+        assert_eq!(Layout::open(&other).unwrap_err().kind, Kind::Usage);
     }
 
     #[test]

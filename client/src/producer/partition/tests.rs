@@ -6,6 +6,7 @@ use raftmq_proto::v1;
 use raftmq_records::{BatchHeader, Compression, validate_batch};
 
 use super::*;
+use crate::error::ErrorKind;
 
 const ID: Identity = Identity {
     producer_id: 70,
@@ -41,6 +42,11 @@ fn ack(base_offset: i64) -> Result<BatchAck> {
 
 fn refused(code: ErrorCode) -> Result<BatchAck> {
     Err(v1::Error::new(code, "refused").into())
+}
+
+/// The broker refuses a batch that is under way.
+fn refuse(partition: &mut Partition, id: u64, code: ErrorCode, finished: &mut Finished) {
+    partition.settle(id, refused(code), RETRIES, finished);
 }
 
 fn ids(finished: &Finished) -> Vec<(u64, bool)> {
@@ -124,7 +130,7 @@ async fn an_acknowledgement_behind_a_failure_counts() {
     let (mut partition, sent) = with_in_flight(2);
     let mut finished = Finished::new();
 
-    partition.settle(0, refused(ErrorCode::TimedOut), RETRIES, &mut finished);
+    refuse(&mut partition, 0, ErrorCode::TimedOut, &mut finished);
     partition.settle(1, ack(2), RETRIES, &mut finished);
 
     assert_eq!(ids(&finished), [(1, true)]);
@@ -155,23 +161,18 @@ async fn a_refused_batch_fails_alone_and_those_behind_it_get_new_numbers() {
     let (mut partition, _) = with_in_flight(3);
     let mut finished = Finished::new();
 
-    partition.settle(
-        0,
-        refused(ErrorCode::RecordTooLarge),
-        RETRIES,
-        &mut finished,
-    );
-    partition.settle(
+    refuse(&mut partition, 0, ErrorCode::RecordTooLarge, &mut finished);
+    refuse(
+        &mut partition,
         1,
-        refused(ErrorCode::OutOfOrderSequence),
-        RETRIES,
+        ErrorCode::OutOfOrderSequence,
         &mut finished,
     );
     assert_eq!(partition.readiness(5), Readiness::Held);
-    partition.settle(
+    refuse(
+        &mut partition,
         2,
-        refused(ErrorCode::OutOfOrderSequence),
-        RETRIES,
+        ErrorCode::OutOfOrderSequence,
         &mut finished,
     );
 
@@ -193,21 +194,16 @@ async fn a_batch_behind_a_refused_one_keeps_its_number_until_its_fate_is_known()
     let (mut partition, sent) = with_in_flight(3);
     let mut finished = Finished::new();
 
-    partition.settle(
-        0,
-        refused(ErrorCode::RecordTooLarge),
-        RETRIES,
-        &mut finished,
-    );
-    partition.settle(1, refused(ErrorCode::NotLeader), RETRIES, &mut finished);
-    partition.settle(2, refused(ErrorCode::NotLeader), RETRIES, &mut finished);
+    refuse(&mut partition, 0, ErrorCode::RecordTooLarge, &mut finished);
+    refuse(&mut partition, 1, ErrorCode::NotLeader, &mut finished);
+    refuse(&mut partition, 2, ErrorCode::NotLeader, &mut finished);
 
     assert_eq!(resend_all(&mut partition), sent[1..]);
     partition.settle(1, ack(0), RETRIES, &mut finished);
-    partition.settle(
+    refuse(
+        &mut partition,
         2,
-        refused(ErrorCode::OutOfOrderSequence),
-        RETRIES,
+        ErrorCode::OutOfOrderSequence,
         &mut finished,
     );
     assert_eq!(ids(&finished), [(0, false), (1, true)]);
@@ -222,17 +218,12 @@ async fn what_is_before_a_refused_batch_keeps_its_number_until_it_is_settled() {
     let (mut partition, sent) = with_in_flight(3);
     let mut finished = Finished::new();
 
-    partition.settle(
-        1,
-        refused(ErrorCode::RecordTooLarge),
-        RETRIES,
-        &mut finished,
-    );
-    partition.settle(0, refused(ErrorCode::NotLeader), RETRIES, &mut finished);
-    partition.settle(
+    refuse(&mut partition, 1, ErrorCode::RecordTooLarge, &mut finished);
+    refuse(&mut partition, 0, ErrorCode::NotLeader, &mut finished);
+    refuse(
+        &mut partition,
         2,
-        refused(ErrorCode::OutOfOrderSequence),
-        RETRIES,
+        ErrorCode::OutOfOrderSequence,
         &mut finished,
     );
 
@@ -240,10 +231,10 @@ async fn what_is_before_a_refused_batch_keeps_its_number_until_it_is_settled() {
     assert_eq!(again, [sent[0].clone(), sent[2].clone()]);
     assert_eq!(partition.readiness(5), Readiness::Held);
     partition.settle(0, ack(0), RETRIES, &mut finished);
-    partition.settle(
+    refuse(
+        &mut partition,
         2,
-        refused(ErrorCode::OutOfOrderSequence),
-        RETRIES,
+        ErrorCode::OutOfOrderSequence,
         &mut finished,
     );
     assert_eq!(ids(&finished), [(1, false), (0, true)]);
@@ -266,14 +257,17 @@ async fn a_batch_that_may_have_been_written_takes_those_behind_it_along_when_it_
     partition.settle(1, lost(), RETRIES, &mut finished);
     resend_all(&mut partition);
 
-    partition.settle(
-        0,
-        refused(ErrorCode::RecordTooLarge),
-        RETRIES,
-        &mut finished,
-    );
+    refuse(&mut partition, 0, ErrorCode::RecordTooLarge, &mut finished);
 
     assert_eq!(ids(&finished), [(0, false), (1, false)]);
+    for (_, result) in &finished {
+        let error = result.as_ref().expect_err("it failed");
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+        assert_eq!(
+            error.to_string(),
+            "outcome unknown, perhaps written: refused"
+        );
+    }
 }
 
 #[tokio::test]
@@ -281,10 +275,10 @@ async fn a_repetition_that_the_broker_has_forgotten_is_a_success_without_offset(
     let (mut partition, _) = with_in_flight(1);
     let mut finished = Finished::new();
 
-    partition.settle(
+    refuse(
+        &mut partition,
         0,
-        refused(ErrorCode::DuplicateSequence),
-        RETRIES,
+        ErrorCode::DuplicateSequence,
         &mut finished,
     );
 
@@ -295,7 +289,7 @@ async fn a_repetition_that_the_broker_has_forgotten_is_a_success_without_offset(
 async fn what_is_too_old_fails_with_the_error_that_held_it_up() {
     let (mut partition, _) = with_in_flight(2);
     let mut finished = Finished::new();
-    partition.settle(0, refused(ErrorCode::Unavailable), RETRIES, &mut finished);
+    refuse(&mut partition, 0, ErrorCode::Unavailable, &mut finished);
     let timed_out = |last_error| Error::TimedOut {
         operation: "delivery",
         timeout: Duration::from_secs(1),
