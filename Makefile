@@ -79,7 +79,7 @@ deny: setup ## licences, bans and sources of dependencies; advisories when they 
 	@$(STEP) deny scripts/deny
 
 chaos: setup ## simulated clusters under faults: SEEDS=A..B, or past failures and new seeds for BOX_SECONDS
-	@$(STEP) chaos-build $(CARGO) build $(LOCKED) --workspace --bin chaos
+	@$(STEP) chaos-build $(CARGO) test $(LOCKED) --workspace --no-run
 	@SEEDS="$(SEEDS)" JOBS="$(JOBS)" BOX_SECONDS="$(BOX_SECONDS)" $(STEP) chaos scripts/chaos-box
 
 bench: build ## benchmarks; run them on a quiet machine

@@ -26,18 +26,39 @@ pub enum FaultClass {
     SlowLink,
     /// Syncs of one broker take long.
     SlowDisk,
+    /// Some brokers do not hear some others, but one broker hears all.
+    Bridge,
+    /// A link breaks and heals many times a second.
+    Flapping,
+    /// Syncs of one broker take longer than a session.
+    HungDisk,
+    /// One broker's wall clock jumps, up to a day either way.
+    ClockJump,
+    /// An operator moves a partition to other brokers.
+    Reassignment,
 }
 
 impl FaultClass {
     /// Every class.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Partition,
         Self::OneWay,
         Self::SlowLink,
         Self::SlowDisk,
+        Self::Bridge,
+        Self::Flapping,
+        Self::HungDisk,
+        Self::ClockJump,
+        Self::Reassignment,
     ];
+
+    /// The names of all, separated by commas.
+    #[must_use]
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
 
     /// The name on the command line and in ledgers.
     #[must_use]
@@ -49,6 +70,11 @@ impl FaultClass {
             Self::OneWay => "one-way",
             Self::SlowLink => "slow-link",
             Self::SlowDisk => "slow-disk",
+            Self::Bridge => "bridge",
+            Self::Flapping => "flapping",
+            Self::HungDisk => "hung-disk",
+            Self::ClockJump => "clock-jump",
+            Self::Reassignment => "reassignment",
         }
     }
 }
@@ -61,9 +87,7 @@ impl fmt::Display for FaultClass {
 
 /// A name that is no fault class.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown fault class {0:?}, expected one of crash, power-loss, partition, one-way, slow-link, slow-disk"
-)]
+#[error("unknown fault class {0:?}, expected one of {names}", names = FaultClass::names())]
 pub struct UnknownFaultClass(String);
 
 impl FromStr for FaultClass {

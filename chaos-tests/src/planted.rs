@@ -25,19 +25,22 @@ pub enum Planted {
     SequenceGapAccepted,
     /// Core: an entry stamped for another term or offset is applied.
     VoidAccepted,
+    /// Core: retention by time trusts a clock that is off.
+    ClockTrusted,
     /// Broker: `acks=-1` is answered before the commit.
     AckBeforeCommit,
 }
 
 impl Planted {
     /// Every bug.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AckBeforeFlush,
         Self::VoteNotSynced,
         Self::TornTailAccepted,
         Self::DedupLostOnLeaderChange,
         Self::SequenceGapAccepted,
         Self::VoidAccepted,
+        Self::ClockTrusted,
         Self::AckBeforeCommit,
     ];
 
@@ -50,6 +53,7 @@ impl Planted {
             Self::DedupLostOnLeaderChange => core::plant(core::Bug::DedupLostOnLeaderChange),
             Self::SequenceGapAccepted => core::plant(core::Bug::SequenceGapAccepted),
             Self::VoidAccepted => core::plant(core::Bug::VoidAccepted),
+            Self::ClockTrusted => core::plant(core::Bug::ClockTrusted),
             Self::AckBeforeCommit => broker::plant(broker::Bug::AckBeforeCommit),
         }
     }
@@ -64,6 +68,7 @@ impl Planted {
             Self::DedupLostOnLeaderChange => "dedup-lost-on-leader-change",
             Self::SequenceGapAccepted => "sequence-gap-accepted",
             Self::VoidAccepted => "void-accepted",
+            Self::ClockTrusted => "clock-trusted",
             Self::AckBeforeCommit => "ack-before-commit",
         }
     }

@@ -18,6 +18,10 @@ pub const RUN_SECONDS_MIN: u32 = 10;
 /// A seed draws fault classes until it has at least this many.
 pub const FAULT_CLASSES_MIN: usize = 3;
 
+/// The first so many of [`FaultClass::ALL`]; the others are rare.
+const COMMON_FAULT_CLASSES: usize = 6;
+const RARE_FAULT_PROBABILITY: f64 = 0.2;
+
 /// What a stream of random numbers is for; numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
@@ -121,7 +125,7 @@ impl Options {
             consumers_count: rng.random_range(1..=3),
             value_bytes: [16, 256, 1024, 4096][rng.random_range(0..4)],
             segment_bytes: [16 << 10, 64 << 10, 64 << 20][rng.random_range(0..3)],
-            faults: fault_classes(&mut rng),
+            faults: fault_classes(&mut rng, &mut stream(seed, Stream::Options, 1)),
             fault_interval_ms: rng.random_range(2_000..=8_000),
             fault_length_ms_max: [500, 2_000, 6_000][rng.random_range(0..3)],
             torn_percent: [0, 50, 100][rng.random_range(0..3)],
@@ -165,15 +169,20 @@ fn producer(rng: &mut StdRng, acks: Acks, idempotent: bool, retries: bool) -> Pr
     }
 }
 
-/// Each class with probability one half, then more until there are enough.
-fn fault_classes(rng: &mut StdRng) -> BTreeSet<FaultClass> {
-    let mut classes: BTreeSet<FaultClass> = FaultClass::ALL
-        .into_iter()
+/// Each common class with probability one half, then more of them until there are enough; each rare
+/// one with a smaller probability, because a run in which everything fails at once does nothing.
+fn fault_classes(rng: &mut StdRng, rare: &mut StdRng) -> BTreeSet<FaultClass> {
+    let (common, uncommon) = FaultClass::ALL.split_at(COMMON_FAULT_CLASSES);
+    let mut classes: BTreeSet<FaultClass> = common
+        .iter()
+        .copied()
         .filter(|_| rng.random_bool(0.5))
         .collect();
     while classes.len() < FAULT_CLASSES_MIN {
-        classes.insert(FaultClass::ALL[rng.random_range(0..FaultClass::ALL.len())]);
+        classes.insert(common[rng.random_range(0..common.len())]);
     }
+    let uncommon = uncommon.iter().copied();
+    classes.extend(uncommon.filter(|_| rare.random_bool(RARE_FAULT_PROBABILITY)));
     classes
 }
 

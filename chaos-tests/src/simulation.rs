@@ -80,7 +80,7 @@ struct Run {
     down: BTreeSet<u32>,
     silenced: BTreeSet<u32>,
     power_losses: u64,
-    slow_disks: BTreeMap<u32, Duration>,
+    slow_disks: BTreeMap<u32, (FaultClass, Duration)>,
     has_converged: bool,
     not_converged: Option<NotConverged>,
 }
@@ -92,7 +92,7 @@ impl Run {
         Self {
             options: options.clone(),
             system: Rc::clone(system),
-            workload: Workload::new(options.clone(), recorder.clone()),
+            workload: Workload::new(options.clone(), recorder.clone(), effects.clone()),
             recorder,
             links: Arc::new(Links::new(effects.clone())),
             effects,
@@ -189,10 +189,10 @@ impl Run {
 
     fn observe(&mut self, sim: &Sim<'static>) {
         let now_us = micros(sim);
-        for (broker, latency) in &self.slow_disks {
+        for (broker, (class, latency)) in &self.slow_disks {
             // Somebody waits for longer than a healthy disk would let him.
             if self.system.sync_wait(*broker) * 2 > *latency {
-                self.effects.add(FaultClass::SlowDisk, 1);
+                self.effects.add(*class, 1);
             }
         }
         let statuses = self.system.statuses();
@@ -264,13 +264,26 @@ impl Run {
                 self.links.set_slow(a, b, true);
             }
             Action::RestoreLink { a, b } => self.restore_link(sim, a, b),
-            Action::SlowDisk { broker, latency_ms } => {
+            Action::SlowDisk {
+                class,
+                broker,
+                latency_ms,
+            } => {
                 let latency = Duration::from_millis(u64::from(latency_ms));
-                self.slow_disks.insert(broker, latency);
+                self.slow_disks.insert(broker, (class, latency));
                 self.system
                     .set_sync_latency_us(broker, u64::from(latency_ms) * 1_000);
             }
             Action::RestoreDisk { broker } => self.restore_disk(broker),
+            Action::JumpClock { broker, offset_ms } => {
+                self.system.set_clock_offset_ms(broker, offset_ms);
+                let is_felt = offset_ms != 0 && !self.down.contains(&broker);
+                self.effects.add(FaultClass::ClockJump, u64::from(is_felt));
+            }
+            Action::Reassign {
+                partition,
+                replicas,
+            } => self.workload.order(partition, replicas),
             Action::HealAll => self.heal(sim),
         }
     }
@@ -350,6 +363,7 @@ impl Run {
         }
         for broker in 1..=self.options.brokers_count {
             self.restore_disk(broker);
+            self.system.set_clock_offset_ms(broker, 0);
         }
         self.restart_all(sim);
         let now_us = micros(sim);

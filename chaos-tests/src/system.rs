@@ -41,6 +41,9 @@ pub trait System {
     /// Sets how long each sync of a broker's disk takes.
     fn set_sync_latency_us(&self, broker: u32, latency_us: u64);
 
+    /// Sets how far a broker's wall clock is from the true time.
+    fn set_clock_offset_ms(&self, broker: u32, offset_ms: i64);
+
     /// For how long something has been waiting for a sync of a broker's disk; zero if nothing does.
     fn sync_wait(&self, broker: u32) -> Duration;
 
@@ -67,6 +70,13 @@ pub trait Clients {
         &self,
         from: BTreeMap<u32, i64>,
     ) -> LocalBoxFuture<'_, Result<Box<dyn Consumer>, String>>;
+
+    /// Asks for a partition to be moved to these brokers; returns when that is on its way.
+    fn reassign(
+        &self,
+        partition: u32,
+        replicas: Vec<u32>,
+    ) -> LocalBoxFuture<'_, Result<(), String>>;
 
     /// The high watermark of a partition, asked of its leader now.
     fn high_watermark(&self, partition: u32) -> LocalBoxFuture<'_, Result<i64, String>>;

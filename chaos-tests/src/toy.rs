@@ -155,6 +155,8 @@ impl System for Toy {
 
     fn set_sync_latency_us(&self, _broker: u32, _latency_us: u64) {}
 
+    fn set_clock_offset_ms(&self, _broker: u32, _offset_ms: i64) {}
+
     fn sync_wait(&self, _broker: u32) -> Duration {
         Duration::from_secs(1)
     }
@@ -275,6 +277,14 @@ impl Clients for ToyClient {
     ) -> LocalBoxFuture<'_, Result<Box<dyn Consumer>, String>> {
         let client = self.clone();
         Box::pin(async move { Ok(Box::new(ToyConsumer { client, from }) as Box<dyn Consumer>) })
+    }
+
+    fn reassign(
+        &self,
+        _partition: u32,
+        _replicas: Vec<u32>,
+    ) -> LocalBoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn high_watermark(&self, partition: u32) -> LocalBoxFuture<'_, Result<i64, String>> {

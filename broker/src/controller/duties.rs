@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
+use raftmq_core::cluster::clocks::Clocks;
 use raftmq_core::cluster::election::{Disowned, Sessions, leaderless_groups};
 use raftmq_core::cluster::{Command, Image};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
@@ -52,6 +53,7 @@ struct State {
     at_rest: Option<u64>,
     /// Groups whose leader in the image says that it does not lead.
     disowned: Disowned,
+    clocks: Clocks,
 }
 
 impl State {
@@ -131,6 +133,7 @@ impl Controller {
             return Some(HeartbeatReply {
                 must_register,
                 is_fenced: true,
+                clock_offset_ms: None,
             });
         };
         let session_ms = u64::try_from(self.session_timeout().as_millis()).unwrap_or(u64::MAX);
@@ -141,9 +144,15 @@ impl Controller {
             .iter()
             .map(|group| (GroupNumber(*group), id));
         state.disowned.extend(disowned);
+        let now_ms = state.now_ms();
+        if let Some(wall_ms) = heartbeat.wall_ms.filter(|_| state.term == term) {
+            state
+                .clocks
+                .retain(|id| image.broker(id).is_some_and(|broker| !broker.is_fenced));
+            state.clocks.observe(id, wall_ms, now_ms);
+        }
         // A hung disk is fenced like silence.
         if state.term == term && heartbeat.sync_age_ms < session_ms {
-            let now_ms = state.now_ms();
             state.sessions.heartbeat(id, epoch, now_ms);
             let caught_up = heartbeat.metadata_applied >= broker.epoch.get();
             if broker.is_fenced && heartbeat.is_ready && caught_up {
@@ -154,6 +163,7 @@ impl Controller {
         Some(HeartbeatReply {
             must_register: false,
             is_fenced: broker.is_fenced,
+            clock_offset_ms: state.clocks.offset_ms(id, image.alive_brokers().count()),
         })
     }
 

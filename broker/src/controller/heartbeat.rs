@@ -44,6 +44,18 @@ struct State {
     hinted_controller: Option<u32>,
     cluster_id: String,
     refusal: Option<String>,
+    clock: Option<ClockReading>,
+}
+
+/// What the controller said of this broker's wall clock.
+#[derive(Debug, Clone, Copy)]
+struct ClockReading {
+    /// Ahead of the median of all brokers.
+    offset_ms: i64,
+    /// What the clock showed then.
+    wall_ms: i64,
+    /// When that was, on the monotonic clock.
+    at: Instant,
 }
 
 /// The search for groups that have lost their leader here.
@@ -87,6 +99,18 @@ impl Session {
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         self.state.lock().refusal.clone()
+    }
+
+    /// How far this broker's wall clock, which shows `wall_ms`, is ahead of the median of all brokers,
+    /// in milliseconds: as the controller said last, and what it has jumped since. `None` when the
+    /// controller has not said.
+    #[must_use]
+    pub fn clock_offset_ms(&self, wall_ms: i64) -> Option<i64> {
+        let reading = self.state.lock().clock?;
+        let passed_ms = i64::try_from(reading.at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let due_ms = reading.wall_ms.saturating_add(passed_ms);
+        let jumped_ms = wall_ms.saturating_sub(due_ms);
+        Some(reading.offset_ms.saturating_add(jumped_ms))
     }
 
     pub(super) fn hinted_controller(&self) -> Option<u32> {
@@ -191,6 +215,7 @@ impl Controller {
     async fn send_heartbeat(&self) {
         let host = &self.shared.host;
         let sync_age = host.store().sync_age().unwrap_or_default();
+        let wall_ms = self.shared.env.clock.now_ms();
         let heartbeat = Heartbeat {
             broker_id: host.broker_id(),
             broker_epoch: self.shared.session.broker_epoch(),
@@ -198,6 +223,7 @@ impl Controller {
             sync_age_ms: u64::try_from(sync_age.as_millis()).unwrap_or(u64::MAX),
             is_ready: true,
             not_leading: self.not_leading(),
+            wall_ms: Some(wall_ms),
         };
         // The controller's own session with this broker begins no earlier than that.
         let asked_at = Instant::now();
@@ -210,7 +236,7 @@ impl Controller {
             None => None,
         };
         match reply {
-            Some(reply) => self.take_reply(&reply, asked_at),
+            Some(reply) => self.take_reply(&reply, asked_at, wall_ms),
             None => self.ask_around().await,
         }
     }
@@ -246,8 +272,17 @@ impl Controller {
         lost.map(|group| group.get()).collect()
     }
 
-    fn take_reply(&self, reply: &HeartbeatReply, asked_at: Instant) {
+    fn take_reply(&self, reply: &HeartbeatReply, asked_at: Instant, wall_ms: i64) {
         let mut state = self.shared.session.state.lock();
+        if let Some(offset_ms) = reply.clock_offset_ms {
+            #[expect(clippy::cast_precision_loss, reason = "a gauge takes floats")]
+            metrics::gauge!("raftmq_broker_clock_offset_seconds").set(offset_ms as f64 / 1_000.0);
+            state.clock = Some(ClockReading {
+                offset_ms,
+                wall_ms,
+                at: asked_at,
+            });
+        }
         state.heard_controller_at = Some(asked_at);
         state.is_fenced = reply.is_fenced;
         if reply.must_register {

@@ -23,6 +23,9 @@ pub struct Heartbeat {
     /// Groups that the image says it leads, and that it does not lead (any more).
     #[serde(default)]
     pub not_leading: Vec<u64>,
+    /// Its wall clock, milliseconds since 1970.
+    #[serde(default)]
+    pub wall_ms: Option<i64>,
 }
 
 /// The controller's answer to a heartbeat.
@@ -32,6 +35,9 @@ pub struct HeartbeatReply {
     pub must_register: bool,
     /// The broker is out of service.
     pub is_fenced: bool,
+    /// How far the sender's wall clock is ahead of the median of all brokers, milliseconds.
+    #[serde(default)]
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// Who are you. Sent by a broker that knows little.

@@ -68,6 +68,8 @@ fn of_cluster(error: &ClusterError) -> ErrorCode {
         ClusterError::UnknownTopic { .. } => ErrorCode::UnknownTopic,
         ClusterError::UnknownGroup { .. } => ErrorCode::UnknownPartition,
         ClusterError::InvalidPartitionsCount { .. } => ErrorCode::InvalidPartitionsCount,
+        // The cluster begins, or nobody is alive: that passes.
+        ClusterError::InvalidReplicationFactor { max: 0, .. } => ErrorCode::Unavailable,
         ClusterError::InvalidReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
         ClusterError::InvalidConfig(_) => ErrorCode::InvalidConfig,
         ClusterError::UnknownBroker { .. } => ErrorCode::UnknownBroker,

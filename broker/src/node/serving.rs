@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +17,11 @@ use crate::env::{BoxedIo, Listener};
 use crate::grpc;
 use crate::http::{self, Metrics};
 use crate::raft::transport::{CONNECTION_WINDOW_BYTES, PeerServer, STREAM_WINDOW_BYTES};
+
+/// HTTP/2 ping of a silent client, and how long its answer may take: one whose machine is gone must
+/// not hold its connection for ever.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Node {
     pub(super) fn serve(
@@ -35,6 +41,8 @@ impl Node {
         let message_bytes_max = usize::try_from(config.limits.grpc_message_bytes_max);
         let message_bytes_max = message_bytes_max.unwrap_or(usize::MAX);
         let clients = Server::builder()
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .add_service(grpc::broker_service(self.parts.clone(), message_bytes_max))
@@ -67,7 +75,7 @@ fn incoming(listener: Box<dyn Listener>) -> impl Stream<Item = std::io::Result<C
         let accepted = listener.accept().await.map(|(io, _peer)| Connection { io });
         if accepted.is_err() {
             // Out of descriptors, say: do not spin.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Some((accepted, listener))
     })

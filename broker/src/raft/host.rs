@@ -201,9 +201,11 @@ impl RaftHost {
     /// Repeats what appends have lost, as soon as the peers can be reached: an idle follower that
     /// lost two commit updates never hears of them otherwise. Runs for ever.
     pub async fn run_repeats(&self) {
+        let transport = &self.shared.transport;
         loop {
+            transport.has_lost_appends().await;
             tokio::time::sleep(REPEAT_INTERVAL).await;
-            for (broker, groups) in self.shared.transport.take_lost_appends() {
+            for (broker, groups) in transport.take_lost_appends() {
                 for group in groups.into_iter().filter_map(|id| self.get(id)) {
                     let concerned = group.kind() == GroupKind::Partition
                         && group.leader() == Some(self.shared.broker_id)

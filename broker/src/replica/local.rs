@@ -19,6 +19,9 @@ use crate::controller::Controller;
 use crate::raft::machine::envelope;
 use crate::raft::{Group, Reply};
 
+/// `retention.ms` of what is kept for ever.
+const RETENTION_OFF: i64 = -1;
+
 /// See the module. Shared by reference count.
 pub struct Replica {
     controller: Controller,
@@ -244,16 +247,22 @@ impl Replica {
             .await
     }
 
-    /// Proposes a new log start where retention asks for one.
-    pub(super) async fn enforce_retention(&self) {
+    /// Proposes a new log start where retention asks for one; `by_time` says whether this broker's
+    /// clock may be trusted for that.
+    pub(super) async fn enforce_retention(&self, by_time: bool) {
         if self.leading_term().is_none() {
             return;
         }
         let settings = self.view.borrow().settings;
         let now_ms = self.controller.env().clock.now_ms();
+        let retention_ms = if by_time {
+            settings.retention_ms
+        } else {
+            RETENTION_OFF
+        };
         let cut = {
             let state = self.machine.read();
-            state.retention(now_ms, settings.retention_ms, settings.retention_bytes)
+            state.retention(now_ms, retention_ms, settings.retention_bytes)
         };
         let Some(cut) = cut else { return };
         match self

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use raftmq_core::cluster::Image;
+use raftmq_core::cluster::{Image, clocks};
 use raftmq_core::ids::{BrokerId, PartitionIndex};
 use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
@@ -261,9 +261,23 @@ impl Replicas {
 
     /// Looks once at every partition that this broker leads, and proposes what retention asks for.
     pub async fn enforce_retention(&self) {
+        let by_time = self.trusts_clock();
         for replica in self.all() {
-            replica.enforce_retention().await;
+            replica.enforce_retention(by_time).await;
         }
+    }
+
+    /// Whether this broker's clock agrees with the others', as far as the controller says.
+    fn trusts_clock(&self) -> bool {
+        let controller = &self.shared.controller;
+        let wall_ms = controller.env().clock.now_ms();
+        let offset_ms = controller.session().clock_offset_ms(wall_ms);
+        let is_trusted = clocks::is_trusted(offset_ms);
+        if let Some(offset_ms) = offset_ms.filter(|_| !is_trusted) {
+            tracing::trace!(target: "raftmq::mark", name = "retention_paused_by_clock");
+            tracing::warn!(offset_ms, "the clock is off: retention by time pauses");
+        }
+        is_trusted
     }
 }
 

@@ -21,6 +21,8 @@ use crate::workload::OVERSIZE_BYTES;
 
 const TOPIC: &str = "chaos";
 const REPLICATION_FACTOR: u32 = 3;
+/// Half an hour.
+const RETENTION_MS: &str = "1800000";
 /// Batches stay below the topic's limit, so that only a record that is too large is refused.
 const BATCH_BYTES: usize = OVERSIZE_BYTES as usize / 4;
 const MESSAGE_BYTES_MAX: u32 = OVERSIZE_BYTES / 2;
@@ -79,7 +81,8 @@ impl Clients for SimClients {
                 .create_topic(TOPIC)
                 .partitions(self.options.partitions_count)
                 .replication_factor(REPLICATION_FACTOR)
-                .config("retention.ms", "-1")
+                // Longer than any run: what goes by time goes because a clock is wrong.
+                .config("retention.ms", RETENTION_MS)
                 .config("segment.bytes", self.options.segment_bytes.to_string())
                 .config("max.message.bytes", MESSAGE_BYTES_MAX.to_string())
                 .send()
@@ -136,6 +139,18 @@ impl Clients for SimClients {
                 consumer,
                 partitions,
             }) as Box<dyn Consumer>)
+        })
+    }
+
+    fn reassign(
+        &self,
+        partition: u32,
+        replicas: Vec<u32>,
+    ) -> LocalBoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let admin = self.client().await?.admin();
+            let moved = admin.alter_replicas(TOPIC, partition, &replicas).await;
+            moved.map_err(|error| error.to_string())
         })
     }
 

@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -45,6 +46,7 @@ const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 pub struct Cluster {
     options: Options,
     disks: BTreeMap<u32, MemoryDisk>,
+    clocks: BTreeMap<u32, SimulatedClock>,
     running: Rc<RefCell<BTreeMap<u32, Running>>>,
 }
 
@@ -59,12 +61,11 @@ impl Cluster {
     /// Brokers with empty disks.
     #[must_use]
     pub fn new(options: &Options) -> Self {
-        let disks = (1..=options.brokers_count)
-            .map(|id| (id, MemoryDisk::new()))
-            .collect();
+        let ids = 1..=options.brokers_count;
         Self {
             options: options.clone(),
-            disks,
+            disks: ids.clone().map(|id| (id, MemoryDisk::new())).collect(),
+            clocks: ids.map(|id| (id, SimulatedClock::default())).collect(),
             running: Rc::default(),
         }
     }
@@ -89,7 +90,7 @@ impl Cluster {
 async fn run_broker(
     context: BrokerContext,
     config: NodeConfig,
-    disk: MemoryDisk,
+    (disk, clock): (MemoryDisk, SimulatedClock),
     running: Rc<RefCell<BTreeMap<u32, Running>>>,
 ) -> Result<(), String> {
     let journal = JournalConfig {
@@ -107,7 +108,7 @@ async fn run_broker(
         .map_err(|error| error.to_string())?;
     let env = Env::new(
         Arc::new(BrokerNet(context.net)),
-        Arc::new(SimulatedClock),
+        Arc::new(clock),
         context.rng_seed,
     );
     let node = Node::start_with(config, env, store.clone()).await;
@@ -139,7 +140,9 @@ impl System for Cluster {
     fn run_broker(&self, context: BrokerContext) -> LocalBoxFuture<'static, Result<(), String>> {
         let config = self.config(context.id);
         let disk = self.disks.get(&context.id).cloned().unwrap_or_default();
-        Box::pin(run_broker(context, config, disk, Rc::clone(&self.running)))
+        let clock = self.clocks.get(&context.id).cloned().unwrap_or_default();
+        let running = Rc::clone(&self.running);
+        Box::pin(run_broker(context, config, (disk, clock), running))
     }
 
     fn power_loss(&self, broker: u32, tail: Tail, rng_seed: u64) -> u64 {
@@ -160,6 +163,12 @@ impl System for Cluster {
     fn set_sync_latency_us(&self, broker: u32, latency_us: u64) {
         if let Some(disk) = self.disks.get(&broker) {
             disk.slow(Duration::from_micros(latency_us));
+        }
+    }
+
+    fn set_clock_offset_ms(&self, broker: u32, offset_ms: i64) {
+        if let Some(clock) = self.clocks.get(&broker) {
+            clock.offset_ms.store(offset_ms, Ordering::Relaxed);
         }
     }
 

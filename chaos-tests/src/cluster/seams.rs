@@ -1,6 +1,8 @@
 //! The simulated network and clock behind the traits of broker and client.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::BoxFuture;
 use raftmq::env::{BoxedIo, Listener, Net, WallClock};
@@ -42,13 +44,15 @@ impl Listener for BrokerListener {
     }
 }
 
-/// The clock of the simulation; the same on every broker.
-#[derive(Debug)]
-pub(super) struct SimulatedClock;
+/// A broker's clock: that of the simulation, and how far it is off, in milliseconds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SimulatedClock {
+    pub(super) offset_ms: Arc<AtomicI64>,
+}
 
 impl WallClock for SimulatedClock {
     fn now_ms(&self) -> i64 {
-        wall_clock_ms()
+        wall_clock_ms().saturating_add(self.offset_ms.load(Ordering::Relaxed))
     }
 }
 

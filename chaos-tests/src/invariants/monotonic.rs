@@ -2,7 +2,8 @@
 //! the bounds of its log while it runs.
 //!
 //! Term and vote are compared over restarts, because a vote that a restart forgets may be given
-//! twice. The others start again with the broker: they are rebuilt from disk.
+//! twice. The others start again with the broker: they are rebuilt from disk. A replica that was
+//! removed may come back with nothing.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,28 @@ pub(super) struct LastSeen {
 
 impl LastSeen {
     pub(super) fn check(&mut self, replicas: &[&RaftStatus], found: &mut Found) {
+        self.forget_removed(replicas);
         for status in replicas {
             if let Some(before) = self.by_broker.insert(status.broker, (*status).clone()) {
                 compare(&before, status, found);
             }
         }
+    }
+}
+
+impl LastSeen {
+    /// Forgets replicas that do not run and that the newest leader's membership leaves out.
+    fn forget_removed(&mut self, replicas: &[&RaftStatus]) {
+        let leaders = replicas.iter().filter(|status| status.is_leader);
+        let Some(newest) = leaders.max_by_key(|leader| leader.vote.term) else {
+            return;
+        };
+        let [voters] = newest.voters.as_slice() else {
+            return;
+        };
+        let runs = |broker: &u32| replicas.iter().any(|status| status.broker == *broker);
+        self.by_broker
+            .retain(|broker, _| voters.contains(broker) || runs(broker));
     }
 }
 
@@ -80,7 +98,7 @@ fn compare(before: &RaftStatus, now: &RaftStatus, found: &mut Found) {
 #[cfg(test)]
 mod tests {
     use super::super::StateStatus;
-    use super::super::testing::{at, follower, kinds};
+    use super::super::testing::{at, follower, kinds, leader};
     use super::*;
 
     fn found(before: &RaftStatus, now: &RaftStatus) -> Vec<Invariant> {
@@ -98,6 +116,25 @@ mod tests {
 
         let expected = [Invariant::MonotonicTerm, Invariant::MonotonicVote];
         assert_eq!(found(&follower(1, 3, 9), &restarted), expected);
+    }
+
+    #[test]
+    fn a_replica_that_was_removed_may_come_back_with_nothing() {
+        let mut last_seen = LastSeen::default();
+        let mut found = Found::new();
+        let mut leader = leader(1, 3, 9);
+        last_seen.check(&[&leader, &follower(4, 3, 9)], &mut found);
+        leader.voters = vec![[1, 2, 3].into()];
+
+        last_seen.check(&[&leader], &mut found);
+        last_seen.check(&[&leader, &follower(4, 1, 0)], &mut found);
+        assert_eq!(kinds(&found), []);
+
+        // A voter that is only down has nothing to forget.
+        last_seen.check(&[&leader, &follower(2, 3, 9)], &mut found);
+        last_seen.check(&[&leader], &mut found);
+        last_seen.check(&[&leader, &follower(2, 1, 9)], &mut found);
+        assert!(kinds(&found).contains(&Invariant::MonotonicTerm));
     }
 
     #[test]

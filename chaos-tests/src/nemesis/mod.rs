@@ -108,6 +108,8 @@ pub enum Action {
     },
     /// A broker's syncs take this long.
     SlowDisk {
+        /// Whose fault it is.
+        class: FaultClass,
         /// Which.
         broker: u32,
         /// In milliseconds.
@@ -117,6 +119,20 @@ pub enum Action {
     RestoreDisk {
         /// Which.
         broker: u32,
+    },
+    /// A broker's wall clock shows another time from now on.
+    JumpClock {
+        /// Which.
+        broker: u32,
+        /// From the true time, in milliseconds; 0 is the true time.
+        offset_ms: i64,
+    },
+    /// An operator asks for a partition to be on these brokers, the preferred leader first.
+    Reassign {
+        /// Which.
+        partition: u32,
+        /// Where it goes.
+        replicas: Vec<u32>,
     },
     /// Everything is mended and every broker runs.
     HealAll,
@@ -131,12 +147,18 @@ impl Action {
             Self::PowerLoss { .. } => Some(FaultClass::PowerLoss),
             Self::Cut { class, .. } => Some(*class),
             Self::SlowLink { .. } => Some(FaultClass::SlowLink),
-            Self::SlowDisk { .. } => Some(FaultClass::SlowDisk),
+            Self::SlowDisk { class, .. } => Some(*class),
+            Self::JumpClock { offset_ms: 1.., .. }
+            | Self::JumpClock {
+                offset_ms: ..=-1, ..
+            } => Some(FaultClass::ClockJump),
+            Self::Reassign { .. } => Some(FaultClass::Reassignment),
             Self::Restart { .. }
             | Self::RestartAll
             | Self::Mend { .. }
             | Self::RestoreLink { .. }
             | Self::RestoreDisk { .. }
+            | Self::JumpClock { offset_ms: 0, .. }
             | Self::HealAll => None,
         }
     }

@@ -23,6 +23,13 @@ const AFTERSHOCK_PERCENT: u32 = 40;
 const AFTERSHOCK_MS: [Range<u32>; 2] = [2..150, 1_000..1_200];
 const AFTERSHOCK_LENGTH_MS: Range<u32> = 20..300;
 
+/// How long a flapping link stays broken, and how long whole.
+const FLAP_MS: Range<u32> = 20..200;
+/// Syncs of a hung disk; a session lasts a second.
+const HUNG_SYNC_MS: Range<u32> = 1_500..5_000;
+/// A little more than what is tolerated, an hour, a day.
+const CLOCK_JUMPS_MS: [i64; 3] = [11_000, 3_600_000, 86_400_000];
+
 /// The steps in the order of time; the last one is [`Action::HealAll`] at the end of the
 /// safety phase, and no step comes later.
 #[must_use]
@@ -42,6 +49,11 @@ pub fn schedule(options: &Options) -> Vec<Step> {
             FaultClass::OneWay => timeline.each(Timeline::one_way),
             FaultClass::SlowLink => timeline.each(Timeline::slow_link),
             FaultClass::SlowDisk => timeline.each(Timeline::slow_disk),
+            FaultClass::Bridge => timeline.each(Timeline::bridge),
+            FaultClass::Flapping => timeline.each(Timeline::flapping),
+            FaultClass::HungDisk => timeline.each(Timeline::hung_disk),
+            FaultClass::ClockJump => timeline.each(Timeline::clock_jump),
+            FaultClass::Reassignment => timeline.each(Timeline::reassignment),
         }
     }
     steps.push(Step {
@@ -200,41 +212,90 @@ impl Timeline<'_> {
 
     fn partition(&mut self, begin: u32, end: u32) {
         let (left, right) = self.halves();
-        for (from, to) in [(&left, &right), (&right, &left)] {
-            let class = FaultClass::Partition;
-            self.push(
-                begin,
-                Action::Cut {
-                    class,
-                    from: from.clone(),
-                    to: to.clone(),
-                },
-            );
-            self.push(
-                end,
-                Action::Mend {
-                    from: from.clone(),
-                    to: to.clone(),
-                },
-            );
+        self.cut_both_ways(FaultClass::Partition, (begin, end), (&left, &right));
+    }
+
+    fn cut_both_ways(
+        &mut self,
+        class: FaultClass,
+        (begin, end): (u32, u32),
+        (left, right): (&[Host], &[Host]),
+    ) {
+        for (from, to) in [(left, right), (right, left)] {
+            let (from, to) = (from.to_vec(), to.to_vec());
+            let cut = Action::Cut {
+                class,
+                from: from.clone(),
+                to: to.clone(),
+            };
+            self.push(begin, cut);
+            self.push(end, Action::Mend { from, to });
         }
     }
 
-    /// Two halves with at least one broker each; the clients join one, or half of the time keep
-    /// reaching everybody.
-    fn halves(&mut self) -> (Vec<Host>, Vec<Host>) {
+    /// Two parts that do not hear each other, and one broker that hears both; so do the clients.
+    fn bridge(&mut self, begin: u32, end: u32) {
+        let mut brokers = self.shuffled();
+        brokers.pop();
+        let size = self.rng.random_range(1..brokers.len().max(2));
+        let (left, right) = brokers.split_at(size);
+        let window = (begin, end);
+        self.cut_both_ways(FaultClass::Bridge, window, (&hosts(left), &hosts(right)));
+    }
+
+    fn flapping(&mut self, begin: u32, end: u32) {
+        let (a, b) = self.link();
+        let mut now_ms = begin;
+        while now_ms < end {
+            let until = (now_ms + self.rng.random_range(FLAP_MS)).min(end);
+            self.cut_both_ways(FaultClass::Flapping, (now_ms, until), (&[a], &[b]));
+            now_ms = until + self.rng.random_range(FLAP_MS);
+        }
+    }
+
+    fn clock_jump(&mut self, begin: u32, end: u32) {
+        let broker = self.broker();
+        let far_ms = CLOCK_JUMPS_MS[self.rng.random_range(0..CLOCK_JUMPS_MS.len())];
+        let offset_ms = if self.rng.random_bool(0.5) {
+            far_ms
+        } else {
+            -far_ms
+        };
+        self.push(begin, Action::JumpClock { broker, offset_ms });
+        let offset_ms = 0;
+        self.push(end, Action::JumpClock { broker, offset_ms });
+    }
+
+    /// To two or three brokers; the next one may come before this one has ended.
+    fn reassignment(&mut self, begin: u32, _end: u32) {
+        let mut replicas = self.shuffled();
+        replicas.truncate(self.rng.random_range(2..=3));
+        let partition = self.rng.random_range(0..self.options.partitions_count);
+        self.push(
+            begin,
+            Action::Reassign {
+                partition,
+                replicas,
+            },
+        );
+    }
+
+    /// The brokers in a random order.
+    fn shuffled(&mut self) -> Vec<u32> {
         let mut brokers: Vec<u32> = (1..=self.options.brokers_count).collect();
         for last in (1..brokers.len()).rev() {
             let other = self.rng.random_range(0..=last);
             brokers.swap(last, other);
         }
+        brokers
+    }
+
+    /// Two halves with at least one broker each; the clients join one, or half of the time keep
+    /// reaching everybody.
+    fn halves(&mut self) -> (Vec<Host>, Vec<Host>) {
+        let brokers = self.shuffled();
         let size = self.rng.random_range(1..brokers.len());
         let (left, right) = brokers.split_at(size);
-        let hosts = |ids: &[u32]| {
-            ids.iter()
-                .map(|id| Host::Broker(*id))
-                .collect::<Vec<Host>>()
-        };
         let (mut left, mut right) = (hosts(left), hosts(right));
         if self.rng.random_bool(0.5) {
             let half = if self.rng.random_bool(0.5) {
@@ -286,9 +347,34 @@ impl Timeline<'_> {
     fn slow_disk(&mut self, begin: u32, end: u32) {
         let broker = self.broker();
         let latency_ms = [20, 100, 800][self.rng.random_range(0..3)];
-        self.push(begin, Action::SlowDisk { broker, latency_ms });
+        self.slow_down(FaultClass::SlowDisk, broker, latency_ms, (begin, end));
+    }
+
+    fn hung_disk(&mut self, begin: u32, end: u32) {
+        let broker = self.broker();
+        let latency_ms = self.rng.random_range(HUNG_SYNC_MS);
+        self.slow_down(FaultClass::HungDisk, broker, latency_ms, (begin, end));
+    }
+
+    fn slow_down(
+        &mut self,
+        class: FaultClass,
+        broker: u32,
+        latency_ms: u32,
+        (begin, end): (u32, u32),
+    ) {
+        let slow = Action::SlowDisk {
+            class,
+            broker,
+            latency_ms,
+        };
+        self.push(begin, slow);
         self.push(end, Action::RestoreDisk { broker });
     }
+}
+
+fn hosts(brokers: &[u32]) -> Vec<Host> {
+    brokers.iter().map(|id| Host::Broker(*id)).collect()
 }
 
 #[cfg(test)]
@@ -352,6 +438,43 @@ mod tests {
             .collect();
 
         assert_eq!(kept, left);
+    }
+
+    #[test]
+    fn a_bridge_hears_everybody_and_the_two_sides_hear_each_other_only_through_it() {
+        for seed in 0..50 {
+            let mut options = Options::expand(seed, 60);
+            options.faults = [FaultClass::Bridge].into();
+            for step in schedule(&options) {
+                let Action::Cut { from, to, .. } = step.action else {
+                    continue;
+                };
+                assert!(!from.is_empty() && !to.is_empty());
+                assert!(from.iter().all(|host| !to.contains(host)));
+                assert!(!from.contains(&Host::Clients) && !to.contains(&Host::Clients));
+                assert_eq!(from.len() + to.len(), options.brokers_count as usize - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumped_is_set_right_again() {
+        for seed in 0..50 {
+            let mut options = Options::expand(seed, 60);
+            options.faults = [FaultClass::ClockJump].into();
+            let mut wrong: BTreeSet<u32> = BTreeSet::new();
+            for step in schedule(&options) {
+                if let Action::JumpClock { broker, offset_ms } = step.action {
+                    let changed = if offset_ms == 0 {
+                        wrong.remove(&broker)
+                    } else {
+                        wrong.insert(broker)
+                    };
+                    assert!(changed);
+                }
+            }
+            assert!(wrong.is_empty());
+        }
     }
 
     #[test]

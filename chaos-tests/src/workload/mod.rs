@@ -5,16 +5,20 @@
 
 mod consumer;
 mod drain;
+mod operator;
 mod probe;
 mod producer;
 mod value;
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::faults::Effects;
 use crate::history::Recorder;
 use crate::net::SimNet;
 use crate::seed::{Options, Stream, derive};
@@ -49,6 +53,8 @@ pub struct Workload {
     pub phase: watch::Sender<Phase>,
     sessions: Rc<std::cell::Cell<u64>>,
     values: Rc<std::cell::Cell<u64>>,
+    orders: Rc<RefCell<VecDeque<operator::Order>>>,
+    effects: Effects,
 }
 
 impl std::fmt::Debug for Workload {
@@ -62,13 +68,15 @@ impl std::fmt::Debug for Workload {
 impl Workload {
     /// A workload that has not begun.
     #[must_use]
-    pub fn new(options: Options, recorder: Recorder) -> Self {
+    pub fn new(options: Options, recorder: Recorder, effects: Effects) -> Self {
         Self {
             options,
             recorder,
             phase: watch::Sender::new(Phase::Load),
             sessions: Rc::default(),
             values: Rc::default(),
+            orders: Rc::default(),
+            effects,
         }
     }
 
@@ -100,6 +108,7 @@ impl Workload {
             next,
         ));
         readers.spawn_local(probe::run(self.clone(), Rc::clone(&clients), next + 1));
+        readers.spawn_local(operator::run(self.clone(), Rc::clone(&clients)));
         // A panic of a task stops the whole simulation, so there is no result to look at.
         while producers.join_next().await.is_some() {}
         self.advance(Phase::Drain);
@@ -107,6 +116,15 @@ impl Workload {
         self.advance(Phase::Done);
         while readers.join_next().await.is_some() {}
         Ok(())
+    }
+
+    /// Has the operator move a partition; forgotten when the cluster does not take it.
+    pub fn order(&self, partition: u32, replicas: Vec<u32>) {
+        let order = operator::Order {
+            partition,
+            replicas,
+        };
+        self.orders.borrow_mut().push_back(order);
     }
 
     /// Moves on to `phase`; never back.

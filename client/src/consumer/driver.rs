@@ -20,7 +20,7 @@ use super::fetcher::{Asked, FetchEvent, Fetcher};
 use super::position::{Need, Position};
 use crate::admin::{ListedOffset, OffsetAt, query_leader};
 use crate::error::{Error, Result};
-use crate::limits::{EVENTS_MAX, REDIRECTS_AT_ONCE_MAX};
+use crate::limits::{EVENTS_MAX, REDIRECTS_AT_ONCE_MAX, REFUSED_METADATA_FAILURES};
 use crate::metadata::follows_hint;
 
 /// Results of the driver's own calls.
@@ -299,6 +299,11 @@ impl Driver {
         let events = self.call_events.clone();
         self.tasks.spawn(async move {
             let refreshed = client.refresh_metadata().await;
+            if refreshed.is_err() {
+                // Refused at once, perhaps: do not ask as fast as brokers can refuse.
+                let pause = client.random.backoff(REFUSED_METADATA_FAILURES);
+                tokio::time::sleep(pause).await;
+            }
             // The driver is gone only when the consumer is.
             let _ = events.send(CallEvent::Metadata(refreshed)).await;
         });

@@ -18,7 +18,7 @@ use super::partition::{Finished, Identity, Partition};
 use super::{Commands, Core};
 use crate::connection::broker_client;
 use crate::error::{Error, Result};
-use crate::limits::{EVENTS_MAX, REDIRECTS_AT_ONCE_MAX};
+use crate::limits::{EVENTS_MAX, REDIRECTS_AT_ONCE_MAX, REFUSED_METADATA_FAILURES};
 use crate::metadata::follows_hint;
 
 /// What the producer's handle asks of its driver.
@@ -256,6 +256,11 @@ impl Driver {
         let events = self.call_events.clone();
         self.tasks.spawn(async move {
             let refreshed = client.refresh_metadata().await;
+            if refreshed.is_err() {
+                // Refused at once, perhaps: do not ask as fast as brokers can refuse.
+                let pause = client.random.backoff(REFUSED_METADATA_FAILURES);
+                tokio::time::sleep(pause).await;
+            }
             // Nobody listens any more only when the producer is gone.
             let _ = events.send(CallEvent::Metadata(refreshed)).await;
         });

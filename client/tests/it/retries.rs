@@ -269,3 +269,27 @@ async fn any_mixture_of_faults_loses_repeats_and_reorders_nothing() {
         assert_eq!(cluster.values("t", 0), numbers(200), "seed {seed}");
     }
 }
+
+#[tokio::test]
+async fn refused_metadata_is_asked_for_again_with_pauses() {
+    let cluster = Cluster::start(1).await;
+    cluster.create_topic("t", 1);
+    let client = settings(&cluster).metadata_age_max(Duration::from_millis(1));
+    let client = client.build().await.expect("the cluster answers");
+    let producer = one_by_one(&client).await;
+    send_numbers(&producer, 1).await;
+
+    cluster.refuse_metadata();
+    let asked = cluster.metadata_requests();
+    // Every one of these wakes the producer, which finds its metadata too old.
+    for _ in 0..100 {
+        send_numbers(&producer, 1).await;
+    }
+
+    assert!(cluster.metadata_requests() > asked, "it does ask");
+    let repeated = cluster.metadata_requests() - asked;
+    assert!(
+        repeated < 50,
+        "{repeated} requests while 100 records were sent"
+    );
+}

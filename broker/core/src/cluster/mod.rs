@@ -5,6 +5,7 @@
 //! nor the time. Source: Kafka's KRaft controller (KIP-500, KIP-631); ARCHITECTURE.md, "Leader election".
 
 mod brokers;
+pub mod clocks;
 mod codec;
 pub mod command;
 pub mod config_keys;

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use raftmq_store::GroupId;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 pub use server::{Inbound, PeerHandler, PeerServer, Served};
@@ -217,6 +217,7 @@ pub(super) struct Shared {
     links: Mutex<BTreeMap<(u32, Lane), link::Link>>,
     on_refused: RwLock<Option<OnRefused>>,
     losses: Mutex<Losses>,
+    lost: Notify,
     heard: Mutex<BTreeMap<u32, Instant>>,
 }
 
@@ -237,6 +238,7 @@ impl Transport {
             links: Mutex::default(),
             on_refused: RwLock::default(),
             losses: Mutex::default(),
+            lost: Notify::new(),
             heard: Mutex::default(),
         };
         Self {
@@ -275,6 +277,14 @@ impl Transport {
             .entry(broker)
             .or_default()
             .insert(group);
+        self.shared.lost.notify_one();
+    }
+
+    /// Waits until an append is lost that nobody has taken. For one waiter.
+    pub async fn has_lost_appends(&self) {
+        while self.shared.losses.lock().groups.is_empty() {
+            self.shared.lost.notified().await;
+        }
     }
 
     /// Takes the lost appends of every peer whose append lane is up, and one of every other peer:

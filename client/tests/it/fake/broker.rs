@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures_util::Stream;
 use raftmq_proto::v1::broker_server::Broker;
 use raftmq_proto::v1::{
-    Acks, BrokerInfo, Error, FetchRequest, FetchResponse, FetchResult, InitProducerIdRequest,
-    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
-    MetadataResponse, PartitionBatch, ProduceRequest, ProduceResponse, ProduceResult,
+    Acks, BrokerInfo, Error, ErrorCode, FetchRequest, FetchResponse, FetchResult,
+    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataRequest, MetadataResponse, PartitionBatch, ProduceRequest, ProduceResponse,
+    ProduceResult,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -159,7 +160,12 @@ impl Broker for Server {
         &self,
         request: Request<MetadataRequest>,
     ) -> Result<Response<MetadataResponse>, Status> {
-        let state = self.cluster.state.lock();
+        let mut state = self.cluster.state.lock();
+        state.metadata_requests += 1;
+        if state.refuses_metadata {
+            let refusal = Error::new(ErrorCode::InvalidRequest, "refused");
+            return Err(raftmq_proto::into_status(refusal));
+        }
         let request = request.into_inner();
         let names = match (request.topics.is_empty(), request.brokers_only) {
             (true, true) => Vec::new(),

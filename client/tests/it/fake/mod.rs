@@ -131,6 +131,14 @@ impl Cluster {
         log.end = end;
     }
 
+    pub(crate) fn refuse_metadata(&self) {
+        self.state.lock().refuses_metadata = true;
+    }
+
+    pub(crate) fn metadata_requests(&self) -> u32 {
+        self.state.lock().metadata_requests
+    }
+
     pub(crate) fn produce_requests(&self) -> u32 {
         self.state.lock().produce_requests
     }

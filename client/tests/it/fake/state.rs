@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) faults: VecDeque<Fault>,
     pub(super) fetch_breaks: u32,
     pub(super) produce_requests: u32,
+    pub(super) metadata_requests: u32,
+    pub(super) refuses_metadata: bool,
     pub(super) producer_ids: i64,
     pub(super) append_time_ms: Option<i64>,
     pub(super) version: u64,
