@@ -10,7 +10,7 @@ use openraft::{EmptyNode, EntryPayload, Membership};
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::RwLock;
-use raftmq_store::{Entry, GroupId, GroupStore, Store, log_id};
+use raftmq_store::{Entry, GroupHealth, GroupId, GroupStore, Store, log_id};
 use thiserror::Error;
 
 use super::events::Events;
@@ -117,7 +117,9 @@ impl RaftHost {
         };
         let shared = &self.shared;
         let store = shared.store.group(id);
-        if !first_voters.is_empty() && store.last_log_index().is_none() {
+        // One that lost the beginning of its log is sent it.
+        let is_new = store.last_log_index().is_none() && store.health() == GroupHealth::Ok;
+        if !first_voters.is_empty() && is_new {
             begin_log(&store, first_voters)
                 .await
                 .map_err(|error| failed(error.to_string()))?;
@@ -144,6 +146,7 @@ impl RaftHost {
             .await
             .map_err(|error| failed(error.to_string()))?;
         let group = Group::new(id, kind, raft, store);
+        group.elect_unless_recovering();
         shared.groups.write().insert(id, group.clone());
         Ok(group)
     }
@@ -199,10 +202,14 @@ impl RaftHost {
     }
 
     /// Repeats what appends have lost, as soon as the peers can be reached: an idle follower that
-    /// lost two commit updates never hears of them otherwise. Runs for ever.
+    /// lost two commit updates never hears of them otherwise. Also lets groups elect again that were
+    /// recovering and are whole now. Runs for ever.
     pub async fn run_repeats(&self) {
         loop {
             tokio::time::sleep(REPEAT_INTERVAL).await;
+            for group in self.shared.groups.read().values() {
+                group.elect_unless_recovering();
+            }
             for (broker, groups) in self.shared.transport.take_lost_appends() {
                 for group in groups.into_iter().filter_map(|id| self.get(id)) {
                     let concerned = group.kind() == GroupKind::Partition
