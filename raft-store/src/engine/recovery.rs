@@ -180,15 +180,7 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
                         ..mark.place
                     };
                     if search.is_synced(after, mark.next_sequence)? {
-                        let place = mark.place;
-                        let text = format!(
-                            "a synced frame at byte {} of segment {} does not verify",
-                            place.position, place.segment
-                        );
-                        return Err(StoreError::Damaged {
-                            what: "journal",
-                            text,
-                        });
+                        return Err(unverified(mark.place));
                     }
                     report.torn_bytes_dropped = claimed_bytes;
                     break;
@@ -257,6 +249,17 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
                 self.check_entry(group, index, report)?;
             }
         }
+    }
+}
+
+/// The refusal of a frame that was synced and does not verify.
+fn unverified(place: Location) -> StoreError {
+    StoreError::Damaged {
+        what: "journal",
+        text: format!(
+            "a synced frame at byte {} of segment {} does not verify",
+            place.position, place.segment
+        ),
     }
 }
 
