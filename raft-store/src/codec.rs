@@ -163,6 +163,22 @@ pub(crate) fn decode_checkpoint(group: GroupId, bytes: &Bytes) -> Result<Checkpo
     })
 }
 
+/// Encodes what is listed of a checkpoint without reading it, with a checksum chained over the group.
+pub(crate) fn encode_checkpoint_head(group: GroupId, log_id: LogId) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(22);
+    bytes.put_u8(VERSION);
+    put_log_id(&mut bytes, Some(log_id));
+    seal(group, bytes)
+}
+
+/// Decodes the head of a checkpoint; its checksum must match.
+pub(crate) fn decode_checkpoint_head(group: GroupId, bytes: &[u8]) -> Result<LogId, StoreError> {
+    let mut reader = Reader::sealed("checkpoint head", group, bytes)?;
+    let log_id = reader.log_id()?;
+    reader.end()?;
+    log_id.ok_or_else(|| reader.damaged("no log id"))
+}
+
 fn seal(group: GroupId, mut bytes: BytesMut) -> Bytes {
     let crc = sealing_crc(group, &bytes);
     bytes.put_u32_le(crc);

@@ -131,6 +131,38 @@ fn checkpoints_have_stable_bytes_and_a_checksum_over_all_of_them() {
 }
 
 #[test]
+fn heads_of_checkpoints_have_stable_bytes_and_a_checksum() {
+    let bytes = codec::encode_checkpoint_head(GROUP, log_id(2, 5));
+    assert_eq!(hex(&bytes[..18]), "010102000000000000000500000000000000");
+    assert_eq!(bytes.len(), 22);
+    let decoded = codec::decode_checkpoint_head(GROUP, &bytes);
+    assert_eq!(decoded.unwrap(), log_id(2, 5));
+    assert!(codec::decode_checkpoint_head(GroupId(4), &bytes).is_err());
+    for place in 0..bytes.len() {
+        let mut damaged = bytes.to_vec();
+        damaged[place] ^= 4;
+        let refused = codec::decode_checkpoint_head(GROUP, &damaged);
+        assert!(refused.is_err(), "byte {place}");
+    }
+}
+
+#[test]
+fn numbers_of_rows_are_never_reused() {
+    use crate::key;
+    let keys = [
+        key::VOTE,
+        key::COMMITTED,
+        key::PURGED,
+        key::ACKNOWLEDGED_INDEX,
+        key::APPLIED,
+        key::SNAPSHOT,
+        key::HOLE,
+        key::ACKNOWLEDGED,
+    ];
+    assert_eq!(keys, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
 fn a_vote_of_another_group_or_with_any_bit_flipped_is_refused() {
     let bytes = codec::encode_vote(GROUP, &Vote::new(258, 7));
     assert!(codec::decode_vote(GroupId(4), &bytes).is_err());

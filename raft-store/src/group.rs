@@ -84,23 +84,25 @@ impl GroupStore {
         self.shared.inner.lock().durability = Some(durability);
     }
 
-    /// Highest log index that this replica acknowledged, as far as it was noted; 0 for none.
+    /// Highest log id that this replica acknowledged, as far as it was noted.
     #[must_use]
-    pub fn acknowledged(&self) -> u64 {
+    pub fn acknowledged(&self) -> Option<LogId> {
         self.shared.inner.lock().acknowledged
     }
 
-    /// Notes that entries up to `log_index` are acknowledged. Written with the next batch. A mark
-    /// beyond the log's end (learnt from peers) makes the group recovering. Lower marks are ignored.
-    pub fn note_acknowledged(&self, log_index: u64) {
+    /// Notes that entries up to `log_id` are acknowledged. Written with the next batch. A mark beyond
+    /// the log's end (learnt from peers) makes the group recovering. Marks are ordered by term, then
+    /// index, as votes compare logs; lower ones are ignored.
+    pub fn note_acknowledged(&self, log_id: LogId) {
         let mut inner = self.shared.inner.lock();
-        if log_index <= inner.acknowledged || inner.is_removed {
+        if Some(log_id) <= inner.acknowledged || inner.is_removed {
             return;
         }
-        inner.acknowledged = log_index;
+        inner.acknowledged = Some(log_id);
+        let row = codec::encode_log_id(inner.acknowledged);
         self.store
             .queue
-            .put_lazily(self.id(), key::ACKNOWLEDGED, codec::encode_u64(log_index));
+            .put_lazily(self.id(), key::ACKNOWLEDGED, row);
     }
 
     /// Whether the log can be trusted.
@@ -117,10 +119,9 @@ impl GroupStore {
                 acknowledged,
             };
         }
-        let next = inner.next_index().unwrap_or(0);
-        if acknowledged > 0 && next <= acknowledged {
+        if acknowledged > inner.last {
             return GroupHealth::Recovering {
-                missing_from: next,
+                missing_from: inner.next_index().unwrap_or(0),
                 acknowledged,
             };
         }
@@ -137,9 +138,9 @@ impl GroupStore {
         let waiter = {
             let mut inner = self.lock()?;
             let mut ops = self.unhide(&mut inner);
-            inner.acknowledged = inner.last.map_or(0, |last| last.index);
+            inner.acknowledged = inner.last;
             self.store.queue.forget_lazy(self.id(), key::ACKNOWLEDGED);
-            ops.push(self.meta_put(key::ACKNOWLEDGED, codec::encode_u64(inner.acknowledged)));
+            ops.push(self.meta_put(key::ACKNOWLEDGED, codec::encode_log_id(inner.acknowledged)));
             self.push(room, ops, Flush::Required)
         };
         waiter.await
@@ -264,7 +265,7 @@ impl GroupStore {
 
     /// A damaged entry is remembered on the disk, so that the next start recovers the group, and
     /// stops the store; so does every other failed read.
-    async fn read_failed(&self, error: StoreError) -> StoreError {
+    pub(crate) async fn read_failed(&self, error: StoreError) -> StoreError {
         if let StoreError::DamagedEntry { group, index } = error {
             tracing::error!(
                 raft_group = group.0,

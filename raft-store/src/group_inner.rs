@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 
 use crate::config::Durability;
-use crate::tail_cache::{ENTRY_OVERHEAD_BYTES, TailCache};
+use crate::tail_cache::ENTRY_OVERHEAD_BYTES;
 use crate::types::{Entry, GroupId, LogId, Vote};
 
 /// An entry in the cache.
@@ -16,6 +16,8 @@ pub(crate) struct CachedEntry {
     pub(crate) entry: Entry,
     pub(crate) bytes_before: u64,
     pub(crate) payload_bytes: usize,
+    /// Number of the append that brought it, in submission order over all groups.
+    pub(crate) submission: u64,
 }
 
 impl CachedEntry {
@@ -38,7 +40,8 @@ pub(crate) struct GroupInner {
     pub(crate) bytes_end: u64,
     /// Highest log index that is written as durably as the group's mode asks.
     pub(crate) durable_index: Option<u64>,
-    pub(crate) acknowledged: u64,
+    /// Highest log id that this replica acknowledged.
+    pub(crate) acknowledged: Option<LogId>,
     /// Entries from here on are on the disk but hidden, because this one is damaged.
     pub(crate) hidden_from: Option<u64>,
     pub(crate) damaged: Option<&'static str>,
@@ -46,6 +49,8 @@ pub(crate) struct GroupInner {
     pub(crate) durability: Option<Durability>,
     /// Newest entries, contiguous up to the last one.
     pub(crate) tail: VecDeque<CachedEntry>,
+    /// Where the cache's order of eviction has this group; `None` while it is not in it.
+    pub(crate) queued_at: Option<u64>,
 }
 
 impl GroupInner {
@@ -80,6 +85,19 @@ impl GroupInner {
             self.tail = VecDeque::new();
         }
         freed
+    }
+
+    /// Drops the durable cached entries of one append at the front, and gives back their cost.
+    pub(crate) fn cut_durable(&mut self, submission: u64) -> usize {
+        let of_append = self
+            .tail
+            .iter()
+            .take_while(|cached| cached.submission == submission);
+        let last = of_append.last().map(|cached| cached.entry.log_id.index);
+        match last.min(self.durable_index) {
+            Some(upto) => self.cut_tail_to(upto),
+            None => 0,
+        }
     }
 
     /// Drops every cached entry and gives back their cost.
@@ -118,21 +136,4 @@ impl GroupInner {
 pub(crate) struct GroupShared {
     pub(crate) id: GroupId,
     pub(crate) inner: Mutex<GroupInner>,
-}
-
-impl GroupShared {
-    /// Evicts cached entries up to `upto` if they are durable; `false` when they are not.
-    pub(crate) fn evict_up_to(&self, upto: u64, cache: &TailCache) -> bool {
-        let mut inner = self.inner.lock();
-        if inner.cached(upto).is_some() && inner.durable_index.is_none_or(|durable| durable < upto)
-        {
-            return false;
-        }
-        let upto = inner
-            .durable_index
-            .map_or(upto, |durable| durable.min(upto));
-        let freed = inner.cut_tail_to(upto);
-        cache.removed(freed);
-        true
-    }
 }

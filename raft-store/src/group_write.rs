@@ -42,6 +42,7 @@ impl GroupStore {
         let mut ops = self.unhide(&mut inner);
         ops.reserve(entries.len());
         let mut cost = 0;
+        let submission = self.store.tail.next_submission();
         for entry in entries {
             let record = codec::encode_entry(self.id(), &entry, inner.bytes_end);
             let payload_bytes = record.payload.len();
@@ -49,6 +50,7 @@ impl GroupStore {
                 entry,
                 bytes_before: inner.bytes_end,
                 payload_bytes,
+                submission,
             };
             cost += cached.cost();
             inner.bytes_end += payload_bytes as u64;
@@ -62,6 +64,9 @@ impl GroupStore {
             inner.first_index = Some(first_index);
         }
         inner.last = Some(last);
+        self.store
+            .tail
+            .added(&self.shared, &mut inner, submission, cost);
         let flush = append_flush(inner.durability.unwrap_or(self.store.config.durability));
         let shared = Arc::clone(&self.shared);
         let done: Done = Box::new(move |result| {
@@ -80,8 +85,6 @@ impl GroupStore {
                 done,
             },
         );
-        drop(inner);
-        self.store.tail.added(&self.shared, last.index, cost);
         Ok(())
     }
 
@@ -110,12 +113,12 @@ impl GroupStore {
                 group: self.id(),
                 from,
             });
-            let end = inner.last.map_or(0, |last| last.index);
+            let end = inner.last;
             if inner.acknowledged > end {
                 // A leader may take back what a follower had acknowledged but nobody committed.
                 inner.acknowledged = end;
                 self.store.queue.forget_lazy(self.id(), key::ACKNOWLEDGED);
-                ops.push(self.meta_put(key::ACKNOWLEDGED, codec::encode_u64(end)));
+                ops.push(self.meta_put(key::ACKNOWLEDGED, codec::encode_log_id(end)));
             }
             self.push(room, ops, Flush::Required)
         };

@@ -3,6 +3,8 @@
 //! Owns the words for it. What a recovering group may do is decided by the host; see
 //! `docs/adr/0001-storage-layout.md` for how damage and a torn tail are told apart.
 
+use crate::types::LogId;
+
 /// State of a group's stored log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupHealth {
@@ -13,8 +15,9 @@ pub enum GroupHealth {
     Recovering {
         /// First log index that is missing.
         missing_from: u64,
-        /// Highest log index that this replica acknowledged, 0 if that is not known.
-        acknowledged: u64,
+        /// Highest log id that this replica may have acknowledged: it is healthy again once its log
+        /// ends there or later. `None` if that is not known.
+        acknowledged: Option<LogId>,
     },
     /// A row that cannot be rebuilt from peers is damaged: the replica must be wiped and join anew.
     Damaged {

@@ -18,6 +18,9 @@ pub(crate) struct StoreMetrics {
     pub(crate) tail_cache_bytes: Gauge,
     pub(crate) segments: Gauge,
     pub(crate) poisoned: Gauge,
+    pub(crate) scrubbed_bytes: Counter,
+    pub(crate) scrub_damage: Counter,
+    pub(crate) scrub_passes: Counter,
 }
 
 impl std::fmt::Debug for StoreMetrics {
@@ -36,6 +39,9 @@ impl StoreMetrics {
             tail_cache_bytes: gauge!("raftmq_store_tail_cache_bytes"),
             segments: gauge!("raftmq_store_segments"),
             poisoned: gauge!("raftmq_store_poisoned"),
+            scrubbed_bytes: counter!("raftmq_store_scrub_bytes_total"),
+            scrub_damage: counter!("raftmq_store_scrub_damage_total"),
+            scrub_passes: counter!("raftmq_store_scrub_passes_total"),
         }
     }
 }
@@ -76,5 +82,20 @@ pub fn describe_metrics() {
         "raftmq_store_poisoned",
         Unit::Count,
         "1 after a storage error, when the store refuses everything."
+    );
+    describe_counter!(
+        "raftmq_store_scrub_bytes_total",
+        Unit::Bytes,
+        "Bytes that the background scrub read and verified."
+    );
+    describe_counter!(
+        "raftmq_store_scrub_damage_total",
+        Unit::Count,
+        "Entries, checkpoints and votes that the background scrub found damaged."
+    );
+    describe_counter!(
+        "raftmq_store_scrub_passes_total",
+        Unit::Count,
+        "Passes of the background scrub over everything that is kept."
     );
 }

@@ -12,6 +12,10 @@ pub enum Bug {
     AckBeforeFlush,
     /// Recovery does not verify the checksums of the journal's tail.
     TornTailAccepted,
+    /// Damage that a start finds is not remembered for the next one.
+    HoleForgotten,
+    /// A newest segment whose header is damaged is dropped, with whatever it holds.
+    DamagedSegmentDropped,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -27,6 +31,8 @@ mod switch {
             Bug::VoteNotSynced => 1,
             Bug::AckBeforeFlush => 2,
             Bug::TornTailAccepted => 4,
+            Bug::HoleForgotten => 8,
+            Bug::DamagedSegmentDropped => 16,
         }
     }
 

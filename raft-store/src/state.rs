@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::codec;
-use crate::engine::{Op, RowFamily};
+use crate::engine::{Engine, Op, RowFamily};
 use crate::error::StoreError;
 use crate::group::GroupStore;
 use crate::key;
-use crate::types::{LogId, StoredMembership};
+use crate::types::{GroupId, LogId, StoredMembership};
 
 /// State of a group as it was last saved.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -110,30 +110,53 @@ impl GroupStore {
     /// # Errors
     /// When the store has failed, the group was removed or the body is too large.
     pub async fn save_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), StoreError> {
-        let op = Op::Put {
-            group: self.id(),
-            family: RowFamily::Checkpoint,
-            key: Bytes::copy_from_slice(&checkpoint.log_id.index.to_be_bytes()),
-            value: codec::encode_checkpoint(self.id(), &checkpoint),
+        let group = self.id();
+        let key = Bytes::copy_from_slice(&checkpoint.log_id.index.to_be_bytes());
+        let put = |family, value| Op::Put {
+            group,
+            family,
+            key: key.clone(),
+            value,
         };
-        self.submit_ordered(vec![op]).await
+        let ops = vec![
+            put(
+                RowFamily::CheckpointHead,
+                codec::encode_checkpoint_head(group, checkpoint.log_id),
+            ),
+            put(
+                RowFamily::Checkpoint,
+                codec::encode_checkpoint(group, &checkpoint),
+            ),
+        ];
+        self.submit_ordered(ops).await
     }
 
-    /// Log ids of the checkpoints that are kept, oldest first.
+    /// Log ids of the checkpoints that are kept, oldest first. Reads none of their bodies.
     ///
     /// # Errors
-    /// When the store has failed, or a checkpoint is damaged.
+    /// When the store has failed, or the head of a checkpoint is damaged.
     pub async fn checkpoints(&self) -> Result<Vec<LogId>, StoreError> {
         let group = self.id();
         let rows = self
-            .read_engine(move |engine| engine.scan_rows(group, RowFamily::Checkpoint))
+            .read_engine(move |engine| engine.scan_rows(group, RowFamily::CheckpointHead))
             .await?;
-        let decoded = rows
-            .iter()
-            .map(|(_, value)| codec::decode_checkpoint(group, value));
-        decoded
-            .map(|checkpoint| checkpoint.map(|checkpoint| checkpoint.log_id))
+        rows.iter()
+            .map(|(_, value)| codec::decode_checkpoint_head(group, value))
             .collect()
+    }
+
+    /// The checkpoint that is the group's Raft snapshot, `None` when none was chosen. One that is
+    /// replaced while it is read is read anew, so that the answer is never older than the log.
+    ///
+    /// # Errors
+    /// When the store has failed, or the checkpoint is damaged or missing.
+    pub async fn snapshot(&self) -> Result<Option<Checkpoint>, StoreError> {
+        let group = self.id();
+        let row = self
+            .read_engine(move |engine| snapshot_row(engine, group))
+            .await?;
+        row.map(|value| codec::decode_checkpoint(group, &value))
+            .transpose()
     }
 
     /// Reads the checkpoint at a log index; `None` when there is none.
@@ -151,22 +174,29 @@ impl GroupStore {
             .transpose()
     }
 
-    /// Removes the checkpoints below a log index, exclusive.
+    /// Removes the checkpoints below a log index, exclusive. Reads none of their bodies.
     ///
     /// # Errors
     /// When the store has failed or the group was removed.
     pub async fn drop_checkpoints_below(&self, log_index: u64) -> Result<(), StoreError> {
         let group = self.id();
-        let family = RowFamily::Checkpoint;
         let rows = self
-            .read_engine(move |engine| engine.scan_rows(group, family))
+            .read_engine(move |engine| engine.scan_rows(group, RowFamily::CheckpointHead))
             .await?;
         let limit = log_index.to_be_bytes();
         let below = rows
             .into_iter()
             .map(|(key, _)| key)
             .filter(|key| key[..] < limit[..]);
-        let ops: Vec<Op> = below.map(|key| Op::Delete { group, family, key }).collect();
+        let families = [RowFamily::CheckpointHead, RowFamily::Checkpoint];
+        let delete = |key: Bytes| {
+            families.map(|family| Op::Delete {
+                group,
+                family,
+                key: key.clone(),
+            })
+        };
+        let ops: Vec<Op> = below.flat_map(delete).collect();
         if ops.is_empty() {
             return Ok(());
         }
@@ -179,20 +209,22 @@ impl GroupStore {
     /// When the store has failed, or the row is damaged.
     pub async fn snapshot_pointer(&self) -> Result<Option<u64>, StoreError> {
         let group = self.id();
-        let row = self
-            .read_engine(move |engine| {
-                engine.get_row(group, RowFamily::Meta, &key::meta(key::SNAPSHOT))
-            })
-            .await?;
-        row.map(|value| codec::decode_u64("snapshot pointer", &value))
-            .transpose()
+        self.read_engine(move |engine| read_snapshot_pointer(engine, group))
+            .await
     }
 
-    /// Chooses the checkpoint that is the group's Raft snapshot, or none.
+    /// Chooses the checkpoint that is the group's Raft snapshot, or none. The checkpoint is verified
+    /// first: a log is purged because a snapshot stands for it.
     ///
     /// # Errors
-    /// When the store has failed or the group was removed.
+    /// When the store has failed, the group was removed, or the checkpoint is damaged or missing; the
+    /// snapshot is what it was then.
     pub async fn set_snapshot_pointer(&self, log_index: Option<u64>) -> Result<(), StoreError> {
+        if let Some(log_index) = log_index
+            && self.load_checkpoint(log_index).await?.is_none()
+        {
+            return Err(missing_checkpoint(self.id(), log_index));
+        }
         let op = match log_index {
             Some(index) => self.meta_put(key::SNAPSHOT, codec::encode_u64(index)),
             None => Op::Delete {
@@ -202,5 +234,40 @@ impl GroupStore {
             },
         };
         self.submit_ordered(vec![op]).await
+    }
+}
+
+/// Log index of the checkpoint that is the group's Raft snapshot.
+pub(crate) fn read_snapshot_pointer(
+    engine: &dyn Engine,
+    group: GroupId,
+) -> Result<Option<u64>, StoreError> {
+    let row = engine.get_row(group, RowFamily::Meta, &key::meta(key::SNAPSHOT))?;
+    row.map(|value| codec::decode_u64("snapshot pointer", &value))
+        .transpose()
+}
+
+/// The checkpoint that the pointer names. A purge moves the pointer first and removes the checkpoint
+/// behind it then; who read the old pointer finds nothing, and reads the new one.
+fn snapshot_row(engine: &dyn Engine, group: GroupId) -> Result<Option<Bytes>, StoreError> {
+    let mut pointer = read_snapshot_pointer(engine, group)?;
+    while let Some(log_index) = pointer {
+        let row = engine.get_row(group, RowFamily::Checkpoint, &log_index.to_be_bytes())?;
+        if row.is_some() {
+            return Ok(row);
+        }
+        let now = read_snapshot_pointer(engine, group)?;
+        if now == pointer {
+            return Err(missing_checkpoint(group, log_index));
+        }
+        pointer = now;
+    }
+    Ok(None)
+}
+
+fn missing_checkpoint(group: GroupId, log_index: u64) -> StoreError {
+    StoreError::Damaged {
+        what: "snapshot",
+        text: format!("checkpoint of group {group} at log index {log_index} is missing"),
     }
 }

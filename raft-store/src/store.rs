@@ -10,9 +10,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-use crate::codec;
 use crate::commit::{
-    CommitDriver, CommitLoop, CommitQueue, Flush, Item, ItemKind, OP_OVERHEAD_BYTES, Room,
+    CommitDriver, CommitLoop, CommitQueue, Done, Flush, Item, ItemKind, OP_OVERHEAD_BYTES, Room,
 };
 use crate::config::StoreConfig;
 use crate::engine::{Engine, NODE_GROUP, Op, RecoveryReport, RowFamily, Usage, WriteBatch};
@@ -20,9 +19,12 @@ use crate::error::{Site, StoreError};
 use crate::group::GroupStore;
 use crate::group_inner::{GroupInner, GroupShared};
 use crate::key;
+use crate::load::load_group;
 use crate::metrics::StoreMetrics;
+use crate::repair::repair_damaged;
+use crate::scrub::{Scrub, ScrubStep};
 use crate::tail_cache::TailCache;
-use crate::types::{GroupId, log_id};
+use crate::types::GroupId;
 
 /// Figures of a store, for metrics and admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +39,14 @@ pub struct StoreStats {
     pub usage: Usage,
 }
 
+/// Groups with a handle or data loaded.
+#[derive(Debug, Default)]
+struct Groups {
+    loaded: BTreeMap<GroupId, Arc<GroupShared>>,
+    /// Removals that were completed: what was read before one may be what it removed.
+    removals: u64,
+}
+
 /// What every handle shares.
 #[derive(Debug)]
 pub(crate) struct StoreShared {
@@ -44,7 +54,8 @@ pub(crate) struct StoreShared {
     pub(crate) queue: Arc<CommitQueue>,
     pub(crate) tail: Arc<TailCache>,
     pub(crate) config: StoreConfig,
-    groups: Mutex<BTreeMap<GroupId, Arc<GroupShared>>>,
+    metrics: StoreMetrics,
+    groups: Mutex<Groups>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     was_clean: bool,
 }
@@ -77,7 +88,8 @@ impl Store {
     /// Starts a store over an opened engine. [`CommitDriver::Task`] needs a tokio runtime around it.
     ///
     /// # Errors
-    /// When the engine fails, or the commit thread cannot be started.
+    /// When the engine fails, rows of a damaged group cannot be read, or the commit thread cannot be
+    /// started.
     pub fn open(
         engine: Arc<dyn Engine>,
         driver: CommitDriver,
@@ -86,6 +98,7 @@ impl Store {
         let metrics = StoreMetrics::register();
         metrics.poisoned.set(0.0);
         let was_clean = take_clean_marker(&*engine)?;
+        repair_damaged(&*engine)?;
         let queue = Arc::new(CommitQueue::new(&config));
         let tail = Arc::new(TailCache::new(config.tail_cache_bytes, metrics.clone()));
         let after_batch: Box<dyn Fn() + Send + Sync> = {
@@ -99,7 +112,7 @@ impl Store {
         let commit = CommitLoop::new(
             Arc::clone(&engine),
             Arc::clone(&queue),
-            metrics,
+            metrics.clone(),
             &config,
             after_batch,
         );
@@ -120,7 +133,8 @@ impl Store {
             queue,
             tail,
             config,
-            groups: Mutex::new(BTreeMap::new()),
+            metrics,
+            groups: Mutex::default(),
             thread: Mutex::new(thread),
             was_clean,
         };
@@ -140,7 +154,7 @@ impl Store {
                 BTreeSet::new()
             }
         };
-        for (id, group) in self.shared.groups.lock().iter() {
+        for (id, group) in &self.shared.groups.lock().loaded {
             if group.inner.lock().is_removed {
                 ids.remove(id);
             } else {
@@ -154,23 +168,36 @@ impl Store {
     /// poisoned and every call of the handle fails.
     #[must_use]
     pub fn group(&self, id: GroupId) -> GroupStore {
-        if let Some(shared) = self.shared.groups.lock().get(&id) {
-            return self.handle(Arc::clone(shared));
-        }
-        let inner = match load_group(&*self.shared.engine, id) {
-            Ok(inner) => inner,
-            Err(error) => {
-                tracing::error!(raft_group = id.0, %error, "group could not be loaded");
-                self.shared.queue.fail(&error);
-                GroupInner::default()
+        loop {
+            let removals = {
+                let groups = self.shared.groups.lock();
+                if let Some(shared) = groups.loaded.get(&id) {
+                    return self.handle(Arc::clone(shared));
+                }
+                groups.removals
+            };
+            let inner = match load_group(&*self.shared.engine, id) {
+                Ok(inner) => inner,
+                Err(error) => {
+                    tracing::error!(raft_group = id.0, %error, "group could not be loaded");
+                    self.shared.queue.fail(&error);
+                    GroupInner::default()
+                }
+            };
+            let mut groups = self.shared.groups.lock();
+            if groups.removals != removals {
+                // What was read may have been removed meanwhile.
+                continue;
             }
-        };
-        let loaded = Arc::new(GroupShared {
-            id,
-            inner: Mutex::new(inner),
-        });
-        let shared = Arc::clone(self.shared.groups.lock().entry(id).or_insert(loaded));
-        self.handle(shared)
+            let loaded = || {
+                Arc::new(GroupShared {
+                    id,
+                    inner: Mutex::new(inner),
+                })
+            };
+            let shared = Arc::clone(groups.loaded.entry(id).or_insert_with(loaded));
+            return self.handle(shared);
+        }
     }
 
     fn handle(&self, shared: Arc<GroupShared>) -> GroupStore {
@@ -186,20 +213,41 @@ impl Store {
     /// # Errors
     /// When the store has failed.
     pub async fn remove_group(&self, id: GroupId) -> Result<(), StoreError> {
-        let group = self.group(id);
         let room = self.shared.queue.room_for(OP_OVERHEAD_BYTES).await?;
-        let waiter = {
-            let mut inner = group.lock()?;
-            inner.is_removed = true;
-            for row in [key::COMMITTED, key::ACKNOWLEDGED] {
-                self.shared.queue.forget_lazy(id, row);
+        self.shared.queue.check()?;
+        let group = self.group(id).shared;
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut inner = group.inner.lock();
+            let mut ops = Vec::new();
+            // A second removal waits behind the first.
+            if !inner.is_removed {
+                inner.is_removed = true;
+                for row in [key::COMMITTED, key::ACKNOWLEDGED] {
+                    self.shared.queue.forget_lazy(id, row);
+                }
+                ops.push(Op::RemoveGroup { group: id });
             }
-            group.push(room, vec![Op::RemoveGroup { group: id }], Flush::Required)
-        };
-        waiter.await?;
-        group.drop_tail();
-        self.shared.groups.lock().remove(&id);
-        Ok(())
+            let (shared, removed) = (Arc::clone(&self.shared), Arc::clone(&group));
+            let done: Done = Box::new(move |result: Result<(), StoreError>| {
+                if result.is_ok() {
+                    shared.forget(&removed);
+                }
+                // A caller that went away does not need the answer.
+                let _gone = sender.send(result);
+            });
+            let (kind, flush) = (ItemKind::Other, Flush::Required);
+            self.shared.queue.push(
+                room,
+                Item {
+                    ops,
+                    kind,
+                    flush,
+                    done,
+                },
+            );
+        }
+        receiver.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Reads one of the broker's own rows.
@@ -269,9 +317,33 @@ impl Store {
         StoreStats {
             queued_bytes: self.shared.queue.queued_bytes(),
             tail_cache_bytes: self.shared.tail.used(),
-            groups_loaded: self.shared.groups.lock().len(),
+            groups_loaded: self.shared.groups.lock().loaded.len(),
             usage: self.shared.engine.usage(),
         }
+    }
+
+    /// A pass over everything that is kept, to find damage; the host calls its steps.
+    #[must_use]
+    pub fn scrub(&self) -> Scrub {
+        Scrub::new(self.clone())
+    }
+
+    pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Engine) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.shared.queue.check()?;
+        self.shared.read_engine(read).await
+    }
+
+    pub(crate) fn note_scrubbed(&self, step: ScrubStep) {
+        let metrics = &self.shared.metrics;
+        metrics.scrubbed_bytes.increment(step.bytes);
+        metrics.scrub_damage.increment(step.damaged);
+        metrics
+            .scrub_passes
+            .increment(u64::from(step.is_pass_complete));
     }
 
     /// Writes everything queued and the clean-shutdown marker, then ends the commit loop. Later calls
@@ -302,6 +374,18 @@ impl Store {
 }
 
 impl StoreShared {
+    /// Lets go of a group whose removal is durable: the next handle starts an empty one.
+    fn forget(&self, removed: &Arc<GroupShared>) {
+        self.tail.forget(&mut removed.inner.lock());
+        let mut groups = self.groups.lock();
+        groups.removals += 1;
+        if let Some(loaded) = groups.loaded.get(&removed.id)
+            && Arc::ptr_eq(loaded, removed)
+        {
+            groups.loaded.remove(&removed.id);
+        }
+    }
+
     /// Queues changes; the returned future waits until they are complete.
     pub(crate) fn push(
         &self,
@@ -347,15 +431,6 @@ impl Drop for StoreShared {
     }
 }
 
-impl GroupStore {
-    /// Frees the cached entries of a removed group.
-    fn drop_tail(&self) {
-        let mut inner = self.shared.inner.lock();
-        let freed = inner.clear_tail();
-        self.store.tail.removed(freed);
-    }
-}
-
 /// Reads the clean-shutdown marker and removes it, durably, before anything else is written.
 fn take_clean_marker(engine: &dyn Engine) -> Result<bool, StoreError> {
     let row = engine.get_row(NODE_GROUP, RowFamily::Node, key::CLEAN_SHUTDOWN)?;
@@ -371,54 +446,4 @@ fn take_clean_marker(engine: &dyn Engine) -> Result<bool, StoreError> {
     engine.write(WriteBatch { ops: vec![delete] })?;
     engine.sync()?;
     Ok(true)
-}
-
-/// Reads what a group holds on the disk.
-fn load_group(engine: &dyn Engine, id: GroupId) -> Result<GroupInner, StoreError> {
-    let row = |key: u8| engine.get_row(id, RowFamily::Meta, &key::meta(key));
-    let mut inner = GroupInner::default();
-    match row(key::VOTE)?.map(|bytes| codec::decode_vote(id, &bytes)) {
-        None => {}
-        Some(Ok(vote)) => inner.vote = Some(vote),
-        Some(Err(error)) => {
-            tracing::error!(raft_group = id.0, %error, "vote is damaged");
-            inner.damaged = Some("vote");
-        }
-    }
-    if let Some(bytes) = row(key::COMMITTED)? {
-        inner.committed = codec::decode_log_id("committed", &bytes)?;
-    }
-    if let Some(bytes) = row(key::PURGED)? {
-        inner.purged = codec::decode_log_id("purged", &bytes)?;
-    }
-    if let Some(bytes) = row(key::ACKNOWLEDGED)? {
-        inner.acknowledged = codec::decode_u64("acknowledged", &bytes)?;
-    }
-    inner.hidden_from = row(key::HOLE)?
-        .map(|bytes| codec::decode_u64("hole", &bytes))
-        .transpose()?;
-    let found = engine.recovery().holes.iter().find(|hole| hole.group == id);
-    if let Some(hole) = found {
-        let known = inner.hidden_from.unwrap_or(u64::MAX);
-        inner.hidden_from = Some(known.min(hole.missing_from));
-    }
-    inner.last = inner.purged;
-    let first = inner.purged.map_or(0, |purged| purged.index + 1);
-    let Some(bounds) = engine.log_bounds(id, first)? else {
-        return Ok(inner);
-    };
-    let visible = match inner.hidden_from {
-        None => Some(bounds.last),
-        Some(hidden) if hidden <= bounds.first.index => None,
-        Some(hidden) => engine.entry_meta(id, hidden - 1)?,
-    };
-    inner.bytes_first = bounds.first.bytes_before;
-    inner.bytes_end = bounds.first.bytes_before;
-    if let Some(last) = visible {
-        inner.first_index = Some(bounds.first.index);
-        inner.last = Some(log_id(last.term, last.index));
-        inner.bytes_end = last.bytes_before + u64::from(last.payload_bytes);
-        inner.durable_index = Some(last.index);
-    }
-    Ok(inner)
 }

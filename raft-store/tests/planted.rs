@@ -13,8 +13,8 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use raftmq_store::planted::{Bug, clear, plant};
 use raftmq_store::{
-    Command, CommitDriver, Entry, GroupId, GroupStore, MemoryDisk, MemoryEngine, Payload, Store,
-    StoreConfig, Torn, Vote, log_id,
+    Command, CommitDriver, Entry, GroupHealth, GroupId, GroupStore, JournalConfig, MemoryDisk,
+    MemoryEngine, Payload, Store, StoreConfig, Torn, Vote, log_id,
 };
 
 openraft::declare_raft_types!(
@@ -80,6 +80,31 @@ async fn is_garbage_shown() -> bool {
     false
 }
 
+/// Whether damage that one start finds is still known to the next, which replays nothing of it.
+async fn is_damage_remembered() -> bool {
+    let disk = MemoryDisk::new();
+    let open = || {
+        let engine = MemoryEngine::open_with(&disk, JournalConfig::default()).unwrap();
+        Store::open(Arc::new(engine), CommitDriver::Task, StoreConfig::default()).unwrap()
+    };
+    let group = open().group(GroupId(1));
+    is_acknowledged(&group).await;
+    assert!(is_vote_saved(&group).await);
+    disk.crash();
+    assert!(disk.flip_bit_in_entry(GroupId(1), 1));
+    open().shutdown().await.unwrap();
+    open().group(GroupId(1)).health() != GroupHealth::Ok
+}
+
+/// Whether an acknowledged entry survives a damaged header of the segment that it stands in.
+async fn is_segment_kept() -> bool {
+    let disk = MemoryDisk::new();
+    assert!(is_acknowledged(&open(&disk)).await);
+    disk.crash();
+    assert!(disk.flip_bit_in_newest_header());
+    open(&disk).last_log_index() == Some(1)
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_planted_bug_breaks_what_it_names_and_nothing_else_does() {
     let slow = || {
@@ -90,6 +115,18 @@ async fn each_planted_bug_breaks_what_it_names_and_nothing_else_does() {
     assert!(!is_acknowledged(&slow()).await);
     assert!(!is_vote_saved(&slow()).await);
     assert!(!is_garbage_shown().await);
+    assert!(is_damage_remembered().await);
+    assert!(is_segment_kept().await);
+
+    plant(Bug::HoleForgotten);
+    assert!(!is_damage_remembered().await);
+    assert!(is_segment_kept().await);
+    clear();
+
+    plant(Bug::DamagedSegmentDropped);
+    assert!(!is_segment_kept().await);
+    assert!(is_damage_remembered().await);
+    clear();
 
     plant(Bug::AckBeforeFlush);
     assert!(is_acknowledged(&slow()).await);

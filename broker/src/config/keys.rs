@@ -23,6 +23,8 @@ pub enum Kind {
     Durability,
     /// A whole number of bytes, at least 1.
     Bytes,
+    /// A whole number of hours, up to [`SCRUB_INTERVAL_HOURS_MAX`](super::SCRUB_INTERVAL_HOURS_MAX).
+    Hours,
     /// A cluster-wide setting under Kafka's name, handed on as text.
     Kafka,
 }
@@ -39,6 +41,7 @@ impl Kind {
             Self::Peers => "list of id@host:port",
             Self::Durability => "flush or os",
             Self::Bytes => "bytes (>= 1)",
+            Self::Hours => "hours (0 to 8760)",
             Self::Kafka => "as Kafka",
         }
     }
@@ -80,6 +83,7 @@ const BROKER_KEYS: &[Key] = &[
     key("advertised.http", Kind::HostPort, "", "What clients are told for HTTP. Empty: the bound address."),
     key("advertised.peer", Kind::HostPort, "", "What other brokers are told. Empty: the bound address."),
     key("cluster.peers", Kind::Peers, "", "The initial brokers with their peer listeners, this one included, the same on each of them. Empty: a cluster of this broker alone."),
+    key("log.scrub.interval.hours", Kind::Hours, "168", "Time in which everything on the disk is read once and its checksums verified, at an even pace. 0: never."),
     key("limits.tail-cache-bytes", Kind::Bytes, "67108864", "Newest log entries kept in memory, for all partitions together."),
     key("limits.grpc-message-bytes", Kind::Bytes, "33554432", "Largest gRPC message, in either direction."),
     key("limits.produce-in-flight-bytes", Kind::Bytes, "134217728", "Produce requests accepted and not yet answered; beyond it, connections are read no further."),

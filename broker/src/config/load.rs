@@ -12,7 +12,10 @@ use thiserror::Error;
 use toml::Value;
 
 use super::keys::{Kind, cluster_config_name, find_key, nearest_key};
-use super::{NodeConfig, PEERS_COUNT_MAX, PeerAddress, check_host_port, parse_broker_id};
+use super::{
+    NodeConfig, PEERS_COUNT_MAX, PeerAddress, SCRUB_INTERVAL_HOURS_MAX, check_host_port,
+    parse_broker_id,
+};
 
 /// Prefix of environment variables: `RAFTMQ__LISTENERS__GRPC` is `listeners.grpc`.
 const ENV_PREFIX: &str = "RAFTMQ__";
@@ -250,6 +253,7 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         "advertised.http" => config.advertised_http = optional_host_port(text)?,
         "advertised.peer" => config.advertised_peer = optional_host_port(text)?,
         "cluster.peers" => config.peers = peers(text)?,
+        "log.scrub.interval.hours" => config.scrub_interval_hours = scrub_hours(text)?,
         "limits.tail-cache-bytes" => config.limits.tail_cache_bytes = positive(text)?,
         "limits.grpc-message-bytes" => config.limits.grpc_message_bytes_max = positive(text)?,
         "limits.produce-in-flight-bytes" => {
@@ -278,6 +282,15 @@ fn optional_host_port(text: &str) -> Result<Option<String>, String> {
     } else {
         host_port(text).map(Some)
     }
+}
+
+fn scrub_hours(text: &str) -> Result<u32, String> {
+    let hours = text.parse().ok();
+    hours
+        .filter(|hours| *hours <= SCRUB_INTERVAL_HOURS_MAX)
+        .ok_or_else(|| {
+            format!("expected a whole number from 0 to {SCRUB_INTERVAL_HOURS_MAX}, got {text:?}")
+        })
 }
 
 fn positive<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {

@@ -27,6 +27,8 @@ pub const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:9091";
 pub const PEER_LISTEN_DEFAULT: &str = "127.0.0.1:9093";
 /// Data folder of a broker that was told nothing, relative to the working folder.
 pub const DATA_DIR_DEFAULT: &str = "raftmq-data";
+/// Longest time of one pass of the scrub: a year.
+pub const SCRUB_INTERVAL_HOURS_MAX: u32 = 8_760;
 /// Most brokers that `cluster.peers` may name: the initial voters of the metadata group.
 pub const PEERS_COUNT_MAX: usize = 5;
 
@@ -55,6 +57,8 @@ pub struct NodeConfig {
     pub peers: Vec<PeerAddress>,
     /// When a write counts as durable.
     pub durability: Durability,
+    /// Hours in which everything on the disk is read once and verified; 0 = never.
+    pub scrub_interval_hours: u32,
     /// Cluster-wide settings under the names of the metadata machine's table (`retention.ms`, not
     /// `log.retention.ms`), checked; applied when the cluster is created.
     pub kafka_defaults: BTreeMap<String, String>,
@@ -76,6 +80,7 @@ impl Default for NodeConfig {
             advertised_peer: None,
             peers: Vec::new(),
             durability: Durability::Flush,
+            scrub_interval_hours: 168,
             kafka_defaults: BTreeMap::new(),
             limits: Limits::default(),
         }

@@ -174,6 +174,8 @@ fn values_of_the_wrong_shape_are_refused_with_what_was_expected() {
             "at most 5",
         ),
         ("durability", "none", "expected flush or os"),
+        ("log.scrub.interval.hours", "8761", "from 0 to 8760"),
+        ("log.scrub.interval.hours", "-1", "from 0 to 8760"),
         ("limits.tail-cache-bytes", "0", "at least 1"),
         ("limits.tail-cache-bytes", "64MiB", "at least 1"),
         ("data-dir", "", "expected a path"),

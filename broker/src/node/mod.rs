@@ -5,6 +5,7 @@
 mod bootstrap;
 mod error;
 mod peer_handler;
+mod scrub;
 mod serving;
 
 use std::sync::Arc;
@@ -174,6 +175,10 @@ impl Node {
         let suspects = controller.clone();
         host.transport()
             .set_on_refused(Arc::new(move |broker| suspects.suspect(broker)));
+        if config.scrub_interval_hours > 0 {
+            let period = Duration::from_secs(u64::from(config.scrub_interval_hours) * 3_600);
+            self.spawn(scrub::run(host.store().clone(), period));
+        }
         self.spawn(async move { host.run_repeats().await });
         self.spawn(bootstrap::follow_images(self.parts.clone()));
         {

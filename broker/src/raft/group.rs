@@ -10,7 +10,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResult;
 use openraft::{Config, ServerState, SnapshotPolicy};
-use raftmq_store::{Command, GroupId, GroupStore};
+use raftmq_store::{Command, GroupHealth, GroupId, GroupStore};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -180,6 +180,15 @@ impl Group {
         let metrics = self.raft.metrics();
         let leader = metrics.borrow_watched().current_leader;
         leader.and_then(|id| u32::try_from(id).ok())
+    }
+
+    /// Lets a group that elects by timeout do so while nothing that it acknowledged is missing: a
+    /// recovering replica leads nothing. Changes nothing for other groups, or when repeated.
+    pub(super) fn elect_unless_recovering(&self) {
+        if self.kind == GroupKind::Metadata {
+            let is_whole = self.store.health() == GroupHealth::Ok;
+            self.raft.runtime_config().elect(is_whole);
+        }
     }
 
     /// Hands an entry to openraft, pinned to `term`, in the order of calls.

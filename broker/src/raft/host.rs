@@ -10,7 +10,7 @@ use openraft::{EmptyNode, EntryPayload, Membership};
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::RwLock;
-use raftmq_store::{Entry, GroupId, GroupStore, Store, log_id};
+use raftmq_store::{Entry, GroupHealth, GroupId, GroupStore, Store, log_id};
 use thiserror::Error;
 
 use super::events::Events;
@@ -24,6 +24,8 @@ use crate::env::Env;
 
 /// Pause between rounds of repeating lost appends.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it is looked whether the metadata group is whole again.
+const WHOLE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a group could not be opened or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -117,7 +119,9 @@ impl RaftHost {
         };
         let shared = &self.shared;
         let store = shared.store.group(id);
-        if !first_voters.is_empty() && store.last_log_index().is_none() {
+        // One that lost the beginning of its log is sent it.
+        let is_new = store.last_log_index().is_none() && store.health() == GroupHealth::Ok;
+        if !first_voters.is_empty() && is_new {
             begin_log(&store, first_voters)
                 .await
                 .map_err(|error| failed(error.to_string()))?;
@@ -144,6 +148,7 @@ impl RaftHost {
             .await
             .map_err(|error| failed(error.to_string()))?;
         let group = Group::new(id, kind, raft, store);
+        group.elect_unless_recovering();
         shared.groups.write().insert(id, group.clone());
         Ok(group)
     }
@@ -199,12 +204,19 @@ impl RaftHost {
     }
 
     /// Repeats what appends have lost, as soon as the peers can be reached: an idle follower that
-    /// lost two commit updates never hears of them otherwise. Runs for ever.
+    /// lost two commit updates never hears of them otherwise. Also lets the metadata group elect again
+    /// once it is whole after a recovery. Runs for ever.
     pub async fn run_repeats(&self) {
         let transport = &self.shared.transport;
         loop {
-            transport.has_lost_appends().await;
-            tokio::time::sleep(REPEAT_INTERVAL).await;
+            tokio::select! {
+                biased;
+                () = transport.has_lost_appends() => tokio::time::sleep(REPEAT_INTERVAL).await,
+                () = tokio::time::sleep(WHOLE_LOOK_INTERVAL) => {}
+            }
+            if let Some(metadata) = self.get(GroupId(0)) {
+                metadata.elect_unless_recovering();
+            }
             for (broker, groups) in transport.take_lost_appends() {
                 for group in groups.into_iter().filter_map(|id| self.get(id)) {
                     let concerned = group.kind() == GroupKind::Partition

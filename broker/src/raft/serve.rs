@@ -140,12 +140,20 @@ impl RaftHost {
     }
 
     /// Starts an election in a group, with this replica as the candidate. Returns before it is
-    /// decided. Does nothing when the replica's vote is newer than the order's.
+    /// decided. Does nothing when the replica's vote is newer than the order's, or when it misses
+    /// entries that it acknowledged: such a replica leads nothing.
     pub async fn campaign(&self, order: CampaignOrder) {
         let Some(group) = self.get(order.group) else {
             return;
         };
         if current_vote(&group).leader_id.term > order.replaces.leader_id.term {
+            return;
+        }
+        if missing_mark(&group).is_some() {
+            tracing::warn!(
+                raft_group = group.id().0,
+                "group is recovering, no campaign"
+            );
             return;
         }
         if let Err(error) = group.raft().trigger().elect(true).await {
@@ -158,7 +166,7 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
     match method {
         Method::Append => {
             let request = codec::decode_append(body).map_err(malformed)?;
-            let last = request.entries.last().map(|entry| entry.log_id.index);
+            let last = request.entries.last().map(|entry| entry.log_id);
             let response = group
                 .raft()
                 .append_entries(request)
@@ -202,9 +210,8 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
 
 async fn serve_vote(group: &Group, is_pre_vote: bool, body: Bytes) -> Served {
     let request = codec::decode_vote(body).map_err(malformed)?;
-    let candidate_last = request.last_log_id.map(|log_id| log_id.index);
     if let Some(acknowledged) = missing_mark(group)
-        && candidate_last < Some(acknowledged)
+        && (acknowledged.is_none() || request.last_log_id < acknowledged)
     {
         // This replica lost entries it acknowledged: it may only help someone who has them.
         let own = current_vote(group);
@@ -220,8 +227,8 @@ async fn serve_vote(group: &Group, is_pre_vote: bool, body: Bytes) -> Served {
     Ok(codec::encode_vote_response(&response.map_err(stopped)?))
 }
 
-/// The acknowledged mark of a replica that is below it.
-fn missing_mark(group: &Group) -> Option<u64> {
+/// The acknowledged mark of a replica that is below it; `Some(None)` when even that is not known.
+fn missing_mark(group: &Group) -> Option<Option<LogId>> {
     let is_recovering = !matches!(group.store().health(), GroupHealth::Ok);
     is_recovering.then(|| group.store().acknowledged())
 }

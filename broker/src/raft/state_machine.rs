@@ -148,14 +148,7 @@ impl StateMachine {
     }
 
     async fn snapshot(store: &GroupStore) -> io::Result<Option<Snapshot>> {
-        let pointer = store.snapshot_pointer().await.map_err(storage_error)?;
-        let Some(log_index) = pointer else {
-            return Ok(None);
-        };
-        let checkpoint = store
-            .load_checkpoint(log_index)
-            .await
-            .map_err(storage_error)?;
+        let checkpoint = store.snapshot().await.map_err(storage_error)?;
         Ok(checkpoint.map(|checkpoint| Snapshot {
             meta: SnapshotMeta {
                 last_log_id: Some(checkpoint.log_id),

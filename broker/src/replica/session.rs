@@ -17,6 +17,7 @@ use raftmq_core::ids::{BrokerId, LogIndex, Offset, Term};
 use raftmq_core::partition::isr::IsrTracker;
 use raftmq_core::partition::{self, AppendBuilder, Decision, Pending};
 use raftmq_records::BatchHeader;
+use raftmq_store::LogId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -203,7 +204,6 @@ impl Session {
             }
             if watches || self.watches_replicas() {
                 let own = flushed.get().and_then(|point| point.last_log_id);
-                let own = own.map(|log_id| log_id.index);
                 self.observe_replicas(&data, own).await;
             }
         };
@@ -390,7 +390,7 @@ impl Session {
         }
     }
 
-    async fn observe_replicas(&mut self, data: &DataMetrics, own: Option<u64>) {
+    async fn observe_replicas(&mut self, data: &DataMetrics, own: Option<LogId>) {
         let now_ms = self.now_ms();
         for (broker, matched) in matched_of(data) {
             if broker != self.context.broker_id {
@@ -399,10 +399,11 @@ impl Session {
             }
         }
         if let Some(own) = own {
+            let index = own.index;
             self.isr
-                .observe(BrokerId(self.context.broker_id), LogIndex(own), now_ms);
+                .observe(BrokerId(self.context.broker_id), LogIndex(index), now_ms);
             self.context.group.store().note_acknowledged(own);
-            self.answer_leader_flushed(own).await;
+            self.answer_leader_flushed(index).await;
         }
         self.settling.answer_in_sync(&self.isr);
         if let Some(changed) = self.isr.change_to_report() {

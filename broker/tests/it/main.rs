@@ -11,6 +11,8 @@ mod bad_records;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod deletion;
 #[cfg(test)]
 mod demo;

@@ -21,11 +21,12 @@ const POINT_DELETES_MAX: usize = 32;
 /// Memory that one row takes in the index beside key and value, roughly.
 const ROW_OVERHEAD_BYTES: usize = 64;
 
-const FAMILIES: [RowFamily; 4] = [
+const FAMILIES: [RowFamily; 5] = [
     RowFamily::Meta,
     RowFamily::State,
     RowFamily::Checkpoint,
     RowFamily::Node,
+    RowFamily::CheckpointHead,
 ];
 
 /// Turns the changes of one frame into changes of the index.

@@ -16,6 +16,8 @@ pub(crate) const SEGMENT_HEADER_BYTES: u64 = SEGMENT_HEADER_LEN as u64;
 /// Bytes of a frame's header.
 pub(crate) const FRAME_HEADER_LEN: usize = 40;
 pub(crate) const FRAME_HEADER_BYTES: u64 = FRAME_HEADER_LEN as u64;
+/// Bytes of a frame's header up to the end of its checksum, which covers what follows.
+pub(crate) const FRAME_CRC_BYTES: u64 = 8;
 /// Frames start at multiples of this.
 pub(crate) const FRAME_ALIGNMENT: u64 = 8;
 
@@ -113,17 +115,21 @@ impl FrameHeader {
     }
 
     fn checksum(&self, place: Location, meta: &[u8]) -> u32 {
-        let mut seed = [0_u8; 16];
-        seed[..8].copy_from_slice(&place.segment.to_le_bytes());
-        seed[8..].copy_from_slice(&place.position.to_le_bytes());
         let header = self.encode();
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&seed), &header[8..]);
+        let crc = crc32c::crc32c_append(place_crc(place), &header[8..]);
         crc32c::crc32c_append(crc, meta)
     }
 
     /// Whether header and descriptions are what was written at `place`.
     pub(crate) fn verify(&self, place: Location, meta: &[u8]) -> bool {
         self.crc == self.checksum(place, meta)
+    }
+
+    /// Whether `sum`, the checksum of everything between the header's own checksum and the body, is
+    /// that of a frame written at `place`.
+    pub(crate) fn verify_sum(&self, place: Location, sum: u32) -> bool {
+        let len = FRAME_HEADER_LEN - 8 + self.meta_bytes as usize;
+        self.crc == crc32c::crc32c_combine(place_crc(place), sum, len)
     }
 
     /// Bytes from the frame's start to the next one's; `None` when no frame can be that long.
@@ -133,6 +139,14 @@ impl FrameHeader {
             .checked_add(self.body_bytes)?
             .checked_next_multiple_of(FRAME_ALIGNMENT)
     }
+}
+
+/// Checksum with which that of a frame at `place` starts.
+fn place_crc(place: Location) -> u32 {
+    let mut seed = [0_u8; 16];
+    seed[..8].copy_from_slice(&place.segment.to_le_bytes());
+    seed[8..].copy_from_slice(&place.position.to_le_bytes());
+    crc32c::crc32c(&seed)
 }
 
 /// Description of an entry in a frame or in the index.

@@ -131,13 +131,14 @@ fn next_prefix(mut prefix: Vec<u8>) -> Vec<u8> {
 }
 
 /// Bounds of everything that stands under one tag and names groups.
-pub(crate) fn group_tags() -> [u8; 4] {
+pub(crate) fn group_tags() -> [u8; 5] {
     let row = |family: RowFamily| TAG_ROW + family as u8;
     [
         TAG_ENTRY,
         row(RowFamily::Meta),
         row(RowFamily::State),
         row(RowFamily::Checkpoint),
+        row(RowFamily::CheckpointHead),
     ]
 }
 

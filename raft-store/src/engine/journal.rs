@@ -282,22 +282,30 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         let mut entries = Vec::with_capacity(rows.len());
         let mut rest = rows;
         while let Some(first) = rest.first() {
-            let (run, bytes) = contiguous(rest);
+            let (mut run, mut bytes) = contiguous(rest);
             let mut payloads = if bytes == 0 {
                 Bytes::new()
             } else {
                 let Some(file) = self.segment_file(first.place.segment) else {
                     return Ok(None);
                 };
+                (run, bytes) = within(&rest[..run], file.len());
                 let len = usize::try_from(bytes).unwrap_or(usize::MAX);
                 let mut buffer = BytesMut::zeroed(len);
-                let read = file.read_at(first.place.position, &mut buffer);
-                read.map_err(|error| StoreError::io(Site::Read, &error))?;
+                if len > 0 {
+                    let read = file.read_at(first.place.position, &mut buffer);
+                    read.map_err(|error| StoreError::io(Site::Read, &error))?;
+                }
                 buffer.freeze()
             };
             for row in &rest[..run] {
                 let payload = payloads.split_to(row.head.payload_bytes as usize);
                 entries.push(verified(group, &row.head, payload)?);
+            }
+            if run == 0 {
+                // Its segment was cut off.
+                let index = first.head.index;
+                return Err(StoreError::DamagedEntry { group, index });
             }
             rest = &rest[run..];
         }
@@ -446,6 +454,19 @@ fn contiguous(rows: &[EntryRow]) -> (usize, u64) {
         bytes += len;
     }
     (run, bytes)
+}
+
+/// How many of the first rows of a run lie within a file of `len` bytes, and their bytes.
+fn within(run: &[EntryRow], len: u64) -> (usize, u64) {
+    let mut bytes = 0_u64;
+    for (count, row) in run.iter().enumerate() {
+        let row_bytes = u64::from(row.head.payload_bytes);
+        if row.place.position.saturating_add(row_bytes) > len {
+            return (count, bytes);
+        }
+        bytes += row_bytes;
+    }
+    (run.len(), bytes)
 }
 
 /// The entry, if its checksum matches.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::files::{Files, SegmentFile};
-use super::index::{EntryRow, entry_key, row_key};
+use super::index::row_key;
 use super::journal::JournalEngine;
 use super::memory_index::{MemoryIndex, SimIndex};
 use super::{
@@ -53,22 +53,22 @@ struct Unsynced {
 }
 
 #[derive(Debug, Clone)]
-struct SimFile {
-    len: u64,
+pub(super) struct SimFile {
+    pub(super) len: u64,
     /// Bytes from the start; what follows reads as zero.
-    data: Vec<u8>,
+    pub(super) data: Vec<u8>,
 }
 
 /// Everything on the disk and everything wrong with it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DiskState {
-    files: BTreeMap<u64, Arc<Mutex<SimFile>>>,
+    pub(super) files: BTreeMap<u64, Arc<Mutex<SimFile>>>,
     unsynced: Vec<Unsynced>,
     pub(super) index: SimIndex,
     /// Engines opened before the last power loss, crash or open hold an older number.
     generation: u64,
     faults: Vec<Site>,
-    damaged_votes: BTreeSet<GroupId>,
+    pub(super) damaged_votes: BTreeSet<GroupId>,
     capacity_bytes: Option<u64>,
     sync_latency: Duration,
 }
@@ -233,42 +233,9 @@ impl MemoryDisk {
         self.0.lock().capacity_bytes = bytes;
     }
 
-    /// Flips a bit in the payload of a stored entry; `false` when there is no such entry or it has
-    /// none.
-    #[must_use]
-    pub fn flip_bit_in_entry(&self, group: GroupId, log_index: u64) -> bool {
-        let disk = self.0.lock();
-        let key = entry_key(group, log_index);
-        let row = disk
-            .index
-            .get(&key)
-            .and_then(|value| EntryRow::decode(&key, value).ok());
-        let Some((_, row)) = row.filter(|(_, row)| row.head.payload_bytes > 0) else {
-            return false;
-        };
-        let Some(file) = disk.files.get(&row.place.segment) else {
-            return false;
-        };
-        let middle = row.place.position + u64::from(row.head.payload_bytes / 2);
-        let place = usize::try_from(middle).unwrap_or(usize::MAX);
-        file.lock()
-            .data
-            .get_mut(place)
-            .map(|byte| *byte ^= 0x10)
-            .is_some()
-    }
-
-    /// Flips a bit in a stored vote, at once and again after the next open; `false` when there is
-    /// none.
-    #[must_use]
-    pub fn flip_bit_in_vote(&self, group: GroupId) -> bool {
-        let mut disk = self.0.lock();
-        let key = row_key(group, RowFamily::Meta, &key::meta(key::VOTE));
-        if disk.index.get(&key).is_none() {
-            return false;
-        }
-        disk.damaged_votes.insert(group);
-        true
+    /// Everything on the disk, for what damages it.
+    pub(super) fn state(&self) -> MutexGuard<'_, DiskState> {
+        self.0.lock()
     }
 }
 

@@ -12,11 +12,13 @@ mod frame;
 mod index;
 mod journal;
 mod memory;
+mod memory_damage;
 mod memory_index;
 mod opening;
 mod recovery;
 mod rocks;
 mod segments;
+mod synced_search;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -106,6 +108,8 @@ pub enum RowFamily {
     Checkpoint = 3,
     /// Rows of the broker itself; the group is [`NODE_GROUP`].
     Node = 4,
+    /// Log ids of the checkpoints, keyed like them, so that they are listed without being read.
+    CheckpointHead = 5,
 }
 
 impl RowFamily {
@@ -117,6 +121,7 @@ impl RowFamily {
             2 => Some(Self::State),
             3 => Some(Self::Checkpoint),
             4 => Some(Self::Node),
+            5 => Some(Self::CheckpointHead),
             _ => None,
         }
     }

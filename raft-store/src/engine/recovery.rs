@@ -6,7 +6,7 @@
 //! damaged payload makes its group recovering; a damaged description makes the open fail, because it
 //! may have held a vote. Does not repair: that is the peers' work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -22,13 +22,15 @@ use super::index::{self, EntryRow, Index, JournalMark};
 use super::journal::{JournalEngine, Segment, Writer, verified};
 use super::opening::{create_first, open_segments, start_mark};
 use super::segments::{Upkeep, read_frame_meta};
+use super::synced_search::SyncedSearch;
 use super::{Hole, RecoveryReport, entry_crc};
 use crate::config::{JournalConfig, VerifyOnOpen};
 use crate::error::{Site, StoreError};
 use crate::planted::{self, Bug};
+use crate::types::GroupId;
 
-/// Bytes read at once while later frames are searched for.
-const SEARCH_BYTES: usize = 1024 * 1024;
+/// Entries whose places are held in memory while everything is verified.
+const VERIFIED_AT_ONCE: usize = 4096;
 
 /// A frame that was read back.
 struct Frame {
@@ -36,7 +38,7 @@ struct Frame {
     body: Location,
     next: Location,
     /// Entries whose payload does not match its checksum.
-    damaged: Vec<Hole>,
+    damaged: Vec<(GroupId, u64)>,
 }
 
 /// What stands at a place where a frame is expected.
@@ -133,11 +135,16 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         report: &mut RecoveryReport,
     ) -> Result<JournalMark, StoreError> {
         let mut mark = start;
-        let mut damaged = Vec::new();
+        let mut damaged = BTreeSet::new();
+        let mut search = SyncedSearch::new(&self.segments.read());
+        let starts = segments_by_start(headers);
         loop {
-            if let Some(segment) = rolled_to(&mark, headers) {
+            // Segments between hold remains of a torn tail.
+            if let Some(segment) = starts.get(&mark.next_sequence)
+                && *segment > mark.place.segment
+            {
                 mark.place = Location {
-                    segment,
+                    segment: *segment,
                     position: SEGMENT_HEADER_BYTES,
                 };
                 continue;
@@ -152,7 +159,7 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
             match read_frame(&*file, &mark)? {
                 Found::Frame(frame) => {
                     let is_torn = !frame.damaged.is_empty()
-                        && !self.is_synced(frame.next, mark.next_sequence)?;
+                        && !search.is_synced(frame.next, mark.next_sequence)?;
                     if is_torn {
                         report.torn_bytes_dropped = frame.next.position - mark.place.position;
                         break;
@@ -172,16 +179,8 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
                         position: next,
                         ..mark.place
                     };
-                    if self.is_synced(after, mark.next_sequence)? {
-                        let place = mark.place;
-                        let text = format!(
-                            "a synced frame at byte {} of segment {} does not verify",
-                            place.position, place.segment
-                        );
-                        return Err(StoreError::Damaged {
-                            what: "journal",
-                            text,
-                        });
+                    if search.is_synced(after, mark.next_sequence)? {
+                        return Err(unverified(mark.place));
                     }
                     report.torn_bytes_dropped = claimed_bytes;
                     break;
@@ -195,89 +194,81 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
                 "unsynced tail of the journal dropped"
             );
         }
-        for hole in damaged {
-            self.check_entry(hole, report)?;
+        for (group, index) in damaged {
+            self.check_entry(group, index, report)?;
         }
         Ok(mark)
     }
 
     /// Reports a hole where an entry does not verify; later frames may have replaced or removed it.
-    fn check_entry(&self, entry: Hole, report: &mut RecoveryReport) -> Result<(), StoreError> {
-        let index = entry.missing_from;
-        match self.read_entries(entry.group, index..index + 1, usize::MAX) {
+    fn check_entry(
+        &self,
+        group: GroupId,
+        index: u64,
+        report: &mut RecoveryReport,
+    ) -> Result<(), StoreError> {
+        match self.read_entries(group, index..index.saturating_add(1), usize::MAX) {
             Ok(_) => Ok(()),
             Err(StoreError::DamagedEntry { .. }) => {
-                add_hole(&mut report.holes, entry);
+                // Entries are checked in order, group by group, so the first one found is the lowest.
+                if report.holes.last().is_none_or(|known| known.group != group) {
+                    report.holes.push(Hole {
+                        group,
+                        missing_from: index,
+                    });
+                }
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Whether a frame at or after `from` says that frame `sequence` had been synced.
-    fn is_synced(&self, from: Location, sequence: u64) -> Result<bool, StoreError> {
-        let segments = self.segments.read();
-        for (number, segment) in segments.range(from.segment..) {
-            let start = if *number == from.segment {
-                from.position
-            } else {
-                SEGMENT_HEADER_BYTES
+    /// Checks every entry of every group, some at a time.
+    fn verify_everything(&self, report: &mut RecoveryReport) -> Result<(), StoreError> {
+        report.holes.clear();
+        let (mut start, end) = index::all_entries();
+        loop {
+            let mut entries = Vec::new();
+            let mut failed = None;
+            self.index.scan(&start, &end, &mut |key, value| {
+                match EntryRow::decode(key, value) {
+                    Ok((group, row)) => entries.push((group, row.head.index)),
+                    Err(error) => failed = Some(error),
+                }
+                failed.is_none() && entries.len() < VERIFIED_AT_ONCE
+            })?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            let Some((group, index)) = entries.last() else {
+                return Ok(());
             };
-            if search_synced(&*segment.file, *number, start, sequence)? {
-                return Ok(true);
+            start = index::entry_key(*group, *index);
+            start.push(0);
+            for (group, index) in entries {
+                self.check_entry(group, index, report)?;
             }
         }
-        Ok(false)
-    }
-
-    fn verify_everything(&self, report: &mut RecoveryReport) -> Result<(), StoreError> {
-        let (start, end) = index::all_entries();
-        let mut rows = Vec::new();
-        let mut failed = None;
-        self.index.scan(
-            &start,
-            &end,
-            &mut |key, value| match EntryRow::decode(key, value) {
-                Ok(row) => {
-                    rows.push(row);
-                    true
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    false
-                }
-            },
-        )?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        for (group, row) in rows {
-            self.check_entry(
-                Hole {
-                    group,
-                    missing_from: row.head.index,
-                },
-                report,
-            )?;
-        }
-        Ok(())
     }
 }
 
-/// The segment in which the journal went on before frame `next_sequence` was written: the newest one
-/// that starts with it. Segments between hold remains of a torn tail.
-fn rolled_to(mark: &JournalMark, headers: &BTreeMap<u64, SegmentHeader>) -> Option<u64> {
-    let mut later = headers.range(mark.place.segment + 1..).rev();
-    let found = later.find(|(_, header)| header.first_sequence == mark.next_sequence);
-    found.map(|(number, _)| *number)
+/// The refusal of a frame that was synced and does not verify.
+fn unverified(place: Location) -> StoreError {
+    StoreError::Damaged {
+        what: "journal",
+        text: format!(
+            "a synced frame at byte {} of segment {} does not verify",
+            place.position, place.segment
+        ),
+    }
 }
 
-/// Keeps the lowest hole of each group.
-fn add_hole(holes: &mut Vec<Hole>, found: Hole) {
-    match holes.iter_mut().find(|known| known.group == found.group) {
-        Some(known) => known.missing_from = known.missing_from.min(found.missing_from),
-        None => holes.push(found),
-    }
+/// The newest segment that starts with each frame.
+fn segments_by_start(headers: &BTreeMap<u64, SegmentHeader>) -> BTreeMap<u64, u64> {
+    let starts = headers.iter();
+    starts
+        .map(|(number, header)| (header.first_sequence, *number))
+        .collect()
 }
 
 /// Reads the frame expected at a mark.
@@ -287,7 +278,7 @@ fn read_frame<T: SegmentFile>(file: &T, mark: &JournalMark) -> Result<Found, Sto
         claimed_bytes: claimed_bytes(file, place)?,
     };
     let Some((header, meta)) = read_frame_meta(file, place)? else {
-        return Ok(nothing);
+        return check_not_cut(file, mark).map(|()| nothing);
     };
     if header.sequence != mark.next_sequence {
         return Ok(nothing);
@@ -319,7 +310,45 @@ fn read_frame<T: SegmentFile>(file: &T, mark: &JournalMark) -> Result<Found, Sto
     }))
 }
 
-fn verify_payloads(ops: &mut [FrameOp], body: &Bytes) -> Vec<Hole> {
+/// Refuses a file that ends before a mark or within the frame expected there. Files have their full
+/// length before they are used, so no power loss explains that, and what followed may have held a vote.
+fn check_not_cut<T: SegmentFile>(file: &T, mark: &JournalMark) -> Result<(), StoreError> {
+    let place = mark.place;
+    let cut = || StoreError::Damaged {
+        what: "journal",
+        text: format!(
+            "segment {} was cut off at byte {}",
+            place.segment,
+            file.len()
+        ),
+    };
+    let Some(rest) = file.len().checked_sub(place.position) else {
+        return Err(cut());
+    };
+    if rest < FRAME_HEADER_BYTES {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| StoreError::io(Site::Read, &error);
+    let mut bytes = [0; FRAME_HEADER_LEN];
+    file.read_at(place.position, &mut bytes).map_err(failed)?;
+    let Some(header) = FrameHeader::decode(&bytes) else {
+        return Ok(());
+    };
+    let is_expected = header.sequence == mark.next_sequence;
+    if !is_expected || u64::from(header.meta_bytes) > rest - FRAME_HEADER_BYTES {
+        return Ok(());
+    }
+    let mut meta = vec![0; header.meta_bytes as usize];
+    file.read_at(place.position + FRAME_HEADER_BYTES, &mut meta)
+        .map_err(failed)?;
+    let is_short = header.total_bytes().is_none_or(|total| total > rest);
+    if is_short && header.verify(place, &meta) {
+        return Err(cut());
+    }
+    Ok(())
+}
+
+fn verify_payloads(ops: &mut [FrameOp], body: &Bytes) -> Vec<(GroupId, u64)> {
     let mut damaged = Vec::new();
     for op in ops {
         let FrameOp::Entry {
@@ -336,10 +365,7 @@ fn verify_payloads(ops: &mut [FrameOp], body: &Bytes) -> Vec<Hole> {
         if planted::is_planted(Bug::TornTailAccepted) {
             head.crc = entry_crc(*group, head.index, head.term, head.kind, &payload);
         } else if verified(*group, head, payload).is_err() {
-            damaged.push(Hole {
-                group: *group,
-                missing_from: head.index,
-            });
+            damaged.push((*group, head.index));
         }
     }
     damaged
@@ -359,42 +385,4 @@ fn claimed_bytes<T: SegmentFile>(file: &T, place: Location) -> Result<u64, Store
     }
     let claimed = FrameHeader::decode(&bytes).and_then(|header| header.total_bytes());
     Ok(claimed.unwrap_or(FRAME_HEADER_BYTES).min(rest))
-}
-
-/// Whether some frame of a segment, from `start` on, says that frame `sequence` had been synced.
-fn search_synced<T: SegmentFile>(
-    file: &T,
-    segment: u64,
-    start: u64,
-    sequence: u64,
-) -> Result<bool, StoreError> {
-    let step = usize::try_from(FRAME_ALIGNMENT).unwrap_or(usize::MAX);
-    let end = file.data_end().min(file.len());
-    let mut position = start.next_multiple_of(FRAME_ALIGNMENT);
-    let mut buffer = vec![0; SEARCH_BYTES];
-    while position < end {
-        let len = usize::try_from(end - position)
-            .unwrap_or(usize::MAX)
-            .min(SEARCH_BYTES);
-        let chunk = &mut buffer[..len];
-        file.read_at(position, chunk)
-            .map_err(|error| StoreError::io(Site::Read, &error))?;
-        for (offset, word) in chunk.chunks_exact(step).enumerate() {
-            if !FrameHeader::is_magic(word) {
-                continue;
-            }
-            let place = Location {
-                segment,
-                position: position + (offset * step) as u64,
-            };
-            if let Some((header, _)) = read_frame_meta(file, place)?
-                && header.sequence > sequence
-                && header.synced >= sequence
-            {
-                return Ok(true);
-            }
-        }
-        position += len as u64;
-    }
-    Ok(false)
 }

@@ -72,7 +72,7 @@ async fn write_everything(store: &Store) {
     RaftLogStorage::<Types>::save_committed(&mut group.log(), Some(log_id(4, 15)))
         .await
         .unwrap();
-    group.note_acknowledged(18);
+    group.note_acknowledged(log_id(4, 18));
     let update = StateUpdate {
         applied: Some(log_id(4, 12)),
         membership: StoredMembership::default(),
@@ -112,7 +112,7 @@ async fn check_everything(store: &Store) {
         .await
         .unwrap();
     assert_eq!(committed, Some(log_id(4, 15)));
-    assert_eq!(group.acknowledged(), 18);
+    assert_eq!(group.acknowledged(), Some(log_id(4, 18)));
     let saved = group.load_state().await.unwrap().unwrap();
     assert_eq!(saved.applied, Some(log_id(4, 12)));
     assert_eq!(saved.rows[&b"a"[..]], "1");

@@ -7,7 +7,9 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod checkpoints;
 mod crash;
+mod damage;
 mod differential;
 mod disk_crash;
 mod faults;
@@ -16,5 +18,9 @@ mod groups;
 mod housekeeping;
 mod model;
 mod openraft_suite;
+mod removal;
+mod scrub;
+mod segment_headers;
+mod spy;
 mod stress;
 mod support;

@@ -26,7 +26,12 @@ impl Random {
     }
 }
 
-const FAMILIES: [RowFamily; 3] = [RowFamily::Meta, RowFamily::State, RowFamily::Checkpoint];
+const FAMILIES: [RowFamily; 4] = [
+    RowFamily::Meta,
+    RowFamily::State,
+    RowFamily::Checkpoint,
+    RowFamily::CheckpointHead,
+];
 
 /// What an engine should hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -148,7 +153,7 @@ fn random_op(random: &mut Random, model: &Model, shape: Shape) -> Op {
     let number = random.below(shape.groups);
     let group = GroupId(number);
     let next = model.next_index(number);
-    let family = FAMILIES[random.below(3) as usize];
+    let family = FAMILIES[random.below(4) as usize];
     let key = Bytes::from(vec![random.below(4) as u8; 1 + random.below(3) as usize]);
     match random.below(100) {
         0..70 => append(random, group, next, shape.payload_max),
