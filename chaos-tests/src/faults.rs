@@ -26,17 +26,21 @@ pub enum FaultClass {
     SlowLink,
     /// Syncs of one broker take long.
     SlowDisk,
+    /// A broker is asked to stop, which has its leaderships moved first; it starts again later, in
+    /// the middle of that if it took too long.
+    Leave,
 }
 
 impl FaultClass {
     /// Every class.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Partition,
         Self::OneWay,
         Self::SlowLink,
         Self::SlowDisk,
+        Self::Leave,
     ];
 
     /// The name on the command line and in ledgers.
@@ -49,6 +53,7 @@ impl FaultClass {
             Self::OneWay => "one-way",
             Self::SlowLink => "slow-link",
             Self::SlowDisk => "slow-disk",
+            Self::Leave => "leave",
         }
     }
 }
@@ -62,7 +67,7 @@ impl fmt::Display for FaultClass {
 /// A name that is no fault class.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown fault class {0:?}, expected one of crash, power-loss, partition, one-way, slow-link, slow-disk"
+    "unknown fault class {0:?}, expected one of crash, power-loss, partition, one-way, slow-link, slow-disk, leave"
 )]
 pub struct UnknownFaultClass(String);
 

@@ -25,20 +25,26 @@ pub enum Planted {
     SequenceGapAccepted,
     /// Core: an entry stamped for another term or offset is applied.
     VoidAccepted,
+    /// Core: a broker that drains is given leaderships.
+    DrainingBrokerLeads,
     /// Broker: `acks=-1` is answered before the commit.
     AckBeforeCommit,
+    /// Broker: what waited during a handover is answered as if it had been written.
+    HandoverAnswersWaiting,
 }
 
 impl Planted {
     /// Every bug.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::AckBeforeFlush,
         Self::VoteNotSynced,
         Self::TornTailAccepted,
         Self::DedupLostOnLeaderChange,
         Self::SequenceGapAccepted,
         Self::VoidAccepted,
+        Self::DrainingBrokerLeads,
         Self::AckBeforeCommit,
+        Self::HandoverAnswersWaiting,
     ];
 
     /// Switches the bug on for the rest of the process.
@@ -50,7 +56,9 @@ impl Planted {
             Self::DedupLostOnLeaderChange => core::plant(core::Bug::DedupLostOnLeaderChange),
             Self::SequenceGapAccepted => core::plant(core::Bug::SequenceGapAccepted),
             Self::VoidAccepted => core::plant(core::Bug::VoidAccepted),
+            Self::DrainingBrokerLeads => core::plant(core::Bug::DrainingBrokerLeads),
             Self::AckBeforeCommit => broker::plant(broker::Bug::AckBeforeCommit),
+            Self::HandoverAnswersWaiting => broker::plant(broker::Bug::HandoverAnswersWaiting),
         }
     }
 
@@ -64,7 +72,9 @@ impl Planted {
             Self::DedupLostOnLeaderChange => "dedup-lost-on-leader-change",
             Self::SequenceGapAccepted => "sequence-gap-accepted",
             Self::VoidAccepted => "void-accepted",
+            Self::DrainingBrokerLeads => "draining-broker-leads",
             Self::AckBeforeCommit => "ack-before-commit",
+            Self::HandoverAnswersWaiting => "handover-answers-waiting",
         }
     }
 }

@@ -15,6 +15,16 @@ use crate::history::Acks;
 
 /// Shortest run in simulated seconds that has room for both phases.
 pub const RUN_SECONDS_MIN: u32 = 10;
+/// The classes that were there first: a seed draws them as it always did. Later ones are drawn from
+/// streams of their own.
+const FIRST_CLASSES: [FaultClass; 6] = [
+    FaultClass::Crash,
+    FaultClass::PowerLoss,
+    FaultClass::Partition,
+    FaultClass::OneWay,
+    FaultClass::SlowLink,
+    FaultClass::SlowDisk,
+];
 /// A seed draws fault classes until it has at least this many.
 pub const FAULT_CLASSES_MIN: usize = 3;
 
@@ -121,7 +131,7 @@ impl Options {
             consumers_count: rng.random_range(1..=3),
             value_bytes: [16, 256, 1024, 4096][rng.random_range(0..4)],
             segment_bytes: [16 << 10, 64 << 10, 64 << 20][rng.random_range(0..3)],
-            faults: fault_classes(&mut rng),
+            faults: fault_classes(seed, &mut rng),
             fault_interval_ms: rng.random_range(2_000..=8_000),
             fault_length_ms_max: [500, 2_000, 6_000][rng.random_range(0..3)],
             torn_percent: [0, 50, 100][rng.random_range(0..3)],
@@ -166,13 +176,17 @@ fn producer(rng: &mut StdRng, acks: Acks, idempotent: bool, retries: bool) -> Pr
 }
 
 /// Each class with probability one half, then more until there are enough.
-fn fault_classes(rng: &mut StdRng) -> BTreeSet<FaultClass> {
-    let mut classes: BTreeSet<FaultClass> = FaultClass::ALL
+fn fault_classes(seed: u64, rng: &mut StdRng) -> BTreeSet<FaultClass> {
+    let mut classes: BTreeSet<FaultClass> = FIRST_CLASSES
         .into_iter()
         .filter(|_| rng.random_bool(0.5))
         .collect();
     while classes.len() < FAULT_CLASSES_MIN {
-        classes.insert(FaultClass::ALL[rng.random_range(0..FaultClass::ALL.len())]);
+        classes.insert(FIRST_CLASSES[rng.random_range(0..FIRST_CLASSES.len())]);
+    }
+    let leave = FaultClass::Leave;
+    if stream(seed, Stream::Options, leave as u64).random_bool(0.5) {
+        classes.insert(leave);
     }
     classes
 }

@@ -16,14 +16,17 @@ pub enum Bug {
     SequenceGapAccepted = 2,
     /// An entry stamped for another term or another offset is applied.
     VoidAccepted = 4,
+    /// A broker that drains is given leaderships.
+    DrainingBrokerLeads = 8,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 3] = [
+    pub const ALL: [(&'static str, Self); 4] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
+        ("draining-broker-leads", Self::DrainingBrokerLeads),
     ];
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Controller;
+use super::leadership::{Farewell, Moves, show_skew};
 use super::messages::{Heartbeat, HeartbeatReply};
 use crate::raft::serve::encode_brokers;
 use crate::raft::transport::{Lane, Method};
@@ -34,12 +35,12 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(1);
 /// What the controller knows and no image shows. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Duties {
-    state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<State>>,
     wake: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     term: u64,
     sessions: Sessions,
     started: Option<Instant>,
@@ -52,6 +53,7 @@ struct State {
     at_rest: Option<u64>,
     /// Groups whose leader in the image says that it does not lead.
     disowned: Disowned,
+    pub(super) moves: Moves,
 }
 
 impl State {
@@ -72,6 +74,11 @@ impl Duties {
             self.state.lock().sessions.suspect(id, known.epoch);
             self.wake.notify_one();
         }
+    }
+
+    /// The brokers in service that are about to stop.
+    pub(super) fn stopping(&self, image: &Image) -> Vec<BrokerId> {
+        self.state.lock().moves.stopping(image)
     }
 
     /// The groups whose election is to be ordered now, which they count as from here on.
@@ -131,6 +138,7 @@ impl Controller {
             return Some(HeartbeatReply {
                 must_register,
                 is_fenced: true,
+                ..HeartbeatReply::default()
             });
         };
         let session_ms = u64::try_from(self.session_timeout().as_millis()).unwrap_or(u64::MAX);
@@ -141,6 +149,16 @@ impl Controller {
             .iter()
             .map(|group| (GroupNumber(*group), id));
         state.disowned.extend(disowned);
+        let mut farewell = Farewell::default();
+        if state.term == term {
+            if state.moves.hear(id, epoch, heartbeat.is_stopping) {
+                state.at_rest = None;
+                self.shared.duties.wake.notify_one();
+            }
+            if heartbeat.is_stopping {
+                farewell = state.moves.farewell(&image, id);
+            }
+        }
         // A hung disk is fenced like silence.
         if state.term == term && heartbeat.sync_age_ms < session_ms {
             let now_ms = state.now_ms();
@@ -154,6 +172,8 @@ impl Controller {
         Some(HeartbeatReply {
             must_register: false,
             is_fenced: broker.is_fenced,
+            is_drained: farewell.is_drained,
+            is_alone: farewell.is_alone,
         })
     }
 
@@ -169,7 +189,10 @@ impl Controller {
                     self.found_cluster(&cluster_defaults).await;
                     self.round().await;
                 }
-                None => self.shared.duties.state.lock().term = 0,
+                None => {
+                    self.shared.duties.state.lock().term = 0;
+                    show_skew(0);
+                }
             }
             // It leads a moment before it may propose.
             let is_leader = self.shared.group.is_leader();
@@ -235,9 +258,16 @@ impl Controller {
         let image = self.shared.images.current();
         self.let_brokers_in(&image).await;
         if !self.shared.duties.is_at_rest(&image) {
+            // Whoever is about to stop is as good as draining.
+            let stopping = self.shared.duties.stopping(&image);
+            let image = Arc::new(image.with_draining(stopping.iter().copied()));
             let (all_led, none_moving) = (self.elect_leaders(&image), self.finish_moves(&image));
-            self.shared.duties.state.lock().at_rest =
-                (all_led && none_moving).then_some(image.version);
+            let is_settled = self.move_leaders(&image) && all_led && none_moving;
+            let mut state = self.shared.duties.state.lock();
+            // Brokers may have said something new meanwhile, or nothing yet.
+            let is_told = state.moves.knows_everybody(&image)
+                && state.moves.stopping(&image) == stopping;
+            state.at_rest = (is_settled && is_told).then_some(image.version);
         }
     }
 

@@ -23,6 +23,9 @@ pub struct Heartbeat {
     /// Groups that the image says it leads, and that it does not lead (any more).
     #[serde(default)]
     pub not_leading: Vec<u64>,
+    /// It is about to stop: its leaderships are to be moved, and it is to be given none.
+    #[serde(default)]
+    pub is_stopping: bool,
 }
 
 /// The controller's answer to a heartbeat.
@@ -32,6 +35,12 @@ pub struct HeartbeatReply {
     pub must_register: bool,
     /// The broker is out of service.
     pub is_fenced: bool,
+    /// To a broker that stops: it leads nothing that another one could lead.
+    #[serde(default)]
+    pub is_drained: bool,
+    /// To a broker that stops: so does every other one that is in service.
+    #[serde(default)]
+    pub is_alone: bool,
 }
 
 /// Who are you. Sent by a broker that knows little.

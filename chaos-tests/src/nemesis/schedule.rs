@@ -42,6 +42,7 @@ pub fn schedule(options: &Options) -> Vec<Step> {
             FaultClass::OneWay => timeline.each(Timeline::one_way),
             FaultClass::SlowLink => timeline.each(Timeline::slow_link),
             FaultClass::SlowDisk => timeline.each(Timeline::slow_disk),
+            FaultClass::Leave => timeline.each(Timeline::leave),
         }
     }
     steps.push(Step {
@@ -288,6 +289,12 @@ impl Timeline<'_> {
         let latency_ms = [20, 100, 800][self.rng.random_range(0..3)];
         self.push(begin, Action::SlowDisk { broker, latency_ms });
         self.push(end, Action::RestoreDisk { broker });
+    }
+
+    fn leave(&mut self, begin: u32, end: u32) {
+        let broker = self.broker();
+        self.push(begin, Action::Leave { broker });
+        self.push(end, Action::Restart { broker });
     }
 }
 
