@@ -169,5 +169,7 @@ async fn show(client: &Client, format: Format, id: u32) -> CliResult {
         });
     }
     let state = view.state;
-    output::print_line(&format!("broker {id}: {state}, leads {leaderships} partitions"))
+    output::print_line(&format!(
+        "broker {id}: {state}, leads {leaderships} partitions"
+    ))
 }

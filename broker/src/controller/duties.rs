@@ -265,8 +265,8 @@ impl Controller {
             let is_settled = self.move_leaders(&image) && all_led && none_moving;
             let mut state = self.shared.duties.state.lock();
             // Brokers may have said something new meanwhile, or nothing yet.
-            let is_told = state.moves.knows_everybody(&image)
-                && state.moves.stopping(&image) == stopping;
+            let is_told =
+                state.moves.knows_everybody(&image) && state.moves.stopping(&image) == stopping;
             state.at_rest = (is_settled && is_told).then_some(image.version);
         }
     }

@@ -186,7 +186,8 @@ fn patience(times: u32) -> Duration {
 }
 
 fn count(outcome: &'static str) {
-    metrics::counter!("raftmq_controller_leadership_moves_total", "outcome" => outcome).increment(1);
+    metrics::counter!("raftmq_controller_leadership_moves_total", "outcome" => outcome)
+        .increment(1);
 }
 
 /// Partitions that are not led by their preferred leader, as the controller sees it; 0 on a broker
@@ -244,5 +245,132 @@ impl Controller {
                 tracing::debug!(%error, "handovers not ordered");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use raftmq_core::cluster::{Broker, Endpoints, PartitionInfo};
+    use raftmq_core::ids::{PartitionIndex, Term, TopicId};
+
+    use super::*;
+
+    /// Three brokers in service, and one partition of theirs, preferred by 1 and led by `leader`.
+    fn image(leader: u32, leader_epoch: u64) -> Image {
+        let mut image = Image::default();
+        for id in [1, 2, 3].map(BrokerId) {
+            let broker = Broker {
+                id,
+                endpoints: Endpoints::default(),
+                rack: String::new(),
+                epoch: BrokerEpoch(7),
+                incarnation: [0; 16],
+                is_fenced: false,
+                is_draining: false,
+            };
+            image.brokers.insert(id, Arc::new(broker));
+        }
+        let replicas = vec![BrokerId(1), BrokerId(2), BrokerId(3)];
+        let partition = PartitionInfo {
+            group: GroupNumber(4),
+            topic_id: TopicId([0; 16]),
+            index: PartitionIndex(0),
+            isr: replicas.clone(),
+            replicas,
+            target: None,
+            leader: Some(BrokerId(leader)),
+            leader_epoch: Term(leader_epoch),
+            partition_epoch: 1,
+        };
+        image
+            .partitions
+            .insert(partition.group, Arc::new(partition));
+        image
+    }
+
+    fn heard(stopping: &[u32]) -> Moves {
+        let mut moves = Moves::default();
+        for id in 1..=3 {
+            moves.hear(BrokerId(id), BrokerEpoch(7), stopping.contains(&id));
+        }
+        moves
+    }
+
+    /// Plans and notes what is ordered at `now`; gives how many.
+    fn order(moves: &mut Moves, image: &Image, now: Instant) -> usize {
+        let limits = moves.limits(image, now);
+        let plan = plan_moves(image, &limits);
+        moves.note_ordered(&plan.moves, now);
+        plan.moves.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_was_not_heard_of_is_given_nothing() {
+        let now = Instant::now();
+        let mut moves = Moves::default();
+        assert_eq!(order(&mut moves, &image(2, 1), now), 0);
+        moves.hear(BrokerId(1), BrokerEpoch(6), false);
+        assert_eq!(order(&mut moves, &image(2, 1), now), 0, "another process");
+
+        assert!(moves.hear(BrokerId(1), BrokerEpoch(7), false), "news");
+        assert!(!moves.hear(BrokerId(1), BrokerEpoch(7), false), "no news");
+
+        assert_eq!(order(&mut moves, &image(2, 1), now), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_move_under_way_is_not_ordered_again_until_it_has_failed() {
+        let began = Instant::now();
+        let mut moves = heard(&[]);
+        let image_before = image(2, 1);
+
+        assert_eq!(order(&mut moves, &image_before, began), 1);
+        assert_eq!(
+            (order(&mut moves, &image_before, began), moves.open_count()),
+            (0, 1)
+        );
+        let late = began + MOVE_PATIENCE;
+        assert_eq!(order(&mut moves, &image_before, late), 1, "again");
+        let too_early = late + MOVE_PATIENCE;
+        assert_eq!(order(&mut moves, &image_before, too_early), 0);
+        assert_eq!(moves.open_count(), 0, "it has failed");
+        let later = late + 2 * MOVE_PATIENCE;
+        assert_eq!(order(&mut moves, &image_before, later), 1);
+
+        assert_eq!(order(&mut moves, &image(1, 2), later), 0, "it is done");
+        assert_eq!((moves.open_count(), moves.ordered.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopping_broker_is_drained_when_nobody_can_take_what_it_leads() {
+        let two = BrokerId(2);
+        let waiting = Farewell::default();
+        let drained = Farewell {
+            is_drained: true,
+            is_alone: false,
+        };
+        let mut unheard = Moves::default();
+        unheard.hear(two, BrokerEpoch(7), true);
+
+        assert_eq!(unheard.farewell(&image(2, 1), two), waiting);
+        assert_eq!(heard(&[2]).farewell(&image(2, 1), two), waiting);
+        assert_eq!(heard(&[2]).farewell(&image(3, 1), two), drained);
+        let mut giving = heard(&[3]);
+        order(
+            &mut giving,
+            &image(3, 1).with_draining([BrokerId(3)]),
+            Instant::now(),
+        );
+        giving.hear(BrokerId(1), BrokerEpoch(7), true);
+        let one = giving.farewell(&image(3, 1), BrokerId(1));
+        assert_eq!(one, waiting, "a leadership is on its way to it");
+        let all = Farewell {
+            is_drained: true,
+            is_alone: true,
+        };
+        assert_eq!(heard(&[1, 2, 3]).farewell(&image(2, 1), two), all);
+        assert_eq!(heard(&[2]).stopping(&image(2, 1)), vec![two]);
     }
 }

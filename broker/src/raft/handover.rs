@@ -191,7 +191,10 @@ mod tests {
 
     #[test]
     fn orders_survive_their_bytes() {
-        assert_eq!(decode_hand_overs(encode_hand_overs(&orders())), Ok(orders()));
+        assert_eq!(
+            decode_hand_overs(encode_hand_overs(&orders())),
+            Ok(orders())
+        );
         assert_eq!(decode_hand_overs(encode_hand_overs(&[])), Ok(vec![]));
     }
 
@@ -199,7 +202,10 @@ mod tests {
     fn orders_that_are_cut_anywhere_are_refused() {
         let whole = encode_hand_overs(&orders());
         for length in 0..whole.len() {
-            assert!(decode_hand_overs(whole.slice(..length)).is_err(), "{length}");
+            assert!(
+                decode_hand_overs(whole.slice(..length)).is_err(),
+                "{length}"
+            );
         }
     }
 

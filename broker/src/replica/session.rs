@@ -162,14 +162,14 @@ impl Session {
                     let now = view.borrow_and_update().clone();
                     self.follow_view(&now);
                 }
-                append = self.inbox.appends.recv(), if has_room => match append {
-                    Some(append) => self.take(append),
-                    None => break Ended::Closed,
-                },
                 Some(order) = self.inbox.orders.recv(), if self.handover.is_none() => {
                     self.handover = Some(order);
                 }
                 () = Handover::ended(&mut self.handover) => self.handover = None,
+                append = self.inbox.appends.recv(), if has_room => match append {
+                    Some(append) => self.take(append),
+                    None => break Ended::Closed,
+                },
                 _ = tick.tick(), if watches => self.isr.tick(self.now_ms()),
             }
             if watches || self.watches_replicas() {

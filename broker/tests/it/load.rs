@@ -89,10 +89,12 @@ impl Load {
                 written.push(writer.await.unwrap());
             }
             let read = read_all(client, self.topic, self.partitions).await;
-            (0..self.partitions).zip(written).map(move |(partition, written)| {
-                let read = read.get(&partition).cloned().unwrap_or_default();
-                (partition, written, read)
-            })
+            (0..self.partitions)
+                .zip(written)
+                .map(move |(partition, written)| {
+                    let read = read.get(&partition).cloned().unwrap_or_default();
+                    (partition, written, read)
+                })
         };
         let mut proven = Proven {
             records_count: 0,

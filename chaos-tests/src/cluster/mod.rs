@@ -175,7 +175,9 @@ impl System for Cluster {
     fn leave(&self, broker: u32) -> bool {
         let running = self.running.borrow();
         let asked = running.get(&broker);
-        asked.inspect(|running| running.leave.notify_one()).is_some()
+        asked
+            .inspect(|running| running.leave.notify_one())
+            .is_some()
     }
 
     fn set_sync_latency_us(&self, broker: u32, latency_us: u64) {

@@ -103,9 +103,7 @@ pub fn skewed_count(image: &Image) -> usize {
     let is_skewed =
         |partition: &PartitionInfo| partition.leader != partition.replicas.first().copied();
     let partitions = image.partitions.values();
-    partitions
-        .filter(|partition| is_skewed(partition))
-        .count()
+    partitions.filter(|partition| is_skewed(partition)).count()
 }
 
 /// Counts the groups that each broker leads; brokers that lead none are left out.
