@@ -12,11 +12,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub enum Bug {
     /// `acks=-1` is answered as soon as the entry is proposed.
     AckBeforeCommit = 1,
+    /// What waited while a leadership was handed over is answered as if it had been written.
+    HandoverAnswersWaiting = 2,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 1] = [("ack-before-commit", Self::AckBeforeCommit)];
+    pub const ALL: [(&'static str, Self); 2] = [
+        ("ack-before-commit", Self::AckBeforeCommit),
+        ("handover-answers-waiting", Self::HandoverAnswersWaiting),
+    ];
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -36,11 +36,14 @@ pub enum FaultClass {
     ClockJump,
     /// An operator moves a partition to other brokers.
     Reassignment,
+    /// A broker is asked to stop, which has its leaderships moved first; it starts again later, in
+    /// the middle of that if it took too long.
+    Leave,
 }
 
 impl FaultClass {
     /// Every class.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Partition,
@@ -52,6 +55,7 @@ impl FaultClass {
         Self::HungDisk,
         Self::ClockJump,
         Self::Reassignment,
+        Self::Leave,
     ];
 
     /// The names of all, separated by commas.
@@ -75,6 +79,7 @@ impl FaultClass {
             Self::HungDisk => "hung-disk",
             Self::ClockJump => "clock-jump",
             Self::Reassignment => "reassignment",
+            Self::Leave => "leave",
         }
     }
 }

@@ -27,13 +27,17 @@ pub enum Planted {
     VoidAccepted,
     /// Core: retention by time trusts a clock that is off.
     ClockTrusted,
+    /// Core: a broker that drains is given leaderships.
+    DrainingBrokerLeads,
     /// Broker: `acks=-1` is answered before the commit.
     AckBeforeCommit,
+    /// Broker: what waited during a handover is answered as if it had been written.
+    HandoverAnswersWaiting,
 }
 
 impl Planted {
     /// Every bug.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::AckBeforeFlush,
         Self::VoteNotSynced,
         Self::TornTailAccepted,
@@ -41,7 +45,9 @@ impl Planted {
         Self::SequenceGapAccepted,
         Self::VoidAccepted,
         Self::ClockTrusted,
+        Self::DrainingBrokerLeads,
         Self::AckBeforeCommit,
+        Self::HandoverAnswersWaiting,
     ];
 
     /// Switches the bug on for the rest of the process.
@@ -54,7 +60,9 @@ impl Planted {
             Self::SequenceGapAccepted => core::plant(core::Bug::SequenceGapAccepted),
             Self::VoidAccepted => core::plant(core::Bug::VoidAccepted),
             Self::ClockTrusted => core::plant(core::Bug::ClockTrusted),
+            Self::DrainingBrokerLeads => core::plant(core::Bug::DrainingBrokerLeads),
             Self::AckBeforeCommit => broker::plant(broker::Bug::AckBeforeCommit),
+            Self::HandoverAnswersWaiting => broker::plant(broker::Bug::HandoverAnswersWaiting),
         }
     }
 
@@ -69,7 +77,9 @@ impl Planted {
             Self::SequenceGapAccepted => "sequence-gap-accepted",
             Self::VoidAccepted => "void-accepted",
             Self::ClockTrusted => "clock-trusted",
+            Self::DrainingBrokerLeads => "draining-broker-leads",
             Self::AckBeforeCommit => "ack-before-commit",
+            Self::HandoverAnswersWaiting => "handover-answers-waiting",
         }
     }
 }

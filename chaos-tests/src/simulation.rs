@@ -78,6 +78,8 @@ struct Run {
     failures: Rc<RefCell<Vec<String>>>,
     leaders: BTreeSet<(u64, u64, u32)>,
     down: BTreeSet<u32>,
+    /// Brokers that were asked to stop, whether they have or not.
+    leaving: BTreeSet<u32>,
     silenced: BTreeSet<u32>,
     power_losses: u64,
     slow_disks: BTreeMap<u32, (FaultClass, Duration)>,
@@ -102,6 +104,7 @@ impl Run {
             failures: Rc::default(),
             leaders: BTreeSet::new(),
             down: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             silenced: BTreeSet::new(),
             power_losses: 0,
             slow_disks: BTreeMap::new(),
@@ -249,6 +252,11 @@ impl Run {
                 }
                 self.crash(sim, broker, tail, FaultClass::Crash);
             }
+            Action::Leave { broker } => {
+                if !self.down.contains(&broker) && self.system.leave(broker) {
+                    self.leaving.insert(broker);
+                }
+            }
             Action::Restart { broker } => self.restart(sim, broker),
             Action::PowerLoss { tail } => {
                 for broker in 1..=self.options.brokers_count {
@@ -301,6 +309,9 @@ impl Run {
     }
 
     fn restart(&mut self, sim: &mut Sim<'static>, broker: u32) {
+        if self.leaving.remove(&broker) {
+            self.crash(sim, broker, Tail::Gone, FaultClass::Leave);
+        }
         if self.down.remove(&broker) {
             if self.silenced.remove(&broker) {
                 let (own, others) = self.around(broker);
@@ -328,7 +339,8 @@ impl Run {
     }
 
     fn restart_all(&mut self, sim: &mut Sim<'static>) {
-        while let Some(broker) = self.down.first().copied() {
+        let is_out = |run: &Self| run.down.first().or(run.leaving.first()).copied();
+        while let Some(broker) = is_out(self) {
             self.restart(sim, broker);
         }
     }

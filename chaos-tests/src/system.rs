@@ -38,6 +38,10 @@ pub trait System {
     /// Returns how many unsynced bytes were at stake.
     fn power_loss(&self, broker: u32, tail: Tail, rng_seed: u64) -> u64;
 
+    /// Asks a running broker to stop in order; its `run_broker` does not return all the same.
+    /// Returns whether it runs.
+    fn leave(&self, broker: u32) -> bool;
+
     /// Sets how long each sync of a broker's disk takes.
     fn set_sync_latency_us(&self, broker: u32, latency_us: u64);
 

@@ -153,6 +153,10 @@ impl System for Toy {
         0
     }
 
+    fn leave(&self, broker: u32) -> bool {
+        self.running.borrow().contains(&broker)
+    }
+
     fn set_sync_latency_us(&self, _broker: u32, _latency_us: u64) {}
 
     fn set_clock_offset_ms(&self, _broker: u32, _offset_ms: i64) {}

@@ -3,6 +3,8 @@
 //! Knows the admin messages and how to repeat a call; any broker takes any call, except
 //! `list_offsets`, which goes to the leaders.
 
+mod brokers;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

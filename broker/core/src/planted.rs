@@ -17,16 +17,19 @@ pub enum Bug {
     /// An entry stamped for another term or another offset is applied.
     VoidAccepted = 4,
     /// Retention by time trusts any clock.
-    ClockTrusted = 8,
+    ClockTrusted = 16,
+    /// A broker that drains is given leaderships.
+    DrainingBrokerLeads = 8,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 5] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
         ("clock-trusted", Self::ClockTrusted),
+        ("draining-broker-leads", Self::DrainingBrokerLeads),
     ];
 }
 

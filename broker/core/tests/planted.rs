@@ -8,12 +8,20 @@
     reason = "helpers of tests fail a test in the same way as the test itself"
 )]
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
+use raftmq_core::cluster::leadership::{MoveLimits, plan_moves};
+use raftmq_core::cluster::{Broker, Endpoints, Image, PartitionInfo};
 use raftmq_core::partition::{
     AppendBuilder, AppendError, Decision, Partition, Pending, Reply, VoidReason,
 };
 use raftmq_core::planted::{Bug, is_planted, plant};
-use raftmq_core::{Effects, EntryMeta, Machine, Offset, Term};
+use raftmq_core::{
+    BrokerEpoch, BrokerId, Effects, EntryMeta, GroupNumber, Machine, Offset, PartitionIndex, Term,
+    TopicId,
+};
 use raftmq_records::BatchHeader;
 
 /// A batch of one record of producer 1.
@@ -110,4 +118,52 @@ fn each_planted_bug_breaks_its_promise() {
         1,
         "only what came in the new term is known"
     );
+
+    let image = draining_preferred_replica();
+    assert_eq!(movable_count(&image), 0);
+    plant(Bug::DrainingBrokerLeads);
+    assert_eq!(movable_count(&image), 1, "it gets its leadership back");
+}
+
+/// One partition of the brokers 1 and 2, led by 2; its preferred leader 1 drains.
+fn draining_preferred_replica() -> Image {
+    let mut image = Image::default();
+    for id in [1, 2] {
+        let broker = Broker {
+            id: BrokerId(id),
+            endpoints: Endpoints::default(),
+            rack: String::new(),
+            epoch: BrokerEpoch(1),
+            incarnation: [0; 16],
+            is_fenced: false,
+            is_draining: id == 1,
+        };
+        image.brokers.insert(broker.id, Arc::new(broker));
+    }
+    let both = vec![BrokerId(1), BrokerId(2)];
+    let partition = PartitionInfo {
+        group: GroupNumber(1),
+        topic_id: TopicId([0; 16]),
+        index: PartitionIndex(0),
+        replicas: both.clone(),
+        target: None,
+        leader: Some(BrokerId(2)),
+        leader_epoch: Term(1),
+        isr: both,
+        partition_epoch: 1,
+    };
+    image
+        .partitions
+        .insert(partition.group, Arc::new(partition));
+    image
+}
+
+fn movable_count(image: &Image) -> usize {
+    let limits = MoveLimits {
+        moves_max: 10,
+        restores_preferred: true,
+        busy: BTreeSet::new(),
+        takers: BTreeSet::from([BrokerId(1), BrokerId(2)]),
+    };
+    plan_moves(image, &limits).moves.len()
 }

@@ -5,6 +5,7 @@
 //! `serve` knows a node.
 
 mod bench;
+mod broker;
 mod cluster;
 mod connect;
 mod consume;
@@ -65,6 +66,9 @@ enum Command {
     Produce(produce::ProduceArgs),
     /// Print records
     Consume(consume::ConsumeArgs),
+    /// List, drain and undrain brokers
+    #[command(subcommand)]
+    Broker(broker::BrokerCommand),
     /// Show the cluster and its health
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -121,6 +125,7 @@ async fn run(cli: Cli) -> CliResult {
         Command::Topic(command) => topic::run(command, &connect, output).await,
         Command::Produce(args) => produce::run(args, &connect, output).await,
         Command::Consume(args) => consume::run(args, &connect, output).await,
+        Command::Broker(command) => broker::run(command, &connect, output).await,
         Command::Cluster(command) => cluster::run(command, &connect, output).await,
         Command::Bench(command) => bench::run(command, &connect, output).await,
     }

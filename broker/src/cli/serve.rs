@@ -102,6 +102,7 @@ pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
         return Err(node_failure(&error));
     }
     tracing::info!("stopping");
+    node.leave().await;
     if tokio::time::timeout(Duration::from_millis(STOP_MILLIS_MAX), node.stop())
         .await
         .is_err()

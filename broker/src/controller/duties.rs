@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Controller;
+use super::leadership::{Farewell, Moves, show_skew};
 use super::messages::{Heartbeat, HeartbeatReply};
 use crate::raft::serve::encode_brokers;
 use crate::raft::transport::{Lane, Method};
@@ -35,12 +36,12 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(1);
 /// What the controller knows and no image shows. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Duties {
-    state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<State>>,
     wake: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     term: u64,
     sessions: Sessions,
     started: Option<Instant>,
@@ -54,6 +55,7 @@ struct State {
     /// Groups whose leader in the image says that it does not lead.
     disowned: Disowned,
     clocks: Clocks,
+    pub(super) moves: Moves,
 }
 
 impl State {
@@ -74,6 +76,11 @@ impl Duties {
             self.state.lock().sessions.suspect(id, known.epoch);
             self.wake.notify_one();
         }
+    }
+
+    /// The brokers in service that are about to stop.
+    pub(super) fn stopping(&self, image: &Image) -> Vec<BrokerId> {
+        self.state.lock().moves.stopping(image)
     }
 
     /// The groups whose election is to be ordered now, which they count as from here on.
@@ -133,7 +140,7 @@ impl Controller {
             return Some(HeartbeatReply {
                 must_register,
                 is_fenced: true,
-                clock_offset_ms: None,
+                ..HeartbeatReply::default()
             });
         };
         let session_ms = u64::try_from(self.session_timeout().as_millis()).unwrap_or(u64::MAX);
@@ -146,10 +153,18 @@ impl Controller {
         state.disowned.extend(disowned);
         let now_ms = state.now_ms();
         if let Some(wall_ms) = heartbeat.wall_ms.filter(|_| state.term == term) {
-            state
-                .clocks
-                .retain(|id| image.broker(id).is_some_and(|broker| !broker.is_fenced));
+            state.clocks.retain(|id| image.is_alive(id));
             state.clocks.observe(id, wall_ms, now_ms);
+        }
+        let mut farewell = Farewell::default();
+        if state.term == term {
+            if state.moves.hear(id, epoch, heartbeat.is_stopping) {
+                state.at_rest = None;
+                self.shared.duties.wake.notify_one();
+            }
+            if heartbeat.is_stopping {
+                farewell = state.moves.farewell(&image, id);
+            }
         }
         // A hung disk is fenced like silence.
         if state.term == term && heartbeat.sync_age_ms < session_ms {
@@ -164,6 +179,8 @@ impl Controller {
             must_register: false,
             is_fenced: broker.is_fenced,
             clock_offset_ms: state.clocks.offset_ms(id, image.alive_brokers().count()),
+            is_drained: farewell.is_drained,
+            is_alone: farewell.is_alone,
         })
     }
 
@@ -179,7 +196,10 @@ impl Controller {
                     self.found_cluster(&cluster_defaults).await;
                     self.round().await;
                 }
-                None => self.shared.duties.state.lock().term = 0,
+                None => {
+                    self.shared.duties.state.lock().term = 0;
+                    show_skew(0);
+                }
             }
             // It leads a moment before it may propose.
             let is_leader = self.shared.group.is_leader();
@@ -245,9 +265,16 @@ impl Controller {
         let image = self.shared.images.current();
         self.let_brokers_in(&image).await;
         if !self.shared.duties.is_at_rest(&image) {
+            // Whoever is about to stop is as good as draining.
+            let stopping = self.shared.duties.stopping(&image);
+            let image = Arc::new(image.with_draining(stopping.iter().copied()));
             let (all_led, none_moving) = (self.elect_leaders(&image), self.finish_moves(&image));
-            self.shared.duties.state.lock().at_rest =
-                (all_led && none_moving).then_some(image.version);
+            let is_settled = self.move_leaders(&image) && all_led && none_moving;
+            let mut state = self.shared.duties.state.lock();
+            // Brokers may have said something new meanwhile, or nothing yet.
+            let is_told =
+                state.moves.knows_everybody(&image) && state.moves.stopping(&image) == stopping;
+            state.at_rest = (is_settled && is_told).then_some(image.version);
         }
     }
 

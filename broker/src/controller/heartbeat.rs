@@ -3,7 +3,7 @@
 //! A broker that has heard nothing of the controller for a session asks its peers directly, so
 //! that groups which still have their majority go on while the metadata group has none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use parking_lot::Mutex;
 use raftmq_core::cluster::{Command, Endpoints, Outcome, RegisterBroker};
 use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_store::GroupId;
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::leadership::Farewell;
 use super::messages::{Heartbeat, HeartbeatReply, Hello, HelloReply, decode, encode};
 use super::{ControlError, Controller};
 use crate::raft::transport::{Lane, Method};
@@ -24,6 +26,8 @@ const HELLO_WITHIN: Duration = Duration::from_millis(500);
 const NOT_LEADING_MAX: usize = 1_000;
 /// Groups that one heartbeat looks at beside those that were said to have stepped down.
 const LOOKED_AT_MAX: usize = 128;
+/// Time that whoever took a leadership over is given to say so.
+const HANDED_OVER_QUIET: Duration = Duration::from_millis(500);
 
 /// What a broker says of itself when it registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,8 @@ struct State {
     cluster_id: String,
     refusal: Option<String>,
     clock: Option<ClockReading>,
+    is_stopping: bool,
+    farewell: Farewell,
 }
 
 /// What the controller said of this broker's wall clock.
@@ -63,6 +69,8 @@ struct ClockReading {
 struct Look {
     next: GroupNumber,
     lost: BTreeSet<GroupNumber>,
+    /// Groups of which somebody else is about to say that it leads them.
+    handed_over: BTreeMap<GroupNumber, Instant>,
 }
 
 /// This broker's standing with the controller. Cheap to clone.
@@ -70,6 +78,8 @@ struct Look {
 pub struct Session {
     state: Arc<Mutex<State>>,
     look: Arc<Mutex<Look>>,
+    /// The next heartbeat has something to say.
+    wake: Arc<Notify>,
 }
 
 impl Session {
@@ -113,6 +123,20 @@ impl Session {
         Some(reading.offset_ms.saturating_add(jumped_ms))
     }
 
+    /// From now on heartbeats say that this broker is about to stop; it will not be unfenced.
+    pub(super) fn begin_stopping(&self) {
+        let mut state = self.state.lock();
+        state.is_stopping = true;
+        state.farewell = Farewell::default();
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// What the controller has said to that.
+    pub(super) fn farewell(&self) -> Farewell {
+        self.state.lock().farewell
+    }
+
     pub(super) fn hinted_controller(&self) -> Option<u32> {
         self.state.lock().hinted_controller
     }
@@ -139,7 +163,11 @@ impl Controller {
         let mut ticks = interval(self.heartbeat_interval());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                biased;
+                () = self.shared.session.wake.notified() => {}
+                _ = ticks.tick() => {}
+            }
             if ticks.period() != self.heartbeat_interval() {
                 ticks = interval(self.heartbeat_interval());
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -216,14 +244,16 @@ impl Controller {
         let host = &self.shared.host;
         let sync_age = host.store().sync_age().unwrap_or_default();
         let wall_ms = self.shared.env.clock.now_ms();
+        let is_stopping = self.shared.session.state.lock().is_stopping;
         let heartbeat = Heartbeat {
             broker_id: host.broker_id(),
             broker_epoch: self.shared.session.broker_epoch(),
             metadata_applied: self.shared.images.applied(),
             sync_age_ms: u64::try_from(sync_age.as_millis()).unwrap_or(u64::MAX),
-            is_ready: true,
+            is_ready: !is_stopping,
             not_leading: self.not_leading(),
             wall_ms: Some(wall_ms),
+            is_stopping,
         };
         // The controller's own session with this broker begins no earlier than that.
         let asked_at = Instant::now();
@@ -247,6 +277,14 @@ impl Controller {
         look.lost.insert(GroupNumber(group.0));
     }
 
+    /// This broker hands the leadership of `group` over: for a moment nobody needs to be told that
+    /// it does not lead any more.
+    pub fn note_handed_over(&self, group: GroupId) {
+        let mut look = self.shared.session.look.lock();
+        look.handed_over
+            .insert(GroupNumber(group.0), Instant::now());
+    }
+
     /// Groups that the image says this broker leads although it has stepped down. Nobody else would
     /// find out: groups have no timers of their own. Looks at some other groups each time, too.
     fn not_leading(&self) -> Vec<u64> {
@@ -259,6 +297,8 @@ impl Controller {
             open.flatten().is_some_and(|group| !group.is_leader())
         };
         let mut look = self.shared.session.look.lock();
+        look.handed_over
+            .retain(|_, at| at.elapsed() < HANDED_OVER_QUIET);
         let from = look.next;
         let looked_at = image.partitions.range(from..).map(|(group, _)| *group);
         let mut candidates: BTreeSet<GroupNumber> = looked_at.take(LOOKED_AT_MAX).collect();
@@ -268,7 +308,8 @@ impl Controller {
         };
         candidates.append(&mut look.lost);
         look.lost = candidates.into_iter().filter(is_lost).collect();
-        let lost = look.lost.iter().take(NOT_LEADING_MAX);
+        let is_news = |group: &&GroupNumber| !look.handed_over.contains_key(*group);
+        let lost = look.lost.iter().filter(is_news).take(NOT_LEADING_MAX);
         lost.map(|group| group.get()).collect()
     }
 
@@ -285,6 +326,10 @@ impl Controller {
         }
         state.heard_controller_at = Some(asked_at);
         state.is_fenced = reply.is_fenced;
+        state.farewell = Farewell {
+            is_drained: reply.is_drained,
+            is_alone: reply.is_alone,
+        };
         if reply.must_register {
             state.broker_epoch = 0;
         }

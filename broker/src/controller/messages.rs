@@ -26,6 +26,9 @@ pub struct Heartbeat {
     /// Its wall clock, milliseconds since 1970.
     #[serde(default)]
     pub wall_ms: Option<i64>,
+    /// It is about to stop: its leaderships are to be moved, and it is to be given none.
+    #[serde(default)]
+    pub is_stopping: bool,
 }
 
 /// The controller's answer to a heartbeat.
@@ -38,6 +41,12 @@ pub struct HeartbeatReply {
     /// How far the sender's wall clock is ahead of the median of all brokers, milliseconds.
     #[serde(default)]
     pub clock_offset_ms: Option<i64>,
+    /// To a broker that stops: it leads nothing that another one could lead.
+    #[serde(default)]
+    pub is_drained: bool,
+    /// To a broker that stops: so does every other one that is in service.
+    #[serde(default)]
+    pub is_alone: bool,
 }
 
 /// Who are you. Sent by a broker that knows little.

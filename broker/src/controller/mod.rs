@@ -7,6 +7,8 @@ mod duties;
 mod elections;
 mod heartbeat;
 mod images;
+mod leadership;
+mod leaving;
 mod messages;
 mod producer_ids;
 mod reporting;
@@ -29,8 +31,8 @@ pub use producer_ids::ProducerIds;
 
 use crate::env::Env;
 use crate::raft::machine::envelope;
-use crate::raft::transport::{Lane, Method, PeerError, Refusal, Served};
-use crate::raft::{Group, ProposeError, RaftHost, Reply};
+use crate::raft::transport::{Lane, Method, PeerError, Refusal, Served, Transport};
+use crate::raft::{Group, HandOvers, ProposeError, RaftHost, Reply};
 use messages::Proposed;
 
 /// Pause before a proposal that found no controller is tried again.
@@ -61,6 +63,7 @@ struct Shared {
     images: Images,
     session: Session,
     duties: Duties,
+    hand_overs: HandOvers,
 }
 
 impl std::fmt::Debug for Controller {
@@ -84,6 +87,7 @@ impl Controller {
                 images,
                 session,
                 duties,
+                hand_overs: HandOvers::default(),
             }),
         }
     }
@@ -104,6 +108,18 @@ impl Controller {
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.shared.session
+    }
+
+    /// The links to other brokers.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        self.shared.host.transport()
+    }
+
+    /// Leaderships that this broker is to hand over.
+    #[must_use]
+    pub fn hand_overs(&self) -> &HandOvers {
+        &self.shared.hand_overs
     }
 
     /// Leader of the metadata group as this broker knows it.

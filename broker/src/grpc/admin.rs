@@ -13,13 +13,14 @@ use raftmq_proto::v1::{
     AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse,
     ConfigEntry, CreateTopicRequest, CreateTopicResponse, DeleteRecordsRequest,
     DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest,
-    DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse, Error, ErrorCode,
+    DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse, DrainBrokerRequest,
+    DrainBrokerResponse, Error, ErrorCode, UndrainBrokerRequest, UndrainBrokerResponse,
 };
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::error::{of_control, of_replica};
-use super::metadata::{brokers, topic_info};
+use super::metadata::{brokers_with_counts, topic_info};
 use crate::node::Parts;
 
 /// Time for a command to find a controller and a majority.
@@ -224,7 +225,7 @@ impl Admin for AdminFrontEnd {
         Ok(Response::new(DescribeClusterResponse {
             cluster_id: image.cluster_id.as_deref().unwrap_or_default().to_owned(),
             controller_broker_id: self.parts.controller.controller_id().unwrap_or_default(),
-            brokers: brokers(&image),
+            brokers: brokers_with_counts(&image),
             topics_count: count(image.topics.len()),
             partitions_count: count(image.partitions.len()),
             offline_partitions_count: count(offline),
@@ -232,6 +233,26 @@ impl Admin for AdminFrontEnd {
             metadata_version: image.version,
             metadata_voters: voters.filter_map(|id| u32::try_from(id).ok()).collect(),
         }))
+    }
+
+    async fn drain_broker(
+        &self,
+        request: Request<DrainBrokerRequest>,
+    ) -> Result<Response<DrainBrokerResponse>, Status> {
+        let (id, is_draining) = (BrokerId(request.into_inner().broker_id), true);
+        self.propose(&Command::SetBrokerDraining { id, is_draining })
+            .await?;
+        Ok(Response::new(DrainBrokerResponse {}))
+    }
+
+    async fn undrain_broker(
+        &self,
+        request: Request<UndrainBrokerRequest>,
+    ) -> Result<Response<UndrainBrokerResponse>, Status> {
+        let (id, is_draining) = (BrokerId(request.into_inner().broker_id), false);
+        self.propose(&Command::SetBrokerDraining { id, is_draining })
+            .await?;
+        Ok(Response::new(UndrainBrokerResponse {}))
     }
 }
 

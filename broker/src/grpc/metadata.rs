@@ -1,6 +1,10 @@
 //! `Broker.Metadata`: the image in the form of `raftmq.v1`.
 
+use std::collections::BTreeMap;
+
+use raftmq_core::cluster::leadership::leaders_counts;
 use raftmq_core::cluster::{Image, Topic};
+use raftmq_core::ids::BrokerId;
 use raftmq_proto::v1::{
     BrokerInfo, Error, MetadataRequest, MetadataResponse, PartitionInfo, TopicInfo,
 };
@@ -43,8 +47,29 @@ pub(super) fn brokers(image: &Image) -> Vec<BrokerInfo> {
         rack: broker.rack.clone(),
         fenced: broker.is_fenced,
         broker_epoch: broker.epoch.get(),
+        draining: broker.is_draining,
+        ..BrokerInfo::default()
     };
     image.brokers.values().map(|broker| info(broker)).collect()
+}
+
+/// Every broker, with how much it leads and holds; costs a look at each partition.
+pub(super) fn brokers_with_counts(image: &Image) -> Vec<BrokerInfo> {
+    let leaders = leaders_counts(image);
+    let mut replicas: BTreeMap<BrokerId, usize> = BTreeMap::new();
+    for id in image.partitions.values().flat_map(|info| &info.replicas) {
+        *replicas.entry(*id).or_default() += 1;
+    }
+    let count = |counts: &BTreeMap<BrokerId, usize>, id: u32| {
+        let count = counts.get(&BrokerId(id)).copied().unwrap_or(0);
+        u32::try_from(count).unwrap_or(u32::MAX)
+    };
+    let mut brokers = brokers(image);
+    for broker in &mut brokers {
+        broker.leaders_count = count(&leaders, broker.broker_id);
+        broker.replicas_count = count(&replicas, broker.broker_id);
+    }
+    brokers
 }
 
 fn named_topic(image: &Image, name: &str) -> TopicInfo {

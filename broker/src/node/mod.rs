@@ -196,6 +196,10 @@ impl Node {
         }
         {
             let replicas = replicas.clone();
+            self.spawn(async move { replicas.run_hand_overs().await });
+        }
+        {
+            let replicas = replicas.clone();
             self.spawn(async move { replicas.run_purges().await });
         }
         {
@@ -279,6 +283,12 @@ impl Node {
                 NodeError::Internal("a task of the broker has ended".to_owned())
             }
         }
+    }
+
+    /// Prepares the stop, within `controlled.shutdown.timeout.ms`: other brokers take this one's
+    /// leaderships over, and it is fenced. Without it [`Self::stop`] is to the others as a crash.
+    pub async fn leave(&self) {
+        self.parts.controller.leave().await;
     }
 
     /// Stops: no new requests, groups closed, the store's clean mark written.

@@ -7,6 +7,7 @@ use raftmq_store::GroupId;
 
 use super::Parts;
 use crate::controller::{Hello, decode, encode};
+use crate::raft::handover::decode_hand_overs;
 use crate::raft::transport::codec::Reader;
 use crate::raft::transport::{Inbound, Method, PeerHandler, Refusal, Served};
 
@@ -28,6 +29,7 @@ impl PeerHandler for NodePeerHandler {
                 Method::Heartbeat => serve_heartbeat(&parts, &call.body),
                 Method::Propose => parts.controller.serve_propose(call.body).await,
                 Method::DeleteRecords => serve_delete_records(&parts, call).await,
+                Method::HandOver => serve_hand_over(&parts, call.body),
                 Method::Append
                 | Method::Vote
                 | Method::PreVote
@@ -35,7 +37,8 @@ impl PeerHandler for NodePeerHandler {
                 | Method::GroupStates
                 | Method::DropLeases
                 | Method::Campaign
-                | Method::ChangeVoters => parts.host.serve(method, call).await,
+                | Method::ChangeVoters
+                | Method::TakeLeadership => parts.host.serve(method, call).await,
             }
         })
     }
@@ -80,6 +83,13 @@ fn serve_heartbeat(parts: &Parts, body: &Bytes) -> Served {
     reply
         .map(|reply| encode(&reply))
         .ok_or((Refusal::NotController, String::new()))
+}
+
+/// Takes the orders in; whether they came about is seen in the image.
+fn serve_hand_over(parts: &Parts, body: Bytes) -> Served {
+    let orders = decode_hand_overs(body).map_err(|error| malformed(error.to_string()))?;
+    parts.controller.hand_overs().order(orders);
+    Ok(Bytes::new())
 }
 
 /// Deletes records of a partition that this broker leads, for a broker that does not.

@@ -5,6 +5,7 @@
 
 pub mod events;
 pub mod group;
+pub mod handover;
 pub mod host;
 pub mod machine;
 pub mod network;
@@ -15,5 +16,6 @@ pub mod transport;
 pub mod types;
 
 pub use group::{Group, GroupKind, ProposeError};
+pub use handover::{HandOver, HandOvers, Ready};
 pub use host::{HostError, RaftHost};
 pub use types::{LogId, Reply, TypeConfig};

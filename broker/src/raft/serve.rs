@@ -13,6 +13,7 @@ use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteResponse}
 use raftmq_store::{GroupHealth, GroupId, Vote};
 
 use super::group::Group;
+use super::handover::{Ready, take_leadership};
 use super::host::RaftHost;
 use super::state_machine::Snapshot;
 use super::transport::codec::{self, Malformed, Reader};
@@ -72,14 +73,17 @@ impl RaftHost {
             | Method::Vote
             | Method::PreVote
             | Method::Snapshot
-            | Method::ChangeVoters => {
+            | Method::ChangeVoters
+            | Method::TakeLeadership => {
                 let group = self.get(GroupId(call.group_id));
                 let group = group.ok_or((Refusal::UnknownGroup, String::new()))?;
                 serve_group(&group, method, call.body).await
             }
-            Method::Propose | Method::Heartbeat | Method::Hello | Method::DeleteRecords => {
-                Err((Refusal::Malformed, "not a method of groups".to_owned()))
-            }
+            Method::Propose
+            | Method::Heartbeat
+            | Method::Hello
+            | Method::DeleteRecords
+            | Method::HandOver => Err((Refusal::Malformed, "not a method of groups".to_owned())),
         }
     }
 
@@ -196,15 +200,21 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
                 .map(|()| Bytes::new())
                 .map_err(|reason| (Refusal::Failed, reason))
         }
+        Method::TakeLeadership => {
+            let ready = Ready::decode(body).map_err(malformed)?;
+            let taken = take_leadership(group, ready).await;
+            taken
+                .map(|()| Bytes::new())
+                .map_err(|reason| (Refusal::Failed, reason))
+        }
         Method::GroupStates
         | Method::DropLeases
         | Method::Campaign
         | Method::Propose
         | Method::Heartbeat
         | Method::Hello
-        | Method::DeleteRecords => {
-            Err((Refusal::Malformed, "not a method of one group".to_owned()))
-        }
+        | Method::DeleteRecords
+        | Method::HandOver => Err((Refusal::Malformed, "not a method of one group".to_owned())),
     }
 }
 
@@ -228,12 +238,12 @@ async fn serve_vote(group: &Group, is_pre_vote: bool, body: Bytes) -> Served {
 }
 
 /// The acknowledged mark of a replica that is below it; `Some(None)` when even that is not known.
-fn missing_mark(group: &Group) -> Option<Option<LogId>> {
+pub(super) fn missing_mark(group: &Group) -> Option<Option<LogId>> {
     let is_recovering = !matches!(group.store().health(), GroupHealth::Ok);
     is_recovering.then(|| group.store().acknowledged())
 }
 
-fn current_vote(group: &Group) -> Vote {
+pub(super) fn current_vote(group: &Group) -> Vote {
     group.raft().metrics().borrow_watched().vote
 }
 
@@ -254,7 +264,7 @@ fn read_brokers(reader: &mut Reader) -> Result<Vec<u32>, Malformed> {
     (0..count).map(|_| reader.u32()).collect()
 }
 
-fn put_count(buffer: &mut BytesMut, count: usize) {
+pub(super) fn put_count(buffer: &mut BytesMut, count: usize) {
     buffer.put_u32(u32::try_from(count).expect("fewer groups than 2^32"));
 }
 

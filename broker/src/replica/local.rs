@@ -11,12 +11,15 @@ use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
+use super::append::{Acks, Append, Appended};
 use super::binding::HostedPartition;
 use super::error::ReplicaError;
-use super::session::{APPENDS_WAITING_MAX, Acks, Append, Appended, Context, Ended, Session};
+use super::handover::{Handover, Inbox, ORDERS_WAITING_MAX};
+use super::session::{APPENDS_WAITING_MAX, Context, Ended, Session};
 use super::view::{PartitionView, Reports};
 use crate::controller::Controller;
 use crate::raft::machine::envelope;
+use crate::raft::transport::Transport;
 use crate::raft::{Group, Reply};
 
 /// `retention.ms` of what is kept for ever.
@@ -36,6 +39,7 @@ pub struct Replica {
 struct Leading {
     term: u64,
     appends: mpsc::Sender<Append>,
+    orders: mpsc::Sender<Handover>,
 }
 
 impl std::fmt::Debug for Replica {
@@ -117,20 +121,29 @@ impl Replica {
         if self.group.leading_term() != Some(term) {
             return;
         }
-        let (appends, receiver) = mpsc::channel(APPENDS_WAITING_MAX);
+        let (appends, appends_end) = mpsc::channel(APPENDS_WAITING_MAX);
+        let (orders, orders_end) = mpsc::channel(ORDERS_WAITING_MAX);
+        let inbox = Inbox {
+            appends: appends_end,
+            orders: orders_end,
+        };
         {
             let mut leading = self.leading.lock();
             if leading.as_ref().is_some_and(|known| known.term >= term) {
                 return;
             }
-            *leading = Some(Leading { term, appends });
+            *leading = Some(Leading {
+                term,
+                appends,
+                orders,
+            });
         }
         self.reports.leading(self.id(), term);
         tracing::info!(raft_group = self.id().0, term, "leading");
-        tokio::spawn(self.clone().lead(term, receiver));
+        tokio::spawn(self.clone().lead(term, inbox));
     }
 
-    async fn lead(self: Arc<Self>, term: u64, mut appends: mpsc::Receiver<Append>) {
+    async fn lead(self: Arc<Self>, term: u64, mut inbox: Inbox) {
         while self.group.leading_term() == Some(term) {
             let context = Context {
                 env: self.controller.env().clone(),
@@ -141,9 +154,9 @@ impl Replica {
                 reports: self.reports.clone(),
                 term,
             };
-            let (ended, receiver) = Session::new(context, appends).run().await;
+            let (ended, returned) = Session::new(context, inbox).run().await;
             tracing::info!(raft_group = self.id().0, term, ?ended, "session ended");
-            appends = receiver;
+            inbox = returned;
             if ended == Ended::Closed {
                 break;
             }
@@ -153,6 +166,23 @@ impl Replica {
             *leading = None;
         }
         self.controller.note_stepped_down(self.id());
+    }
+
+    /// The way to the session of a term, for a handover.
+    pub(super) fn orders_of(&self, term: u64) -> Option<mpsc::Sender<Handover>> {
+        let leading = self.leading.lock();
+        let leading = leading.as_ref().filter(|leading| leading.term == term);
+        leading.map(|leading| leading.orders.clone())
+    }
+
+    /// The links to other brokers.
+    pub(super) fn transport(&self) -> &Transport {
+        self.controller.transport()
+    }
+
+    /// The next moments belong to whoever takes over: that this replica does not lead is no news.
+    pub(super) fn note_handed_over(&self) {
+        self.controller.note_handed_over(self.id());
     }
 
     /// Stops taking appends, for good: the replica is being removed.

@@ -3,10 +3,12 @@
 //!
 //! Follows the metadata image: opens, reconfigures and removes replicas. Does not know protocols.
 
+mod append;
 mod binding;
 mod error;
 mod fetch;
 mod follow;
+mod handover;
 mod local;
 mod session;
 mod settle;
@@ -24,11 +26,11 @@ use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
 use tokio::sync::{Semaphore, oneshot};
 
+pub use append::{Acks, Appended};
 pub use binding::{HostedPartition, PartitionBinding, Purges};
 pub use error::ReplicaError;
 pub use fetch::{Fetched, FoundOffset, OffsetAt};
 pub use local::Replica;
-pub use session::{Acks, Appended};
 pub use view::{PartitionSettings, PartitionView, Report, Reports};
 
 use crate::controller::{Controller, Images};
@@ -232,6 +234,28 @@ impl Replicas {
                         term,
                     ));
                 }
+            }
+        }
+    }
+
+    /// Hands leaderships over as the controller orders. Runs for ever.
+    pub async fn run_hand_overs(&self) {
+        let hand_overs = self.shared.controller.hand_overs().clone();
+        loop {
+            for order in hand_overs.next().await {
+                let Some(replica) = self.of_group(order.group) else {
+                    continue;
+                };
+                // Ends within a bound; a second one of the same replica is refused.
+                tokio::spawn(async move {
+                    let (raft_group, to) = (order.group.0, order.to);
+                    match replica.hand_over(order).await {
+                        Ok(()) => tracing::info!(raft_group, to, "leadership handed over"),
+                        Err(error) => {
+                            tracing::info!(raft_group, to, error, "leadership not handed over");
+                        }
+                    }
+                });
             }
         }
     }

@@ -16,13 +16,14 @@ use openraft::metrics::RaftDataMetrics;
 use raftmq_core::ids::{BrokerId, LogIndex, Offset, Term};
 use raftmq_core::partition::isr::IsrTracker;
 use raftmq_core::partition::{self, AppendBuilder, Decision, Pending};
-use raftmq_records::BatchHeader;
 use raftmq_store::LogId;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::append::{Acks, Append};
 use super::binding::HostedPartition;
 use super::error::ReplicaError;
+use super::handover::{Handover, Inbox};
 use super::settle::{Answer, Settling, too_few};
 use super::view::{PartitionView, Reports};
 use crate::env::Env;
@@ -41,43 +42,6 @@ const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 pub(super) const APPENDS_WAITING_MAX: usize = 1_024;
 /// How often lagging in-sync replicas are looked for while somebody waits for them.
 const ISR_TICK: Duration = Duration::from_millis(250);
-
-/// When an append is answered (Kafka's `acks`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Acks {
-    /// 0: never; the answer is sent when the append is taken.
-    None,
-    /// 1: when it is on the leader's disk.
-    Leader,
-    /// -1: when it is committed and on the disk of every in-sync replica.
-    All,
-}
-
-/// A successful append.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    /// Offset of the first record; -1 when it is not known (`acks=0`).
-    pub base_offset: i64,
-    /// Under `LogAppendTime`, the stamp.
-    pub log_append_time_ms: Option<i64>,
-    /// It was there already: the answer to a retry.
-    pub is_duplicate: bool,
-}
-
-/// One validated batch on its way into the log.
-#[derive(Debug)]
-pub(super) struct Append {
-    /// The batch.
-    pub batch: Bytes,
-    /// Its header.
-    pub header: BatchHeader,
-    /// When to answer.
-    pub acks: Acks,
-    /// Where to answer.
-    pub reply: oneshot::Sender<Result<Appended, ReplicaError>>,
-    /// Its share of the broker's produce budget, given back with the answer.
-    pub permit: OwnedSemaphorePermit,
-}
 
 /// What a session works with.
 pub(super) struct Context {
@@ -107,7 +71,7 @@ type DataMetrics =
 
 pub(super) struct Session {
     context: Context,
-    appends: mpsc::Receiver<Append>,
+    inbox: Inbox,
     waiting: VecDeque<Append>,
     waiting_bytes: usize,
     pending: Pending,
@@ -115,6 +79,8 @@ pub(super) struct Session {
     settling: Settling,
     isr: IsrTracker,
     started: Instant,
+    /// While there is one, nothing is proposed.
+    handover: Option<Handover>,
 }
 
 /// Why a session ended.
@@ -129,7 +95,7 @@ pub(super) enum Ended {
 }
 
 impl Session {
-    pub(super) fn new(context: Context, appends: mpsc::Receiver<Append>) -> Self {
+    pub(super) fn new(context: Context, inbox: Inbox) -> Self {
         let started = Instant::now();
         let view = context.view.borrow().clone();
         let brokers = |ids: &[u32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
@@ -144,7 +110,7 @@ impl Session {
         isr.observe_leader_last(LogIndex(settling.term_start()), 0);
         Self {
             context,
-            appends,
+            inbox,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             pending,
@@ -152,11 +118,12 @@ impl Session {
             settling,
             isr,
             started,
+            handover: None,
         }
     }
 
-    /// Runs until the term is over. Gives back the receiver for the next session.
-    pub(super) async fn run(mut self) -> (Ended, mpsc::Receiver<Append>) {
+    /// Runs until the term is over. Gives the inbox back for the next session.
+    pub(super) async fn run(mut self) -> (Ended, Inbox) {
         let raft = self.context.group.raft().clone();
         let mut server = raft.server_metrics();
         let mut data = raft.data_metrics();
@@ -196,7 +163,11 @@ impl Session {
                     let now = view.borrow_and_update().clone();
                     self.follow_view(&now);
                 }
-                append = self.appends.recv(), if has_room => match append {
+                Some(order) = self.inbox.orders.recv(), if self.handover.is_none() => {
+                    self.handover = Some(order);
+                }
+                () = Handover::ended(&mut self.handover) => self.handover = None,
+                append = self.inbox.appends.recv(), if has_room => match append {
                     Some(append) => self.take(append),
                     None => break Ended::Closed,
                 },
@@ -206,9 +177,22 @@ impl Session {
                 let own = flushed.get().and_then(|point| point.last_log_id);
                 self.observe_replicas(&data, own).await;
             }
+            self.look_at_handover();
         };
         self.fail_everything(ended).await;
-        (ended, self.appends)
+        (ended, self.inbox)
+    }
+
+    /// Nothing proposed may be outstanding when another replica takes over: it would have to be
+    /// answered by somebody who does not know what became of it.
+    fn look_at_handover(&mut self) {
+        if self.in_flight.is_empty()
+            && self.settling.is_empty()
+            && let Some(handover) = &mut self.handover
+        {
+            let applied = self.context.machine.read().applied();
+            handover.look(&self.context.group, applied.get());
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -218,7 +202,10 @@ impl Session {
     /// Followers only matter while somebody waits for them or one of them is out of sync.
     fn watches_replicas(&self) -> bool {
         let out_of_sync = self.isr.in_sync_count() < self.context.view.borrow().replicas.len();
-        out_of_sync || !self.in_flight.is_empty() || !self.settling.is_empty()
+        out_of_sync
+            || !self.in_flight.is_empty()
+            || !self.settling.is_empty()
+            || self.handover.is_some()
     }
 
     fn take(&mut self, append: Append) {
@@ -226,7 +213,7 @@ impl Session {
         self.waiting.push_back(append);
         // Whatever else has come in meanwhile rides along.
         while self.waiting_bytes < ENTRY_BYTES_TARGET {
-            let Ok(append) = self.appends.try_recv() else {
+            let Ok(append) = self.inbox.appends.try_recv() else {
                 return;
             };
             self.waiting_bytes += append.batch.len();
@@ -235,7 +222,7 @@ impl Session {
     }
 
     async fn propose_what_waits(&mut self) {
-        while !self.waiting.is_empty() {
+        while !self.waiting.is_empty() && self.handover.is_none() {
             let is_worth_it = self.in_flight.is_empty()
                 || (self.in_flight.len() < ENTRIES_IN_FLIGHT_MAX
                     && self.waiting_bytes >= ENTRY_BYTES_WORTH_PIPELINING);
@@ -453,8 +440,14 @@ impl Session {
             Ended::TermOver => self.not_leader(self.context.group.leader()),
             Ended::Refused | Ended::Closed => self.not_leader(None),
         };
+        let forgets = planted::is_planted(Bug::HandoverAnswersWaiting) && self.handover.is_some();
         for append in self.waiting.drain(..) {
-            Answer::new(append.acks, append.reply, append.permit).fail(error.clone());
+            let answer = Answer::new(append.acks, append.reply, append.permit);
+            if forgets {
+                answer.succeed(None);
+            } else {
+                answer.fail(error.clone());
+            }
         }
         self.settling.fail(&error);
     }

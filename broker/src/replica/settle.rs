@@ -10,8 +10,8 @@ use raftmq_core::ids::{LogIndex, Offset};
 use raftmq_core::partition::isr::{IsrTracker, NotEnoughReplicas};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::append::{Acks, Appended};
 use super::error::ReplicaError;
-use super::session::{Acks, Appended};
 use crate::raft::Group;
 
 /// Bytes read per look into the leader's own log; it is in the tail cache.

@@ -25,6 +25,10 @@ mod in_process;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod leadership;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod serve;

@@ -295,6 +295,14 @@ impl Dev {
         wait_until(|| self.pid(id) == 0);
     }
 
+    /// SIGTERM, and waits until the supervisor has seen the end. Gives how long that took.
+    pub(crate) fn terminate(&self, id: u64) -> Duration {
+        let asked_at = Instant::now();
+        signal(self.pid(id), Signal::TERM);
+        wait_until(|| self.pid(id) == 0);
+        asked_at.elapsed()
+    }
+
     /// `raftmq dev restart`: returns when the broker is ready.
     pub(crate) fn restart(&self, id: u64) {
         let id = id.to_string();

@@ -25,6 +25,7 @@ use raftmq_core::partition::Partition;
 use raftmq_store::{
     CommitDriver, JournalConfig, MemoryDisk, MemoryEngine, Store, StoreConfig, Torn,
 };
+use tokio::sync::Notify;
 
 use crate::invariants::{LogPosition, RaftStatus, StateStatus, VoteStatus};
 use crate::nemesis::{Host, Tail};
@@ -55,6 +56,7 @@ struct Running {
     parts: Parts,
     incarnation: u64,
     sync_wait: Rc<Cell<Duration>>,
+    leave: Rc<Notify>,
 }
 
 impl Cluster {
@@ -86,7 +88,8 @@ impl Cluster {
     }
 }
 
-/// Runs one broker until its store fails or its host crashes.
+/// Runs one broker until its store fails or its host crashes. One that is asked to leave stops, and
+/// its host stays until it crashes.
 async fn run_broker(
     context: BrokerContext,
     config: NodeConfig,
@@ -117,15 +120,27 @@ async fn run_broker(
     let incarnation = context.incarnation;
     let sync_wait: Rc<Cell<Duration>> = Rc::default();
     tokio::task::spawn_local(watch_syncs(store, Rc::clone(&sync_wait)));
+    let leave: Rc<Notify> = Rc::default();
+    let asked = Rc::clone(&leave);
     running.borrow_mut().insert(
         context.id,
         Running {
             parts,
             incarnation,
             sync_wait,
+            leave,
         },
     );
-    Err(node.failed().await.to_string())
+    tokio::select! {
+        biased;
+        error = node.failed() => return Err(error.to_string()),
+        () = asked.notified() => {}
+    }
+    node.leave().await;
+    // Its disk belongs to the next incarnation once this one has closed it.
+    running.borrow_mut().remove(&context.id);
+    node.stop().await;
+    std::future::pending().await
 }
 
 /// Looks at the age of what waits for a sync. Inside the host, because only there time is simulated.
@@ -158,6 +173,14 @@ impl System for Cluster {
         let unsynced_bytes = disk.unsynced_bytes();
         disk.power_loss(rng_seed, torn);
         unsynced_bytes
+    }
+
+    fn leave(&self, broker: u32) -> bool {
+        let running = self.running.borrow();
+        let asked = running.get(&broker);
+        asked
+            .inspect(|running| running.leave.notify_one())
+            .is_some()
     }
 
     fn set_sync_latency_us(&self, broker: u32, latency_us: u64) {

@@ -62,7 +62,12 @@ pub enum Action {
         /// What the others see.
         farewell: Farewell,
     },
-    /// A broker that had crashed starts again; one that runs is left alone.
+    /// A broker is asked to stop: others take its leaderships over first.
+    Leave {
+        /// Which.
+        broker: u32,
+    },
+    /// A broker that had crashed, or was asked to stop, starts again; one that runs is left alone.
     Restart {
         /// Which.
         broker: u32,
@@ -145,6 +150,7 @@ impl Action {
         match self {
             Self::Crash { .. } => Some(FaultClass::Crash),
             Self::PowerLoss { .. } => Some(FaultClass::PowerLoss),
+            Self::Leave { .. } => Some(FaultClass::Leave),
             Self::Cut { class, .. } => Some(*class),
             Self::SlowLink { .. } => Some(FaultClass::SlowLink),
             Self::SlowDisk { class, .. } => Some(*class),

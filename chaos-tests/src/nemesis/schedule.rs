@@ -54,6 +54,7 @@ pub fn schedule(options: &Options) -> Vec<Step> {
             FaultClass::HungDisk => timeline.each(Timeline::hung_disk),
             FaultClass::ClockJump => timeline.each(Timeline::clock_jump),
             FaultClass::Reassignment => timeline.each(Timeline::reassignment),
+            FaultClass::Leave => timeline.each(Timeline::leave),
         }
     }
     steps.push(Step {
@@ -370,6 +371,12 @@ impl Timeline<'_> {
         };
         self.push(begin, slow);
         self.push(end, Action::RestoreDisk { broker });
+    }
+
+    fn leave(&mut self, begin: u32, end: u32) {
+        let broker = self.broker();
+        self.push(begin, Action::Leave { broker });
+        self.push(end, Action::Restart { broker });
     }
 }
 

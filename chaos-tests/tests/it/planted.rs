@@ -57,3 +57,8 @@ fn an_acknowledgement_before_the_commit_is_found() {
 fn a_vote_that_is_not_synced_is_found() {
     is_found(Planted::VoteNotSynced, 36..120);
 }
+
+#[test]
+fn an_answer_to_what_waited_during_a_handover_is_found() {
+    is_found(Planted::HandoverAnswersWaiting, 1..60);
+}

@@ -62,6 +62,7 @@ impl Cluster {
             epoch,
             incarnation,
             is_fenced,
+            is_draining: self.image.broker(id).is_some_and(|known| known.is_draining),
         };
         let known = self.image.broker(id);
         let is_new_process = known.is_none_or(|known| known.epoch != epoch);
@@ -133,6 +134,25 @@ impl Cluster {
                 },
                 effects,
             );
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn set_broker_draining(
+        &mut self,
+        id: BrokerId,
+        is_draining: bool,
+        effects: &mut Effects,
+    ) -> Reply {
+        let Some(broker) = self.image.broker(id) else {
+            return Err(ClusterError::UnknownBroker { broker: id });
+        };
+        if broker.is_draining != is_draining {
+            let changed = Broker {
+                is_draining,
+                ..Broker::clone(broker)
+            };
+            self.put_broker(changed, effects);
         }
         Ok(Outcome::Done)
     }

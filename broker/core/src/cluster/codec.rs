@@ -41,6 +41,9 @@ impl Command {
             Self::FenceBroker { id, epoch } | Self::UnfenceBroker { id, epoch } => {
                 writer.u32(id.0).u64(epoch.0);
             }
+            Self::SetBrokerDraining { id, is_draining } => {
+                writer.u32(id.0).flag(*is_draining);
+            }
             Self::CreateTopic(create) => write_create_topic(writer, create),
             Self::DeleteTopic { topic_id } => {
                 writer.raw(&topic_id.0);
@@ -118,7 +121,7 @@ impl Command {
         reader.version(WHAT, VERSION)?;
         let tag = reader.u8()?;
         let command = match tag {
-            1..=7 => read_broker_or_topic(tag, &mut reader)?,
+            1..=7 | 20 => read_broker_or_topic(tag, &mut reader)?,
             _ => read_config_or_partition(tag, &mut reader)?,
         };
         reader.finish()?;
@@ -143,6 +146,7 @@ const fn tag_of(command: &Command) -> u8 {
         Command::SetReplicas { .. } => 13,
         Command::CompleteReassignment { .. } => 14,
         Command::AllocateProducerIds { .. } => 15,
+        Command::SetBrokerDraining { .. } => 20,
     }
 }
 
@@ -168,6 +172,10 @@ fn read_broker_or_topic(tag: u8, reader: &mut Reader) -> Result<Command, CodecEr
             topic_id: read_topic_id(reader)?,
             partitions_count: reader.u32()?,
             assignments: read_assignments(reader)?,
+        },
+        20 => Command::SetBrokerDraining {
+            id: BrokerId(reader.u32()?),
+            is_draining: reader.flag("draining")?,
         },
         tag => return Err(unknown(tag)),
     })

@@ -63,6 +63,14 @@ pub enum Command {
         /// The registration that is meant.
         epoch: BrokerEpoch,
     },
+    /// Lets a broker give its leaderships away and get no new ones, or ends that. Outlives
+    /// restarts of the broker. Repeating it changes nothing.
+    SetBrokerDraining {
+        /// The broker.
+        id: BrokerId,
+        /// Whether it drains from now on.
+        is_draining: bool,
+    },
     /// Makes a topic. Repeating it with the same topic id gives the same answer.
     CreateTopic(CreateTopic),
     /// Deletes a topic and its data.

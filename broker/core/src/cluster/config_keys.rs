@@ -198,6 +198,11 @@ pub const PRODUCER_ID_EXPIRATION_MS: &str = "producer.id.expiration.ms";
 /// Whether a produce to an unknown topic makes it.
 pub const AUTO_CREATE_TOPICS_ENABLE: &str = "auto.create.topics.enable";
 
+/// Whether leaderships go home to their preferred replicas.
+pub const AUTO_LEADER_REBALANCE_ENABLE: &str = "auto.leader.rebalance.enable";
+/// Longest time that a stopping broker waits for its leaderships to move, ms.
+pub const CONTROLLED_SHUTDOWN_TIMEOUT_MS: &str = "controlled.shutdown.timeout.ms";
+
 /// Every key, in ascending order of names.
 pub static CONFIG_KEYS: &[ConfigKey] = &[
     cluster_key(
@@ -205,6 +210,12 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         ConfigType::Boolean,
         "true",
         "Makes an unknown topic when a client first produces to it or asks for its metadata.",
+    ),
+    cluster_key(
+        AUTO_LEADER_REBALANCE_ENABLE,
+        ConfigType::Boolean,
+        "true",
+        "Moves leaderships back to their preferred replicas as soon as those are in sync again.",
     ),
     cluster_key(
         BROKER_HEARTBEAT_INTERVAL_MS,
@@ -223,6 +234,12 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         ConfigType::Word(&["delete"]),
         "delete",
         "What becomes of old records: delete drops them by age and size.",
+    ),
+    cluster_key(
+        CONTROLLED_SHUTDOWN_TIMEOUT_MS,
+        integer(0, 600_000),
+        "5000",
+        "Longest time that a stopping broker waits for its leaderships to move, in milliseconds.",
     ),
     cluster_key(
         DEFAULT_REPLICATION_FACTOR,

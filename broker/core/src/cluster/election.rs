@@ -185,8 +185,9 @@ fn is_led(image: &Image, disowned: &Disowned, partition: &PartitionInfo) -> bool
 ///
 /// A candidate is a live replica that answered, has a log and is not recovering. In-sync replicas
 /// come before others (a lagging one may still be the only one that Raft would elect), then the more
-/// complete log (Raft section 5.4.1), then the preferred order. A group whose survivors already
-/// follow a live leader is left alone: that leader will report itself.
+/// complete log (Raft section 5.4.1), then brokers that do not drain (a draining one may be the
+/// only one that Raft would elect, and gives the leadership away later), then the preferred order. A
+/// group whose survivors already follow a live leader is left alone: that leader will report itself.
 ///
 /// A group that has never had a leader waits for every live replica: those that do not answer are
 /// still being opened, and the first leader should be the preferred one.
@@ -226,9 +227,12 @@ fn plan_one(
         .filter(|survivor| !survivor.is_recovering && survivor.last_log.is_some())
         .max_by_key(|survivor| {
             let is_in_sync = partition.isr.contains(&survivor.broker);
+            let broker = image.broker(survivor.broker);
+            let stays = broker.is_some_and(|broker| !broker.is_draining);
             (
                 is_in_sync,
                 survivor.last_log,
+                stays,
                 std::cmp::Reverse(rank(survivor.broker)),
             )
         })?;

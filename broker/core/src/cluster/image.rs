@@ -40,6 +40,10 @@ pub struct Broker {
     pub incarnation: [u8; 16],
     /// Fenced brokers lead nothing and get no new replicas; each starts fenced.
     pub is_fenced: bool,
+    /// Draining brokers give their leaderships away and get no new ones, as long as another
+    /// replica can lead.
+    #[serde(default)]
+    pub is_draining: bool,
 }
 
 /// One topic.
@@ -139,6 +143,22 @@ impl Image {
     /// Shows the brokers that are not fenced.
     pub fn alive_brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
         self.brokers.values().filter(|broker| !broker.is_fenced)
+    }
+
+    /// Returns a copy in which these brokers are draining, too.
+    #[must_use]
+    pub fn with_draining(&self, brokers: impl IntoIterator<Item = BrokerId>) -> Self {
+        let mut image = self.clone();
+        for id in brokers {
+            if let Some(broker) = self.broker(id).filter(|broker| !broker.is_draining) {
+                let draining = Broker {
+                    is_draining: true,
+                    ..Broker::clone(broker)
+                };
+                image.brokers.insert(id, Arc::new(draining));
+            }
+        }
+        image
     }
 
     /// Finds a topic by its name.

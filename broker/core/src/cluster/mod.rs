@@ -13,6 +13,7 @@ mod configs;
 pub mod election;
 mod error;
 pub mod image;
+pub mod leadership;
 mod names;
 mod partitions;
 pub mod placement;
@@ -132,6 +133,9 @@ impl Cluster {
             Command::RegisterBroker(register) => self.register_broker(meta, register, effects),
             Command::FenceBroker { id, epoch } => self.fence_broker(id, epoch, effects),
             Command::UnfenceBroker { id, epoch } => self.unfence_broker(id, epoch, effects),
+            Command::SetBrokerDraining { id, is_draining } => {
+                self.set_broker_draining(id, is_draining, effects)
+            }
             Command::CreateTopic(create) => self.create_topic(create, effects),
             Command::DeleteTopic { topic_id } => self.delete_topic(topic_id, effects),
             Command::AddPartitions {

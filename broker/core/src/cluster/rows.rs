@@ -232,6 +232,10 @@ fn write_broker(broker: &Broker) -> Bytes {
         .flag(broker.is_fenced);
     writer.raw(&broker.incarnation).text(&broker.rack);
     write_endpoints(&mut writer, &broker.endpoints);
+    if broker.is_draining {
+        // Rows of before there was such a thing end here, and so do those of all others.
+        writer.flag(true);
+    }
     writer.finish()
 }
 
@@ -245,6 +249,7 @@ fn read_broker(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError>
         incarnation: reader.array()?,
         rack: reader.text("rack", NAME_BYTES_MAX)?,
         endpoints: read_endpoints(reader)?,
+        is_draining: reader.remaining() > 0 && reader.flag("draining")?,
     };
     image.brokers.insert(id, Arc::new(broker));
     Ok(())

@@ -85,6 +85,10 @@ pub enum Method {
     ChangeVoters = 11,
     /// Move the log start of a partition led by the receiver.
     DeleteRecords = 12,
+    /// Hand the leadership of many groups over, each to a named replica.
+    HandOver = 16,
+    /// Campaign, because the leader hands over to the receiver.
+    TakeLeadership = 17,
 }
 
 impl Method {
@@ -104,6 +108,8 @@ impl Method {
             10 => Self::Hello,
             11 => Self::ChangeVoters,
             12 => Self::DeleteRecords,
+            16 => Self::HandOver,
+            17 => Self::TakeLeadership,
             _ => return None,
         })
     }

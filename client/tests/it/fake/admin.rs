@@ -6,7 +6,8 @@ use raftmq_proto::v1::{
     AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse,
     CreateTopicRequest, CreateTopicResponse, DeleteRecordsRequest, DeleteRecordsResponse,
     DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest, DescribeClusterResponse,
-    DescribeTopicRequest, DescribeTopicResponse, Error,
+    DescribeTopicRequest, DescribeTopicResponse, DrainBrokerRequest, DrainBrokerResponse, Error,
+    UndrainBrokerRequest, UndrainBrokerResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -121,5 +122,20 @@ impl Admin for Server {
             cluster_id: "fake".to_owned(),
             ..DescribeClusterResponse::default()
         }))
+    }
+
+    async fn drain_broker(
+        &self,
+        _: Request<DrainBrokerRequest>,
+    ) -> Result<Response<DrainBrokerResponse>, Status> {
+        Err(Error::new(ErrorCode::UnknownBroker, "no such broker").into())
+    }
+
+    async fn undrain_broker(
+        &self,
+        _: Request<UndrainBrokerRequest>,
+    ) -> Result<Response<UndrainBrokerResponse>, Status> {
+        self.check_controller()?;
+        Ok(Response::new(UndrainBrokerResponse {}))
     }
 }

@@ -80,6 +80,7 @@ fn a_registered_broker_starts_fenced() {
             epoch: BrokerEpoch(2),
             incarnation: [1; 16],
             is_fenced: true,
+            is_draining: false,
         }
     );
     assert!(!harness.image().is_alive(broker));

@@ -58,6 +58,10 @@ fn one_of_each() -> Vec<Command> {
             broker: id,
             count: 1_000,
         },
+        Command::SetBrokerDraining {
+            id,
+            is_draining: true,
+        },
     ]
 }
 
@@ -79,13 +83,14 @@ fn number_of(command: &Command) -> usize {
         Command::SetReplicas { .. } => 12,
         Command::CompleteReassignment { .. } => 13,
         Command::AllocateProducerIds { .. } => 14,
+        Command::SetBrokerDraining { .. } => 15,
     }
 }
 
 #[test]
 fn the_list_holds_one_of_each() {
     let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
-    assert_eq!(numbers, (0..15).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..16).collect::<Vec<_>>());
 }
 
 #[test]
@@ -97,7 +102,7 @@ fn every_command_survives_its_bytes() {
 
 #[test]
 fn tags_never_change() {
-    for (tag, command) in (1..).zip(one_of_each()) {
+    for (tag, command) in (1..=15).chain([20]).zip(one_of_each()) {
         assert_eq!(command.encode()[..2], [1, tag], "{command:?}");
     }
 }

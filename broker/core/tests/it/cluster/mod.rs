@@ -6,6 +6,7 @@ mod config_keys;
 mod configs;
 mod elections;
 mod image;
+mod leadership;
 mod names;
 mod partitions;
 mod placement;

@@ -39,6 +39,10 @@ fn any_broker_command() -> impl Strategy<Value = Command> {
             id: BrokerId(id),
             epoch: BrokerEpoch(epoch),
         }),
+        (id.clone(), any::<bool>()).prop_map(|(id, is_draining)| Command::SetBrokerDraining {
+            id: BrokerId(id),
+            is_draining,
+        }),
         (id, 0..3_u32).prop_map(|(id, count)| Command::AllocateProducerIds {
             broker: BrokerId(id),
             count,
