@@ -326,7 +326,7 @@ impl Run {
     }
 
     fn restart_all(&mut self, sim: &mut Sim<'static>) {
-        let is_out = |run: &Self| run.down.first().or(run.leaving.first()).copied();
+        let is_out = |run: &Self| run.down.first().or_else(|| run.leaving.first()).copied();
         while let Some(broker) = is_out(self) {
             self.restart(sim, broker);
         }
