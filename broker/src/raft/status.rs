@@ -48,7 +48,8 @@ impl RaftStatus {
         Self {
             broker_id,
             group_id: group.id().0,
-            term: metrics.current_term,
+            // Of the vote that is on the disk, as the vote itself is: `current_term` may be ahead of it.
+            term: metrics.vote.leader_id.term,
             voted_for: metrics.vote.leader_id.voted_for,
             vote_committed: metrics.vote.committed,
             is_leader: metrics.state == ServerState::Leader,

@@ -60,5 +60,5 @@ fn a_vote_that_is_not_synced_is_found() {
 
 #[test]
 fn an_answer_to_what_waited_during_a_handover_is_found() {
-    is_found(Planted::HandoverAnswersWaiting, 1..60);
+    is_found(Planted::HandoverAnswersWaiting, 1..30);
 }
