@@ -168,8 +168,15 @@ fn refuse_wiped(config: &NodeConfig, answer: &HelloReply) -> Result<(), NodeErro
 pub(super) async fn follow_images(parts: Parts) {
     let mut images = parts.controller.images();
     let mut image = images.current();
+    let mut epochs = BTreeMap::new();
     loop {
         follow(&parts, &image).await;
+        for broker in image.brokers.values() {
+            let (id, epoch) = (broker.id.get(), broker.epoch);
+            if epochs.insert(id, epoch) != Some(epoch) {
+                parts.host.look_again_at(id);
+            }
+        }
         image = images.newer_than(image.version).await;
     }
 }

@@ -203,6 +203,20 @@ impl RaftHost {
         &self.shared.store
     }
 
+    /// A broker has started: what it has on disk may be less than it once had. The leaders here send
+    /// it something, because one with nothing to send would never find out.
+    pub fn look_again_at(&self, broker: u32) {
+        if broker == self.shared.broker_id {
+            return;
+        }
+        for group in self.shared.groups.read().values() {
+            // Whether this replica leads is looked at when the repetition is due.
+            if group.kind() == GroupKind::Partition && has_member(group, u64::from(broker)) {
+                self.shared.transport.note_lost_append(broker, group.id());
+            }
+        }
+    }
+
     /// Repeats what appends have lost, as soon as the peers can be reached: an idle follower that
     /// lost two commit updates never hears of them otherwise. Also lets the metadata group elect again
     /// once it is whole after a recovery. Runs for ever.
