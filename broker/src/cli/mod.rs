@@ -8,10 +8,13 @@ mod bench;
 mod cluster;
 mod connect;
 mod consume;
+mod decommission;
 mod demo;
 mod dev;
 mod error;
 mod output;
+mod partition;
+mod plan;
 mod probe;
 mod produce;
 mod record_format;
@@ -61,13 +64,19 @@ enum Command {
     /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Show where replicas are, and move them
+    #[command(subcommand)]
+    Partition(partition::PartitionCommand),
     /// Publish lines from stdin or files
     Produce(produce::ProduceArgs),
     /// Print records
     Consume(consume::ConsumeArgs),
-    /// Show the cluster and its health
+    /// Show the cluster and its health, and spread its load
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Take brokers out of the cluster
+    #[command(subcommand)]
+    Broker(decommission::BrokerCommand),
     /// Measure throughput and latency
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -119,9 +128,11 @@ async fn run(cli: Cli) -> CliResult {
         Command::Dev(args) => dev::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
         Command::Topic(command) => topic::run(command, &connect, output).await,
+        Command::Partition(command) => partition::run(command, &connect, output).await,
         Command::Produce(args) => produce::run(args, &connect, output).await,
         Command::Consume(args) => consume::run(args, &connect, output).await,
         Command::Cluster(command) => cluster::run(command, &connect, output).await,
+        Command::Broker(command) => decommission::run(command, &connect, output).await,
         Command::Bench(command) => bench::run(command, &connect, output).await,
     }
 }

@@ -8,6 +8,7 @@ mod elections;
 mod heartbeat;
 mod images;
 mod messages;
+mod moves;
 mod producer_ids;
 mod reporting;
 

@@ -28,14 +28,17 @@ impl PeerHandler for NodePeerHandler {
                 Method::Heartbeat => serve_heartbeat(&parts, &call.body),
                 Method::Propose => parts.controller.serve_propose(call.body).await,
                 Method::DeleteRecords => serve_delete_records(&parts, call).await,
+                Method::MoveReplicas => {
+                    let group = GroupId(call.group_id);
+                    parts.controller.serve_move(group, &call.body).await
+                }
                 Method::Append
                 | Method::Vote
                 | Method::PreVote
                 | Method::Snapshot
                 | Method::GroupStates
                 | Method::DropLeases
-                | Method::Campaign
-                | Method::ChangeVoters => parts.host.serve(method, call).await,
+                | Method::Campaign => parts.host.serve(method, call).await,
             }
         })
     }

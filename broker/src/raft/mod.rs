@@ -7,6 +7,7 @@ pub mod events;
 pub mod group;
 pub mod host;
 pub mod machine;
+pub mod membership;
 pub mod network;
 pub mod serve;
 pub mod state_machine;

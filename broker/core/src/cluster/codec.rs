@@ -87,13 +87,21 @@ impl Command {
                     writer.u64(group.0);
                 }
             }
-            Self::SetReplicas {
-                group,
-                target: replicas,
+            Self::SetReplicas { group, target } => {
+                writer.u64(group.0);
+                write_brokers(writer, target);
             }
-            | Self::CompleteReassignment { group, replicas } => {
+            Self::CompleteReassignment {
+                group,
+                replicas,
+                move_epoch,
+            } => {
                 writer.u64(group.0);
                 write_brokers(writer, replicas);
+                writer.u64(*move_epoch);
+            }
+            Self::CancelReassignment { group } => {
+                writer.u64(group.0);
             }
             Self::AllocateProducerIds { broker, count } => {
                 writer.u32(broker.0).u32(*count);
@@ -141,7 +149,8 @@ const fn tag_of(command: &Command) -> u8 {
         Command::ReportIsr { .. } => 11,
         Command::ClearLeader { .. } => 12,
         Command::SetReplicas { .. } => 13,
-        Command::CompleteReassignment { .. } => 14,
+        Command::CompleteReassignment { .. } => 20,
+        Command::CancelReassignment { .. } => 21,
         Command::AllocateProducerIds { .. } => 15,
     }
 }
@@ -205,13 +214,23 @@ fn read_config_or_partition(tag: u8, reader: &mut Reader) -> Result<Command, Cod
             group: GroupNumber(reader.u64()?),
             target: read_brokers(reader)?,
         },
+        // Written before reassignments had numbers.
         14 => Command::CompleteReassignment {
             group: GroupNumber(reader.u64()?),
             replicas: read_brokers(reader)?,
+            move_epoch: 0,
         },
         15 => Command::AllocateProducerIds {
             broker: BrokerId(reader.u32()?),
             count: reader.u32()?,
+        },
+        20 => Command::CompleteReassignment {
+            group: GroupNumber(reader.u64()?),
+            replicas: read_brokers(reader)?,
+            move_epoch: reader.u64()?,
+        },
+        21 => Command::CancelReassignment {
+            group: GroupNumber(reader.u64()?),
         },
         tag => return Err(unknown(tag)),
     })
