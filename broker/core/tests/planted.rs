@@ -9,11 +9,16 @@
 )]
 
 use bytes::{BufMut, Bytes, BytesMut};
+use raftmq_core::cluster::membership::{Membership, Step};
+use raftmq_core::cluster::placement::place;
+use raftmq_core::cluster::{Cluster, Command, CreateTopic, Endpoints, RegisterBroker};
 use raftmq_core::partition::{
     AppendBuilder, AppendError, Decision, Partition, Pending, Reply, VoidReason,
 };
 use raftmq_core::planted::{Bug, is_planted, plant};
-use raftmq_core::{Effects, EntryMeta, Machine, Offset, Term};
+use raftmq_core::{
+    BrokerEpoch, BrokerId, Effects, EntryMeta, GroupNumber, Machine, Offset, Term, TopicId,
+};
 use raftmq_records::BatchHeader;
 
 /// A batch of one record of producer 1.
@@ -110,4 +115,90 @@ fn each_planted_bug_breaks_its_promise() {
         1,
         "only what came in the new term is known"
     );
+
+    each_bug_of_moves_breaks_its_promise();
+}
+
+/// Live brokers 1 and 2 in rack a, 3 and 4 in rack b, and one partition on 1 and 3.
+fn cluster() -> Cluster {
+    let mut cluster = Cluster::default();
+    let cluster_id = "c".to_owned();
+    let mut commands = vec![Command::CreateCluster {
+        cluster_id: cluster_id.clone(),
+    }];
+    for (id, rack) in [(1, "a"), (2, "a"), (3, "b"), (4, "b")] {
+        // The epoch of a broker is the log index of its registration.
+        let epoch = BrokerEpoch(commands.len() as u64 + 1);
+        commands.push(Command::RegisterBroker(RegisterBroker {
+            cluster_id: cluster_id.clone(),
+            id: BrokerId(id),
+            incarnation: [1; 16],
+            endpoints: Endpoints::default(),
+            rack: rack.to_owned(),
+        }));
+        let id = BrokerId(id);
+        commands.push(Command::UnfenceBroker { id, epoch });
+    }
+    commands.push(Command::CreateTopic(CreateTopic {
+        name: "t".to_owned(),
+        topic_id: TopicId([1; 16]),
+        partitions_count: 0,
+        replication_factor: 0,
+        assignments: vec![vec![BrokerId(1), BrokerId(3)]],
+        configs: std::collections::BTreeMap::new(),
+    }));
+    for command in commands {
+        commit(&mut cluster, command);
+    }
+    cluster
+}
+
+fn commit(cluster: &mut Cluster, command: Command) {
+    let meta = EntryMeta {
+        log_index: cluster.image().version + 1,
+        term: 1,
+        proposed_at_ms: 1,
+        machine_version: 1,
+    };
+    cluster.apply(&meta, command, &mut Effects::new()).unwrap();
+}
+
+/// Sends the partition to broker 4 and then elsewhere; tells whether broker 4, which may vote by
+/// then, keeps its replica.
+fn is_abandoned_replica_kept(mut cluster: Cluster) -> bool {
+    let group = GroupNumber(1);
+    for last in [4, 2] {
+        let target = vec![BrokerId(1), BrokerId(last)];
+        commit(&mut cluster, Command::SetReplicas { group, target });
+    }
+    let partition = cluster.image().partition(group).unwrap();
+    partition.has_replica(BrokerId(4))
+}
+
+fn are_racks_apart(cluster: &Cluster) -> bool {
+    let is_low = |id: &BrokerId| id.get() <= 2;
+    let placed = place(cluster.image(), 10, 2);
+    placed.iter().all(|replicas| is_low(&replicas[0]) != is_low(&replicas[1]))
+}
+
+fn each_bug_of_moves_breaks_its_promise() {
+    let set = |ids: &[u32]| ids.iter().copied().map(BrokerId).collect();
+    let joint = Membership {
+        voters: vec![set(&[1, 2]), set(&[3, 4])],
+        is_committed: false,
+        ..Membership::default()
+    };
+    let target = set(&[3, 4]);
+    assert!(is_abandoned_replica_kept(cluster()));
+    assert!(are_racks_apart(&cluster()));
+    assert_eq!(joint.next_step(&target), Step::AwaitCommit);
+
+    plant(Bug::AbandonedReplicasForgotten);
+    assert!(!is_abandoned_replica_kept(cluster()), "a voter is wiped");
+
+    plant(Bug::RacksIgnored);
+    assert!(!are_racks_apart(&cluster()), "two replicas in one rack");
+
+    plant(Bug::MoveDoneTooEarly);
+    assert_eq!(joint.next_step(&target), Step::Done, "others vote still");
 }

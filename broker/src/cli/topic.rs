@@ -52,7 +52,7 @@ pub(crate) enum TopicCommand {
         #[arg(short, long)]
         partitions: Option<u32>,
         /// New number of replicas of each partition; they are moved after the command has ended
-        #[arg(short, long)]
+        #[arg(short, long, value_parser = clap::value_parser!(u32).range(1..))]
         replication_factor: Option<u32>,
         /// Check everything and change nothing
         #[arg(long)]

@@ -23,6 +23,8 @@ mod in_process;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod moves;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod serve;

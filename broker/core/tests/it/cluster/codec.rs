@@ -53,11 +53,13 @@ fn one_of_each() -> Vec<Command> {
         Command::CompleteReassignment {
             group,
             replicas: brokers(&[1, 4]),
+            move_epoch: 7,
         },
         Command::AllocateProducerIds {
             broker: id,
             count: 1_000,
         },
+        Command::CancelReassignment { group },
     ]
 }
 
@@ -79,13 +81,14 @@ fn number_of(command: &Command) -> usize {
         Command::SetReplicas { .. } => 12,
         Command::CompleteReassignment { .. } => 13,
         Command::AllocateProducerIds { .. } => 14,
+        Command::CancelReassignment { .. } => 15,
     }
 }
 
 #[test]
 fn the_list_holds_one_of_each() {
     let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
-    assert_eq!(numbers, (0..15).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..16).collect::<Vec<_>>());
 }
 
 #[test]
@@ -320,4 +323,34 @@ proptest! {
         };
         prop_assert_eq!(Command::decode(&report.encode()), Ok(report));
     }
+}
+
+#[test]
+fn the_commands_of_moves_have_the_bytes_that_were_agreed_on() {
+    let group = GroupNumber(5);
+    let complete = Command::CompleteReassignment {
+        group,
+        replicas: brokers(&[4]),
+        move_epoch: 7,
+    };
+    let head = |tag: u8| [1, tag, 0, 0, 0, 0, 0, 0, 0, 5];
+    let replicas = [0, 0, 0, 1, 0, 0, 0, 4];
+    let expected = [&head(20)[..], &replicas, &[0, 0, 0, 0, 0, 0, 0, 7]].concat();
+    assert_eq!(complete.encode()[..], expected);
+    let cancel = Command::CancelReassignment { group };
+    assert_eq!(cancel.encode()[..], head(21));
+}
+
+#[test]
+fn a_completion_from_before_moves_had_numbers_is_read() {
+    let old = [1, 14, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 4];
+
+    let decoded = Command::decode(&Bytes::copy_from_slice(&old));
+
+    let expected = Command::CompleteReassignment {
+        group: GroupNumber(5),
+        replicas: brokers(&[4]),
+        move_epoch: 0,
+    };
+    assert_eq!(decoded, Ok(expected));
 }

@@ -1,11 +1,14 @@
 //! The metadata machine, one file for each kind of command or question.
 
+mod balance;
 mod brokers;
 mod codec;
 mod config_keys;
 mod configs;
 mod elections;
 mod image;
+mod membership;
+mod moves;
 mod names;
 mod partitions;
 mod placement;
