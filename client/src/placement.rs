@@ -92,9 +92,8 @@ impl Admin {
             broker_id,
             dry_run: mode == PlanMode::DryRun,
         };
-        let call = |channel| async move {
-            admin_client(channel).decommission_broker(request).await
-        };
+        let call =
+            |channel| async move { admin_client(channel).decommission_broker(request).await };
         let planned = self.shared.call("decommission broker", call).await?;
         Ok(planned.changes)
     }

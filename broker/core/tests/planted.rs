@@ -178,7 +178,9 @@ fn is_abandoned_replica_kept(mut cluster: Cluster) -> bool {
 fn are_racks_apart(cluster: &Cluster) -> bool {
     let is_low = |id: &BrokerId| id.get() <= 2;
     let placed = place(cluster.image(), 10, 2);
-    placed.iter().all(|replicas| is_low(&replicas[0]) != is_low(&replicas[1]))
+    placed
+        .iter()
+        .all(|replicas| is_low(&replicas[0]) != is_low(&replicas[1]))
 }
 
 fn each_bug_of_moves_breaks_its_promise() {

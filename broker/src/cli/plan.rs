@@ -76,10 +76,14 @@ fn show_table(view: &PlanView) -> CliResult {
             change.error.clone().unwrap_or_default(),
         ]
     });
-    output::print_table(&["topic", "partition", "from", "to", "moves", "error"], rows)?;
-    let (verb, next) = match view.dry_run {
-        true => ("would move", ""),
-        false => ("moves", "; follow it with raftmq partition list --moving"),
+    output::print_table(
+        &["topic", "partition", "from", "to", "moves", "error"],
+        rows,
+    )?;
+    let (verb, next) = if view.dry_run {
+        ("would move", "")
+    } else {
+        ("moves", "; follow it with raftmq partition list --moving")
     };
     output::note(&format!(
         "{verb} {} replicas in {} changes{next}",

@@ -66,7 +66,11 @@ impl Controller {
                     return;
                 }
                 Ok(progress) => {
-                    tracing::debug!(raft_group = info.group.get(), step = progress.step, "moving");
+                    tracing::debug!(
+                        raft_group = info.group.get(),
+                        step = progress.step,
+                        "moving"
+                    );
                     sleep(STEP_PAUSE).await;
                 }
                 Err(reason) => {

@@ -57,8 +57,7 @@ impl AdminFrontEnd {
     ) -> Result<Response<CancelReassignmentResponse>, Status> {
         let info = self.partition(&request.topic, request.partition)?;
         let group = info.group;
-        self.propose(&Command::CancelReassignment { group })
-            .await?;
+        self.propose(&Command::CancelReassignment { group }).await?;
         Ok(Response::new(CancelReassignmentResponse {}))
     }
 
@@ -73,8 +72,8 @@ impl AdminFrontEnd {
         }
         let image = self.image();
         let changes = placement::rescale(&image, topic, replication_factor, is_willing);
-        let changes = changes
-            .map_err(|error| into_status(of_control(&ControlError::Refused(error))))?;
+        let changes =
+            changes.map_err(|error| into_status(of_control(&ControlError::Refused(error))))?;
         let command = |(group, target)| Command::SetReplicas { group, target };
         Ok(changes.into_iter().map(command).collect())
     }

@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::impls::EmptyNode;
-use openraft::raft::Precondition;
-use openraft::{ChangeMembers, RaftMetrics, ServerState};
+use openraft::{ChangeMembers, EmptyNode, Precondition, RaftMetrics, ServerState};
 use raftmq_core::cluster::membership::{Membership, Step};
 use raftmq_core::ids::BrokerId;
 use thiserror::Error;
@@ -79,9 +77,7 @@ impl Group {
         // A leader that is out of the membership by now cannot be asked again.
         let is_there = response.membership.is_some_and(|now| {
             let voters = now.get_joint_config();
-            voters.len() == 1
-                && voters[0] == node_ids(target)
-                && now.learner_ids().next().is_none()
+            voters.len() == 1 && voters[0] == node_ids(target) && now.learner_ids().next().is_none()
         });
         Ok(if is_there { Step::Done } else { step })
     }

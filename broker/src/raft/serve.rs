@@ -68,10 +68,7 @@ impl RaftHost {
             Method::GroupStates => self.serve_group_states(call.body),
             Method::DropLeases => self.serve_drop_leases(call.body).await,
             Method::Campaign => self.serve_campaign(call.body).await,
-            Method::Append
-            | Method::Vote
-            | Method::PreVote
-            | Method::Snapshot => {
+            Method::Append | Method::Vote | Method::PreVote | Method::Snapshot => {
                 let group = self.get(GroupId(call.group_id));
                 let group = group.ok_or((Refusal::UnknownGroup, String::new()))?;
                 serve_group(&group, method, call.body).await
@@ -190,9 +187,7 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
         | Method::Heartbeat
         | Method::Hello
         | Method::DeleteRecords
-        | Method::MoveReplicas => {
-            Err((Refusal::Malformed, "not a method of one group".to_owned()))
-        }
+        | Method::MoveReplicas => Err((Refusal::Malformed, "not a method of one group".to_owned())),
     }
 }
 

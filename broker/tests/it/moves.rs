@@ -134,8 +134,8 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start() -> Self {
-        let dev = Dev::start(&["--brokers", "4"]);
+    fn start(more: &[&str]) -> Self {
+        let dev = Dev::start(more);
         let bootstrap = dev.bootstrap();
         Self { dev, bootstrap }
     }
@@ -231,7 +231,10 @@ fn mistakes_are_named_and_change_nothing(cluster: &Cluster) {
     cluster.refused(&["partition", "cancel", TOPIC, "99"], &["99"]);
     let alter = ["topic", "alter", TOPIC, "--replication-factor", "5"];
     cluster.refused(&alter, &["replication factor 5"]);
-    cluster.refused(&["topic", "alter", TOPIC, "--partitions", "2"], &["partitions"]);
+    cluster.refused(
+        &["topic", "alter", TOPIC, "--partitions", "2"],
+        &["partitions"],
+    );
     cluster.refused(&["broker", "decommission", "9"], &["broker 9"]);
     assert_eq!(cluster.placement(), before);
 }
@@ -240,7 +243,10 @@ fn rescale(cluster: &Cluster) {
     cluster.ok(&["topic", "alter", TOPIC, "--partitions", "5"]);
     cluster.ok(&["topic", "alter", TOPIC, "--replication-factor", "4"]);
     cluster.wait_for_replicas(4);
-    cluster.refused(&["broker", "decommission", "4"], &["4 replicas", "3 brokers"]);
+    cluster.refused(
+        &["broker", "decommission", "4"],
+        &["4 replicas", "3 brokers"],
+    );
     cluster.ok(&["topic", "alter", TOPIC, "--replication-factor", "3"]);
     cluster.wait_for_replicas(3);
 }
@@ -269,7 +275,7 @@ fn empty_a_broker(cluster: &Cluster, id: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_move_under_load_lose_double_and_reorder_nothing() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(&["--brokers", "4"]);
     let client = cluster.dev.client().await;
     let mut create = client.admin().create_topic(TOPIC);
     for (partition, replicas) in (0..).zip([[1, 2, 3], [1, 2, 3], [2, 3, 1]]) {
@@ -314,4 +320,34 @@ async fn replicas_that_move_under_load_lose_double_and_reorder_nothing() {
             "partition {partition}: lost 0, duplicated 0, order kept"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_told_to_evens_itself() {
+    let settings = ["rebalance.enable=true", "rebalance.interval.ms=1000"];
+    let cluster = Cluster::start(&["--set", settings[0], "--set", settings[1]]);
+    let client = cluster.dev.client().await;
+    let mut create = client.admin().create_topic(TOPIC);
+    for partition in 0..6 {
+        create = create.assign(partition, &[1, 2]);
+    }
+    create.send().await.unwrap();
+
+    wait_until(|| {
+        let mut replicas_count: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut leaders_count: BTreeMap<u64, usize> = BTreeMap::new();
+        for (replicas, _) in cluster.placement() {
+            let ids: Vec<u64> = serde_json::from_value(replicas).unwrap();
+            *leaders_count.entry(ids[0]).or_default() += 1;
+            for id in ids {
+                *replicas_count.entry(id).or_default() += 1;
+            }
+        }
+        let are_even = |counts: &BTreeMap<u64, usize>, count: usize| {
+            counts.len() == 3 && counts.values().all(|one| *one == count)
+        };
+        are_even(&replicas_count, 4) && are_even(&leaders_count, 2)
+    });
+    let left = cluster.json(&["cluster", "rebalance", "--dry-run"]);
+    assert_eq!(left["changes"], serde_json::json!([]));
 }

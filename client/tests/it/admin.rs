@@ -227,7 +227,11 @@ async fn replicas_are_listed_planned_and_moved() {
     assert_eq!(listed[0].topic, "t");
     assert_eq!(listed[0].replicas, vec![1]);
     assert_eq!(moving.expect("listed"), vec![]);
-    assert_eq!(planned.expect("planned")[0].partition, 7, "the bound is sent");
+    assert_eq!(
+        planned.expect("planned")[0].partition,
+        7,
+        "the bound is sent"
+    );
     let refused = cancelled.expect_err("none runs");
     assert_eq!(refused.code(), Some(ErrorCode::InvalidRequest));
     let refused = emptied.expect_err("no broker 9");

@@ -66,7 +66,11 @@ pub fn rescale(
     let mut loads = loads_of(image, is_willing);
     let wanted = replication_factor as usize;
     let mut changes = Vec::new();
-    for partition in topic.partitions.iter().filter_map(|id| image.partition(*id)) {
+    for partition in topic
+        .partitions
+        .iter()
+        .filter_map(|id| image.partition(*id))
+    {
         let mut replicas = partition.future_replicas().to_vec();
         while replicas.len() > wanted {
             drop_one(image, &mut loads, &mut replicas);
@@ -117,7 +121,10 @@ fn rack_mates(image: &Image, others: &[BrokerId], id: BrokerId) -> usize {
     if rack.is_empty() || is_planted(Bug::RacksIgnored) {
         return 0;
     }
-    others.iter().filter(|other| rack_of(**other) == rack).count()
+    others
+        .iter()
+        .filter(|other| rack_of(**other) == rack)
+        .count()
 }
 
 /// Counts what each live broker carries. Partitions count by their preferred leader, not by who

@@ -15,10 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
+use crate::cluster::config_keys::REBALANCE_ENABLE;
 use crate::cluster::image::{Broker, Image};
 use crate::ids::{BrokerId, GroupNumber};
 
 use self::model::Model;
+
+/// Replicas that a cluster which evens itself moves at a time.
+const MOVES_BY_ITSELF_MAX: usize = 4;
 
 /// What was measured of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -124,6 +128,29 @@ pub fn plan(
     leaders::even_counts(&mut model);
     leaders::even_bytes(&mut model);
     model.into_changes()
+}
+
+/// Plans a few changes where the cluster is to even itself (`rebalance.enable`), and it is quiet: no
+/// replica is being moved, and every broker is in service. Empty otherwise.
+///
+/// A broker that is away for a moment would else have its share moved away and back.
+#[must_use]
+pub fn plan_by_itself(
+    image: &Image,
+    loads: &Loads,
+    is_willing: impl Fn(&Broker) -> bool,
+) -> Vec<Change> {
+    let is_enabled = image.config_text(None, REBALANCE_ENABLE) == "true";
+    let is_whole = image.brokers.values().all(|broker| !broker.is_fenced);
+    let is_moving = || image.partitions.values().any(|info| info.is_moving());
+    if !is_enabled || !is_whole || is_moving() {
+        return Vec::new();
+    }
+    let bounds = Bounds {
+        moves_max: MOVES_BY_ITSELF_MAX,
+        ..Bounds::default()
+    };
+    plan(image, loads, bounds, is_willing)
 }
 
 /// Plans the changes that take every replica off a broker, and nothing else. Empty when it has none.

@@ -140,8 +140,8 @@ fn best_to_move(model: &Model<'_>, from: BrokerId, to: BrokerId) -> Option<Group
             let is_leader = model.replicas(*group).first() == Some(&from);
             let here = count_of(from, *group).unwrap_or(0);
             let there = count_of(to, *group).unwrap_or(0);
-            let skew = i64::try_from(here).unwrap_or(i64::MAX)
-                - i64::try_from(there).unwrap_or(i64::MAX);
+            let skew =
+                i64::try_from(here).unwrap_or(i64::MAX) - i64::try_from(there).unwrap_or(i64::MAX);
             (
                 is_leader,
                 Reverse(skew),

@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
 use raftmq_core::cluster::balance::{
-    BalanceError, Bounds, Change, Loads, PartitionLoad, plan, plan_decommission,
+    BalanceError, Bounds, Change, Loads, PartitionLoad, plan, plan_by_itself, plan_decommission,
 };
 use raftmq_core::cluster::placement::racks_count;
-use raftmq_core::cluster::{Broker, Command, CreateTopic, Image};
+use raftmq_core::cluster::{Broker, Command, Image};
 use raftmq_core::{BrokerId, GroupNumber};
 
-use crate::support::cluster::{Harness, brokers, topic};
+use crate::support::cluster::{Harness, brokers, configs};
 
-/// Plans after which nothing is left to do.
-const PLANS_MAX: usize = 20;
-
-fn with_racks(racks: &[&str]) -> Harness {
+pub(super) fn with_racks(racks: &[&str]) -> Harness {
     let mut harness = Harness::created();
     for (id, rack) in (1..).zip(racks) {
         harness.add_live_broker(id, rack);
@@ -23,7 +19,7 @@ fn with_racks(racks: &[&str]) -> Harness {
     harness
 }
 
-fn all(_: &Broker) -> bool {
+pub(super) fn all(_: &Broker) -> bool {
     true
 }
 
@@ -32,7 +28,7 @@ fn plan_of(harness: &Harness, loads: &Loads) -> Vec<Change> {
 }
 
 /// Carries a plan out at once.
-fn carry_out(harness: &mut Harness, changes: &[Change]) {
+pub(super) fn carry_out(harness: &mut Harness, changes: &[Change]) {
     for change in changes {
         let (group, target) = (change.group, change.to.clone());
         harness.accept(&Command::SetReplicas { group, target });
@@ -47,10 +43,10 @@ fn carry_out(harness: &mut Harness, changes: &[Change]) {
     }
 }
 
-type Counts = BTreeMap<BrokerId, usize>;
+pub(super) type Counts = BTreeMap<BrokerId, usize>;
 
 /// Replicas and preferred leaders of each live broker.
-fn counts(image: &Image) -> (Counts, Counts) {
+pub(super) fn counts(image: &Image) -> (Counts, Counts) {
     let none = |broker: &std::sync::Arc<Broker>| (broker.id, 0);
     let mut replicas: Counts = image.alive_brokers().map(none).collect();
     let mut leaders = replicas.clone();
@@ -65,15 +61,15 @@ fn counts(image: &Image) -> (Counts, Counts) {
     (replicas, leaders)
 }
 
-fn spread(counts: &Counts) -> usize {
+pub(super) fn spread(counts: &Counts) -> usize {
     counts.values().max().unwrap() - counts.values().min().unwrap()
 }
 
-fn moves_count(changes: &[Change]) -> usize {
+pub(super) fn moves_count(changes: &[Change]) -> usize {
     changes.iter().map(Change::moves_count).sum()
 }
 
-fn rates(pairs: &[(GroupNumber, u64)]) -> Loads {
+pub(super) fn rates(pairs: &[(GroupNumber, u64)]) -> Loads {
     let load = |in_bytes_per_s| PartitionLoad {
         in_bytes_per_s,
         size_bytes: 0,
@@ -137,12 +133,7 @@ fn leaders_are_evened_without_moving_a_byte() {
 #[test]
 fn leaders_are_evened_along_a_chain() {
     let mut harness = Harness::with_brokers(3);
-    for (name, replicas) in [
-        ("a", [1, 2]),
-        ("b", [1, 2]),
-        ("c", [2, 3]),
-        ("d", [3, 1]),
-    ] {
+    for (name, replicas) in [("a", [1, 2]), ("b", [1, 2]), ("c", [2, 3]), ("d", [3, 1])] {
         harness.add_partition_on(name, &replicas);
     }
     harness.accept(&Command::SetReplicas {
@@ -195,7 +186,12 @@ fn leaders_are_evened_by_their_bytes() {
         .iter()
         .map(|(name, replicas)| harness.add_partition_on(name, replicas))
         .collect();
-    let loads = rates(&[(groups[0], 500), (groups[1], 500), (groups[2], 1), (groups[3], 1)]);
+    let loads = rates(&[
+        (groups[0], 500),
+        (groups[1], 500),
+        (groups[2], 1),
+        (groups[3], 1),
+    ]);
 
     let changes = plan_of(&harness, &loads);
 
@@ -286,9 +282,12 @@ fn unwilling_and_fenced_brokers_get_nothing_and_keep_what_they_have() {
     harness.add_live_broker(6, "");
     harness.fence(6);
 
-    let changes = plan(harness.image(), &Loads::new(), Bounds::default(), |broker| {
-        broker.id != BrokerId(5)
-    });
+    let changes = plan(
+        harness.image(),
+        &Loads::new(),
+        Bounds::default(),
+        |broker| broker.id != BrokerId(5),
+    );
 
     assert_eq!(moves_count(&changes), 0, "{changes:?}");
 }
@@ -300,8 +299,7 @@ fn a_decommissioned_broker_is_emptied_and_nothing_else_moves() {
     let (replicas, _) = counts(harness.image());
     let its_own = replicas[&BrokerId(2)];
 
-    let changes =
-        plan_decommission(harness.image(), &Loads::new(), BrokerId(2), all).unwrap();
+    let changes = plan_decommission(harness.image(), &Loads::new(), BrokerId(2), all).unwrap();
 
     assert_eq!(moves_count(&changes), its_own);
     assert_eq!(changes.len(), its_own);
@@ -320,8 +318,7 @@ fn a_dead_broker_can_be_decommissioned() {
     harness.add_topic("logs", 4, 3);
     harness.fence(4);
 
-    let changes =
-        plan_decommission(harness.image(), &Loads::new(), BrokerId(4), all).unwrap();
+    let changes = plan_decommission(harness.image(), &Loads::new(), BrokerId(4), all).unwrap();
     carry_out(&mut harness, &changes);
 
     assert_eq!(harness.image().partitions_on(BrokerId(4)).count(), 0);
@@ -336,8 +333,7 @@ fn a_move_towards_a_decommissioned_broker_is_sent_elsewhere() {
         target: brokers(&[2]),
     });
 
-    let changes =
-        plan_decommission(harness.image(), &Loads::new(), BrokerId(2), all).unwrap();
+    let changes = plan_decommission(harness.image(), &Loads::new(), BrokerId(2), all).unwrap();
 
     assert_eq!(changes.len(), 1);
     assert!(!changes[0].to.contains(&BrokerId(2)));
@@ -348,9 +344,8 @@ fn a_move_towards_a_decommissioned_broker_is_sent_elsewhere() {
 fn a_broker_that_cannot_be_spared_is_not_decommissioned() {
     let mut harness = Harness::with_brokers(3);
     let group = harness.add_topic("logs", 1, 3)[0];
-    let decommission = |id: u32| {
-        plan_decommission(harness.image(), &Loads::new(), BrokerId(id), all)
-    };
+    let decommission =
+        |id: u32| plan_decommission(harness.image(), &Loads::new(), BrokerId(id), all);
 
     let unknown = BrokerId(9);
     assert_eq!(
@@ -374,113 +369,27 @@ fn a_broker_that_cannot_be_spared_is_not_decommissioned() {
     );
 }
 
-/// Brokers with racks, partitions somewhere on them, and what they take in.
-#[derive(Debug, Clone)]
-struct Scene {
-    racks: Vec<u8>,
-    partitions: Vec<(Vec<usize>, u64)>,
-}
+#[test]
+fn a_cluster_evens_itself_only_when_told_to_and_quiet() {
+    let mut harness = Harness::with_brokers(2);
+    let groups: Vec<GroupNumber> = (0..20)
+        .map(|at| harness.add_partition_on(&format!("t{at}"), &[1]))
+        .collect();
+    let by_itself = |harness: &Harness| plan_by_itself(harness.image(), &Loads::new(), all);
 
-fn any_scene() -> impl Strategy<Value = Scene> {
-    let partition = (
-        proptest::collection::vec(0..100_usize, 1..4),
-        proptest::sample::select(vec![0, 0, 1, 10, 1_000, 50_000_u64]),
-    );
-    (
-        proptest::collection::vec(0..4_u8, 1..7),
-        proptest::collection::vec(partition, 0..30),
-    )
-        .prop_map(|(racks, partitions)| Scene { racks, partitions })
-}
-
-impl Scene {
-    fn build(&self) -> (Harness, Loads) {
-        let names: Vec<String> = self
-            .racks
-            .iter()
-            .map(|rack| if *rack == 0 { String::new() } else { format!("r{rack}") })
-            .collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut harness = with_racks(&names);
-        let mut loads = Loads::new();
-        let mut assignments = Vec::new();
-        for (at, (picks, rate)) in self.partitions.iter().enumerate() {
-            let mut replicas: Vec<u32> = Vec::new();
-            for pick in picks {
-                let id = u32::try_from(pick % names.len()).unwrap() + 1;
-                if !replicas.contains(&id) {
-                    replicas.push(id);
-                }
-            }
-            let create = CreateTopic {
-                assignments: vec![brokers(&replicas)],
-                ..topic(&format!("t{at}"), 0, 0)
-            };
-            assignments.push((create, *rate));
-        }
-        for (create, rate) in assignments {
-            let group = GroupNumber(harness.image().last_group.get() + 1);
-            harness.accept(&Command::CreateTopic(create));
-            loads.extend(rates(&[(group, rate)]));
-        }
-        (harness, loads)
-    }
-}
-
-proptest! {
-    #[test]
-    fn plans_come_to_an_end_and_never_bring_racks_closer(scene in any_scene()) {
-        let (mut harness, loads) = scene.build();
-        let bounds = Bounds { moves_max: 10, ..Bounds::default() };
-        let mut plans_count = 0;
-        loop {
-            let changes = plan(harness.image(), &loads, bounds, all);
-            prop_assert!(moves_count(&changes) <= bounds.moves_max);
-            for change in &changes {
-                let image = harness.image();
-                let (from, to) = (racks_count(image, &change.from), racks_count(image, &change.to));
-                prop_assert!(to >= from, "{change:?}");
-                prop_assert_eq!(change.to.len(), change.from.len());
-                let mut unique = change.to.clone();
-                unique.sort_unstable();
-                unique.dedup();
-                prop_assert_eq!(unique.len(), change.to.len(), "nobody twice");
-            }
-            prop_assert_eq!(&plan(harness.image(), &loads, bounds, all), &changes);
-            if changes.is_empty() {
-                break;
-            }
-            carry_out(&mut harness, &changes);
-            plans_count += 1;
-            prop_assert!(plans_count <= PLANS_MAX, "still at it: {changes:?}");
-        }
-    }
-
-    #[test]
-    fn without_racks_everything_ends_even(
-        brokers_count in 1..7_u32,
-        partitions in proptest::collection::vec(
-            proptest::collection::vec(0..100_u32, 1..4), 0..40),
-    ) {
-        let mut harness = Harness::with_brokers(brokers_count);
-        for (at, picks) in partitions.iter().enumerate() {
-            let mut replicas: Vec<u32> = picks.iter().map(|pick| pick % brokers_count + 1).collect();
-            replicas.sort_unstable();
-            replicas.dedup();
-            harness.add_partition_on(&format!("t{at}"), &replicas);
-        }
-        let (before, _) = counts(harness.image());
-        let total: usize = before.values().sum();
-        let bounds = Bounds { deviation_percent: 0, ..Bounds::default() };
-
-        let changes = plan(harness.image(), &Loads::new(), bounds, all);
-
-        let share = total.div_ceil(brokers_count as usize);
-        let surplus: usize = before.values().map(|count| count.saturating_sub(total / brokers_count as usize)).sum();
-        prop_assert!(moves_count(&changes) <= surplus, "moves what is over, share {share}");
-        carry_out(&mut harness, &changes);
-        let (replicas, _) = counts(harness.image());
-        prop_assert!(spread(&replicas) <= 1, "{replicas:?}");
-        prop_assert_eq!(plan(harness.image(), &Loads::new(), bounds, all), vec![]);
-    }
+    assert_eq!(by_itself(&harness), vec![], "not told to");
+    harness.accept(&Command::AlterClusterConfigs {
+        set: configs(&[("rebalance.enable", "true")]),
+        unset: vec![],
+    });
+    let first = by_itself(&harness);
+    assert_eq!(moves_count(&first), 4, "a few at a time");
+    harness.fence(2);
+    assert_eq!(by_itself(&harness), vec![], "a broker is away");
+    harness.unfence(2);
+    harness.accept(&Command::SetReplicas {
+        group: groups[0],
+        target: brokers(&[2]),
+    });
+    assert_eq!(by_itself(&harness), vec![], "a replica is being moved");
 }

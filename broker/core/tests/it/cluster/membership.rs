@@ -53,7 +53,10 @@ fn learners_vote_once_they_are_caught_up() {
     let near = 1_000 - CAUGHT_UP_LAG_ENTRIES_MAX;
 
     let unknown = learning.clone();
-    assert_eq!(unknown.next_step(&target), Step::AwaitLearners(set(&[4, 5])));
+    assert_eq!(
+        unknown.next_step(&target),
+        Step::AwaitLearners(set(&[4, 5]))
+    );
     let one = matched(learning.clone(), &[(4, near), (5, near - 1)]);
     assert_eq!(one.next_step(&target), Step::AwaitLearners(set(&[5])));
     let both = matched(learning, &[(4, near), (5, 1_000)]);

@@ -1,6 +1,7 @@
 //! The metadata machine, one file for each kind of command or question.
 
 mod balance;
+mod balance_properties;
 mod brokers;
 mod codec;
 mod config_keys;

@@ -161,7 +161,10 @@ impl World {
         for id in wiped {
             for members in [&self.committed, &self.newest] {
                 let may_vote = members.voters.iter().any(|set| set.contains(&id));
-                assert!(!may_vote, "broker {id} wiped a replica that may vote: {members:?}");
+                assert!(
+                    !may_vote,
+                    "broker {id} wiped a replica that may vote: {members:?}"
+                );
             }
             self.holders.remove(&id);
             self.caught_up.remove(&id);
@@ -221,7 +224,9 @@ fn a_move_that_is_cancelled_in_its_joint_membership_goes_back_and_then_lets_go()
         Event::Step,
         Event::Commit,
     ];
-    to_the_joint_membership.iter().for_each(|event| world.take(event));
+    to_the_joint_membership
+        .iter()
+        .for_each(|event| world.take(event));
     assert_eq!(world.committed.voters.len(), 2);
 
     world.take(&Event::Cancel);

@@ -160,8 +160,16 @@ fn unwilling_brokers_get_something_only_when_there_are_not_enough_others() {
     let (_, replicas) = counts(&place_where(harness.image(), 8, 3, willing));
     assert_eq!(replicas.get(&BrokerId(2)), None);
     let placed = place_where(harness.image(), 8, 4, willing);
-    assert!(placed.iter().all(|replicas| replicas.contains(&BrokerId(2))));
-    assert!(placed.iter().all(|replicas| replicas[3] == BrokerId(2) || replicas[0] == BrokerId(2)));
+    assert!(
+        placed
+            .iter()
+            .all(|replicas| replicas.contains(&BrokerId(2)))
+    );
+    assert!(
+        placed
+            .iter()
+            .all(|replicas| replicas[3] == BrokerId(2) || replicas[0] == BrokerId(2))
+    );
 }
 
 #[test]

@@ -424,7 +424,14 @@ fn a_partitions_row_of_version_1_is_read() {
 #[test]
 fn a_row_whose_move_does_not_fit_is_noticed() {
     let mut harness = moved_partition();
-    let forgets_two = [&[2][..], &partition_row_body(), &ids(&[3]), &ids(&[4]), &[0; 8]].concat();
+    let forgets_two = [
+        &[2][..],
+        &partition_row_body(),
+        &ids(&[3]),
+        &ids(&[4]),
+        &[0; 8],
+    ]
+    .concat();
     harness
         .rows
         .rows
