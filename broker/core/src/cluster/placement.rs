@@ -184,7 +184,6 @@ fn choose(image: &Image, loads: &Loads, chosen: &[BrokerId]) -> Option<BrokerId>
                 !load.is_willing,
                 rack_mates(image, chosen, **id),
                 load.replicas,
-                load.leaders,
                 after(chosen, **id),
             )
         })

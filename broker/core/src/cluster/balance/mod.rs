@@ -41,8 +41,8 @@ pub type Loads = BTreeMap<GroupNumber, PartitionLoad>;
 pub struct Bounds {
     /// Replicas that one plan moves, at most. Reordering moves none.
     pub moves_max: usize,
-    /// Difference between two brokers that is left alone, in percent of the mean. Counts are always
-    /// left alone when they differ by one.
+    /// Largest difference between two brokers that is left alone, in percent of the mean. Counts are
+    /// always left alone when they differ by one.
     pub deviation_percent: u32,
 }
 

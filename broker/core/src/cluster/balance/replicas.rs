@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::BalanceError;
-use super::model::Model;
+use super::model::{Carried, Model};
 use crate::cluster::placement::racks_count;
 use crate::ids::{BrokerId, GroupNumber};
 
@@ -48,17 +48,23 @@ pub(super) fn separate_racks(model: &mut Model<'_>) {
 
 /// Moves replicas from the fullest brokers to the emptiest, by count.
 pub(super) fn even_counts(model: &mut Model<'_>) {
-    let count = |carried: &super::model::Carried| carried.groups.len() as u64;
+    let count = |carried: &Carried| carried.groups.len() as u64;
+    let ranked = model.ranked(count);
+    let largest = pairs(&ranked)
+        .next()
+        .map_or(0, |(difference, ..)| difference);
+    // Once it is worth it at all, it is done in full.
+    if !model.is_worth_it(largest, &ranked) {
+        return;
+    }
     while model.may_move(1) {
         let ranked = model.ranked(count);
-        let Some((group, from, to)) = pairs(&ranked)
+        let best = pairs(&ranked)
             .take_while(|(difference, ..)| *difference >= 2)
-            .filter(|(difference, ..)| model.is_worth_it(*difference, &ranked))
             .find_map(|(_, full, empty)| {
-                let group = best_to_move(model, full, empty)?;
-                Some((group, full, empty))
-            })
-        else {
+                best_to_move(model, full, empty).map(|group| (group, full, empty))
+            });
+        let Some((group, from, to)) = best else {
             return;
         };
         let then = model.exchanged(group, from, to);

@@ -100,7 +100,8 @@ fn every_command_survives_its_bytes() {
 
 #[test]
 fn tags_never_change() {
-    for (tag, command) in (1..).zip(one_of_each()) {
+    let tags = (1..=13).chain([20, 15, 21]);
+    for (tag, command) in tags.zip(one_of_each()) {
         assert_eq!(command.encode()[..2], [1, tag], "{command:?}");
     }
 }
