@@ -275,7 +275,9 @@ fn empty_a_broker(cluster: &Cluster, id: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_move_under_load_lose_double_and_reorder_nothing() {
-    let cluster = Cluster::start(&["--brokers", "4"]);
+    // A broker that stands still for a moment is not to be fenced: it would get no new replica.
+    let patient = "broker.session.timeout.ms=20000";
+    let cluster = Cluster::start(&["--brokers", "4", "--set", patient]);
     let client = cluster.dev.client().await;
     let mut create = client.admin().create_topic(TOPIC);
     for (partition, replicas) in (0..).zip([[1, 2, 3], [1, 2, 3], [2, 3, 1]]) {
