@@ -77,27 +77,20 @@ impl Command {
                 group,
                 leader_epoch,
                 isr,
-            } => {
-                writer.u64(group.0).u64(leader_epoch.0);
-                write_brokers(writer, isr);
-            }
+            } => write_brokers(writer.u64(group.0).u64(leader_epoch.0), isr),
             Self::ClearLeader { groups } => {
                 writer.count(groups.len());
                 for group in groups {
                     writer.u64(group.0);
                 }
             }
-            Self::SetReplicas { group, target } => {
-                writer.u64(group.0);
-                write_brokers(writer, target);
-            }
+            Self::SetReplicas { group, target } => write_brokers(writer.u64(group.0), target),
             Self::CompleteReassignment {
                 group,
                 replicas,
                 move_epoch,
             } => {
-                writer.u64(group.0);
-                write_brokers(writer, replicas);
+                write_brokers(writer.u64(group.0), replicas);
                 writer.u64(*move_epoch);
             }
             Self::CancelReassignment { group } => {

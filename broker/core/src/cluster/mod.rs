@@ -163,7 +163,7 @@ impl Cluster {
                 group,
                 replicas,
                 move_epoch,
-            } => self.complete_reassignment(group, replicas, move_epoch, effects),
+            } => self.complete_reassignment(group, &replicas, move_epoch, effects),
             Command::CancelReassignment { group } => self.cancel_reassignment(group, effects),
             Command::AllocateProducerIds { broker, count } => {
                 self.allocate_producer_ids(broker, count)

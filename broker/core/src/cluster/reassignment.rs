@@ -115,7 +115,7 @@ impl Cluster {
     pub(super) fn complete_reassignment(
         &mut self,
         group: GroupNumber,
-        replicas: Vec<BrokerId>,
+        replicas: &[BrokerId],
         move_epoch: u64,
         effects: &mut Effects,
     ) -> Reply {
@@ -128,7 +128,7 @@ impl Cluster {
         if !partition.is_moving() && partition.replicas == replicas {
             return Ok(Outcome::Done);
         }
-        if partition.target.as_ref() != Some(&replicas) {
+        if partition.target.as_deref() != Some(replicas) {
             return Err(ClusterError::ReassignmentMismatch { group });
         }
         partition.arrive();
