@@ -30,7 +30,7 @@ use crate::metadata::follows_hint;
 /// gives `TOPIC_ALREADY_EXISTS`). Dropping a call's future stops waiting, not the broker.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Which offset [`Admin::list_offsets`] looks for.
@@ -119,7 +119,7 @@ impl Admin {
             .map(drop)
     }
 
-    /// Starts to change a topic: configs, number of partitions. All changes of one call happen
+    /// Starts to change a topic: configs, number of partitions, replication factor. All changes of one call happen
     /// together or not at all.
     pub fn alter_topic(&self, name: impl Into<String>) -> AlterTopic {
         AlterTopic {
@@ -206,10 +206,10 @@ impl Admin {
     }
 
     /// Sets the replicas of a partition, the preferred leader first; returns when the move is
-    /// under way.
+    /// under way. A move that runs already is sent there instead; repetition changes nothing.
     ///
     /// # Errors
-    /// `UNKNOWN_BROKER`, `INVALID_REPLICATION_FACTOR`, and those of every call.
+    /// `UNKNOWN_BROKER`, `INVALID_REQUEST`, and those of every call.
     pub async fn alter_replicas(
         &self,
         topic: &str,
@@ -463,6 +463,12 @@ impl AlterTopic {
         self
     }
 
+    /// Sets the number of replicas of each partition; their moves are under way when the call returns.
+    pub const fn replication_factor(mut self, factor: u32) -> Self {
+        self.request.replication_factor = factor;
+        self
+    }
+
     /// Checks everything and changes nothing.
     pub const fn validate_only(mut self) -> Self {
         self.request.validate_only = true;
@@ -472,7 +478,8 @@ impl AlterTopic {
     /// Makes the changes and returns the topic as it is then.
     ///
     /// # Errors
-    /// `UNKNOWN_TOPIC`, `INVALID_CONFIG`, `INVALID_PARTITIONS_COUNT`, and those of every call.
+    /// `UNKNOWN_TOPIC`, `INVALID_CONFIG`, `INVALID_PARTITIONS_COUNT`, `INVALID_REPLICATION_FACTOR`, and
+    /// those of every call.
     pub async fn send(self) -> Result<TopicInfo> {
         let request = self.request;
         let response = self

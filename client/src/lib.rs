@@ -31,11 +31,12 @@ mod consumer;
 mod error;
 mod limits;
 mod metadata;
+mod placement;
 mod producer;
 
 pub use raftmq_proto::v1::{
     BrokerInfo, ConfigEntry, CreateTopicResponse, DescribeClusterResponse, DescribeTopicResponse,
-    ErrorCode, PartitionInfo, TopicInfo,
+    ErrorCode, PartitionInfo, PartitionPlacement, ReplicaChange, TopicInfo,
 };
 pub use raftmq_records::{BatchError, Compression, Header};
 
@@ -44,6 +45,7 @@ pub use self::client::{Client, ClientBuilder, WallClock};
 pub use self::connector::{Connector, Io, TcpConnector};
 pub use self::consumer::{ConsumedRecord, Consumer, ConsumerBuilder, OutOfRange, Start};
 pub use self::error::{Error, ErrorKind, Result};
+pub use self::placement::PlanMode;
 pub use self::producer::{
     Acks, Delivery, DeliveryFuture, PartitionFn, Partitioner, Producer, ProducerBuilder,
     ProducerSink, Record, TrySend,

@@ -230,6 +230,21 @@ impl Reader {
         })
     }
 
+    /// Reads a version from 1 up to the newest that is known.
+    ///
+    /// # Errors
+    /// `Truncated`; `UnknownVersion` for any other version.
+    pub fn version_up_to(&mut self, what: &'static str, newest: u8) -> Result<u8, CodecError> {
+        let version = self.u8()?;
+        if (1..=newest).contains(&version) {
+            return Ok(version);
+        }
+        Err(CodecError::UnknownVersion {
+            what: what.to_owned(),
+            version,
+        })
+    }
+
     /// Checks that nothing is left.
     ///
     /// # Errors

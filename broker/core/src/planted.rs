@@ -20,16 +20,29 @@ pub enum Bug {
     ClockTrusted = 16,
     /// A broker that drains is given leaderships.
     DrainingBrokerLeads = 8,
+    /// A reassignment that is redirected or cancelled forgets the brokers of the target before:
+    /// they wipe replicas that may vote.
+    AbandonedReplicasForgotten = 1 << 8,
+    /// Placement and balancing take every broker for one in a rack of its own.
+    RacksIgnored = 1 << 9,
+    /// A move of replicas counts as done while others may still vote: they wipe their replicas.
+    MoveDoneTooEarly = 1 << 10,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
         ("clock-trusted", Self::ClockTrusted),
         ("draining-broker-leads", Self::DrainingBrokerLeads),
+        (
+            "abandoned-replicas-forgotten",
+            Self::AbandonedReplicasForgotten,
+        ),
+        ("racks-ignored", Self::RacksIgnored),
+        ("move-done-too-early", Self::MoveDoneTooEarly),
     ];
 }
 

@@ -13,7 +13,11 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use raftmq_core::cluster::leadership::{MoveLimits, plan_moves};
-use raftmq_core::cluster::{Broker, Endpoints, Image, PartitionInfo};
+use raftmq_core::cluster::membership::{Membership, Step};
+use raftmq_core::cluster::placement::place;
+use raftmq_core::cluster::{
+    Broker, Cluster, Command, CreateTopic, Endpoints, Image, PartitionInfo, RegisterBroker,
+};
 use raftmq_core::partition::{
     AppendBuilder, AppendError, Decision, Partition, Pending, Reply, VoidReason,
 };
@@ -123,6 +127,8 @@ fn each_planted_bug_breaks_its_promise() {
     assert_eq!(movable_count(&image), 0);
     plant(Bug::DrainingBrokerLeads);
     assert_eq!(movable_count(&image), 1, "it gets its leadership back");
+
+    each_bug_of_moves_breaks_its_promise();
 }
 
 /// One partition of the brokers 1 and 2, led by 2; its preferred leader 1 drains.
@@ -147,6 +153,9 @@ fn draining_preferred_replica() -> Image {
         index: PartitionIndex(0),
         replicas: both.clone(),
         target: None,
+            adding: Vec::new(),
+            removing: Vec::new(),
+            move_epoch: 0,
         leader: Some(BrokerId(2)),
         leader_epoch: Term(1),
         isr: both,
@@ -166,4 +175,90 @@ fn movable_count(image: &Image) -> usize {
         takers: BTreeSet::from([BrokerId(1), BrokerId(2)]),
     };
     plan_moves(image, &limits).moves.len()
+}
+
+/// Live brokers 1 and 2 in rack a, 3 and 4 in rack b, and one partition on 1 and 3.
+fn cluster() -> Cluster {
+    let mut cluster = Cluster::default();
+    let cluster_id = "c".to_owned();
+    let mut commands = vec![Command::CreateCluster {
+        cluster_id: cluster_id.clone(),
+    }];
+    for (id, rack) in [(1, "a"), (2, "a"), (3, "b"), (4, "b")] {
+        // The epoch of a broker is the log index of its registration.
+        let epoch = BrokerEpoch(commands.len() as u64 + 1);
+        commands.push(Command::RegisterBroker(RegisterBroker {
+            cluster_id: cluster_id.clone(),
+            id: BrokerId(id),
+            incarnation: [1; 16],
+            endpoints: Endpoints::default(),
+            rack: rack.to_owned(),
+        }));
+        let id = BrokerId(id);
+        commands.push(Command::UnfenceBroker { id, epoch });
+    }
+    commands.push(Command::CreateTopic(CreateTopic {
+        name: "t".to_owned(),
+        topic_id: TopicId([1; 16]),
+        partitions_count: 0,
+        replication_factor: 0,
+        assignments: vec![vec![BrokerId(1), BrokerId(3)]],
+        configs: std::collections::BTreeMap::new(),
+    }));
+    for command in commands {
+        commit(&mut cluster, command);
+    }
+    cluster
+}
+
+fn commit(cluster: &mut Cluster, command: Command) {
+    let meta = EntryMeta {
+        log_index: cluster.image().version + 1,
+        term: 1,
+        proposed_at_ms: 1,
+        machine_version: 1,
+    };
+    cluster.apply(&meta, command, &mut Effects::new()).unwrap();
+}
+
+/// Sends the partition to broker 4 and then elsewhere; tells whether broker 4, which may vote by
+/// then, keeps its replica.
+fn is_abandoned_replica_kept(mut cluster: Cluster) -> bool {
+    let group = GroupNumber(1);
+    for last in [4, 2] {
+        let target = vec![BrokerId(1), BrokerId(last)];
+        commit(&mut cluster, Command::SetReplicas { group, target });
+    }
+    let partition = cluster.image().partition(group).unwrap();
+    partition.has_replica(BrokerId(4))
+}
+
+fn are_racks_apart(cluster: &Cluster) -> bool {
+    let is_low = |id: &BrokerId| id.get() <= 2;
+    let placed = place(cluster.image(), 10, 2);
+    placed
+        .iter()
+        .all(|replicas| is_low(&replicas[0]) != is_low(&replicas[1]))
+}
+
+fn each_bug_of_moves_breaks_its_promise() {
+    let set = |ids: &[u32]| ids.iter().copied().map(BrokerId).collect();
+    let joint = Membership {
+        voters: vec![set(&[1, 2]), set(&[3, 4])],
+        is_committed: false,
+        ..Membership::default()
+    };
+    let target = set(&[3, 4]);
+    assert!(is_abandoned_replica_kept(cluster()));
+    assert!(are_racks_apart(&cluster()));
+    assert_eq!(joint.next_step(&target), Step::AwaitCommit);
+
+    plant(Bug::AbandonedReplicasForgotten);
+    assert!(!is_abandoned_replica_kept(cluster()), "a voter is wiped");
+
+    plant(Bug::RacksIgnored);
+    assert!(!are_racks_apart(&cluster()), "two replicas in one rack");
+
+    plant(Bug::MoveDoneTooEarly);
+    assert_eq!(joint.next_step(&target), Step::Done, "others vote still");
 }

@@ -1,4 +1,5 @@
-//! `raftmq broker`: what each broker leads and holds; drain and undrain.
+//! `raftmq broker`: what each broker leads and holds; drain and undrain. Decommissioning stands in
+//! `decommission`.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::connect::{ConnectArgs, client_failure};
+use super::decommission::{DecommissionArgs, decommission};
 use super::error::{CliError, CliResult};
 use super::output::{self, Format};
 
@@ -33,6 +35,8 @@ pub(crate) enum BrokerCommand {
         /// The broker's id
         id: u32,
     },
+    /// Move every replica of a broker to the others, so that it can be taken away
+    Decommission(DecommissionArgs),
 }
 
 #[derive(Debug, Serialize)]
@@ -69,6 +73,7 @@ pub(crate) async fn run(
             undrained.map_err(|error| failure(&format!("undrain broker {id}"), &error))?;
             show(&client, format, id).await
         }
+        BrokerCommand::Decommission(args) => decommission(&args, &client, format).await,
     }
 }
 

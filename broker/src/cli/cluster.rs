@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use raftmq_client::Client;
+use raftmq_client::{Client, PlanMode};
 use raftmq_proto::v1::DescribeClusterResponse;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::connect::{ConnectArgs, client_failure};
 use super::error::{CliError, CliResult, Kind};
 use super::output::{self, Format};
+use super::plan;
 use super::probe::{Probe, probe};
 
 /// Pause between two looks with `--wait`.
@@ -34,6 +35,20 @@ pub(crate) enum ClusterCommand {
             hide_default_value = true
         )]
         wait: u64,
+    },
+    /// Spread replicas and preferred leaders evenly over the brokers, racks apart
+    Rebalance {
+        /// Show the plan and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Replicas that are moved, at most [default: 1000]
+        #[arg(
+            long,
+            value_name = "COUNT",
+            default_value_t = 0,
+            hide_default_value = true
+        )]
+        moves_max: u32,
     },
 }
 
@@ -75,7 +90,22 @@ pub(crate) async fn run(
     match command {
         ClusterCommand::Info => info(connect, format).await,
         ClusterCommand::Health { wait } => health(connect, format, wait).await,
+        ClusterCommand::Rebalance { dry_run, moves_max } => {
+            rebalance(connect, format, plan::mode(dry_run), moves_max).await
+        }
     }
+}
+
+async fn rebalance(
+    connect: &ConnectArgs,
+    format: Format,
+    mode: PlanMode,
+    moves_max: u32,
+) -> CliResult {
+    let client = connect.connect().await?;
+    let planned = client.admin().rebalance(mode, moves_max).await;
+    let changes = planned.map_err(|error| client_failure("rebalance the cluster", &error))?;
+    plan::show(changes, mode, format)
 }
 
 async fn describe(client: &Client) -> CliResult<DescribeClusterResponse> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use raftmq_client::{Client, Error, ErrorKind};
+use raftmq_client::{Client, Error, ErrorCode, ErrorKind};
 
 use super::error::{CliError, CliResult};
 
@@ -55,6 +55,9 @@ pub(crate) async fn connect(bootstrap: &str, request_timeout: Duration) -> CliRe
 pub(crate) fn client_failure(action: &str, error: &Error) -> CliError {
     let failure = CliError::failure(format!("cannot {action}: {error}"));
     let kind = error.kind();
+    if error.code() == Some(ErrorCode::UnknownBroker) {
+        return failure.next("see what there is: raftmq cluster info");
+    }
     if kind == ErrorKind::NotFound {
         return failure.next("see what there is: raftmq topic list");
     }

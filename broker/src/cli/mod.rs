@@ -9,10 +9,13 @@ mod broker;
 mod cluster;
 mod connect;
 mod consume;
+mod decommission;
 mod demo;
 mod dev;
 mod error;
 mod output;
+mod partition;
+mod plan;
 mod probe;
 mod produce;
 mod record_format;
@@ -62,14 +65,17 @@ enum Command {
     /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Show where replicas are, and move them
+    #[command(subcommand)]
+    Partition(partition::PartitionCommand),
     /// Publish lines from stdin or files
     Produce(produce::ProduceArgs),
     /// Print records
     Consume(consume::ConsumeArgs),
-    /// List, drain and undrain brokers
+    /// List, drain and decommission brokers
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
-    /// Show the cluster and its health
+    /// Show the cluster and its health, and spread its load
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     /// Measure throughput and latency
@@ -123,6 +129,7 @@ async fn run(cli: Cli) -> CliResult {
         Command::Dev(args) => dev::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
         Command::Topic(command) => topic::run(command, &connect, output).await,
+        Command::Partition(command) => partition::run(command, &connect, output).await,
         Command::Produce(args) => produce::run(args, &connect, output).await,
         Command::Consume(args) => consume::run(args, &connect, output).await,
         Command::Broker(command) => broker::run(command, &connect, output).await,

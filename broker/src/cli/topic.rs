@@ -38,7 +38,7 @@ pub(crate) enum TopicCommand {
         /// The topic
         name: String,
     },
-    /// Change configs, or add partitions
+    /// Change configs or the number of replicas, or add partitions
     Alter {
         /// The topic
         name: String,
@@ -51,6 +51,9 @@ pub(crate) enum TopicCommand {
         /// New, larger number of partitions; keys may then go to other partitions than before
         #[arg(short, long)]
         partitions: Option<u32>,
+        /// New number of replicas of each partition; they are moved after the command has ended
+        #[arg(short, long, value_parser = clap::value_parser!(u32).range(1..))]
+        replication_factor: Option<u32>,
         /// Check everything and change nothing
         #[arg(long)]
         dry_run: bool,
@@ -122,12 +125,14 @@ pub(crate) async fn run(command: TopicCommand, connect: &ConnectArgs, format: Fo
             set,
             unset,
             partitions,
+            replication_factor,
             dry_run,
         } => {
             let changes = Changes {
                 set,
                 unset,
                 partitions,
+                replication_factor,
                 dry_run,
             };
             alter(connect, format, &name, changes).await
@@ -248,6 +253,7 @@ struct Changes {
     set: Vec<String>,
     unset: Vec<String>,
     partitions: Option<u32>,
+    replication_factor: Option<u32>,
     dry_run: bool,
 }
 
@@ -263,6 +269,9 @@ async fn alter(connect: &ConnectArgs, format: Format, name: &str, changes: Chang
     }
     if let Some(count) = changes.partitions {
         request = request.partitions(count);
+    }
+    if let Some(factor) = changes.replication_factor {
+        request = request.replication_factor(factor);
     }
     if changes.dry_run {
         request = request.validate_only();

@@ -13,15 +13,12 @@ use raftmq_core::cluster::clocks::Clocks;
 use raftmq_core::cluster::election::{Disowned, Sessions, leaderless_groups};
 use raftmq_core::cluster::{Command, Image};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
-use raftmq_store::GroupId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Controller;
 use super::leadership::{Farewell, Moves, show_skew};
 use super::messages::{Heartbeat, HeartbeatReply};
-use crate::raft::serve::encode_brokers;
-use crate::raft::transport::{Lane, Method};
 
 /// How often sessions and leaderless groups are looked at, when nothing wakes the controller.
 const ROUND_INTERVAL: Duration = Duration::from_millis(50);
@@ -49,7 +46,8 @@ pub(super) struct State {
     ready: BTreeMap<BrokerId, BrokerEpoch>,
     /// When an election was last ordered, and how often in a row.
     ordered: BTreeMap<GroupNumber, (Instant, u32)>,
-    moving: BTreeMap<GroupNumber, ()>,
+    /// Moves of replicas that are being driven.
+    moving: BTreeSet<GroupNumber>,
     /// The image in which every group was led and none was moving: nothing to do until the next.
     at_rest: Option<u64>,
     /// Groups whose leader in the image says that it does not lead.
@@ -99,6 +97,18 @@ impl Duties {
             *ordered = (now, ordered.1.saturating_add(1));
         }
         due
+    }
+
+    /// Takes up the move of a group, unless it is driven already or `max` others are.
+    pub(super) fn begin_move(&self, group: GroupNumber, max: usize) -> bool {
+        let mut state = self.state.lock();
+        state.moving.len() < max && state.moving.insert(group)
+    }
+
+    /// Puts the move of a group down.
+    pub(super) fn end_move(&self, group: GroupNumber) {
+        self.state.lock().moving.remove(&group);
+        self.wake.notify_one();
     }
 
     fn is_at_rest(&self, image: &Image) -> bool {
@@ -268,7 +278,7 @@ impl Controller {
             // Whoever is about to stop is as good as draining.
             let stopping = self.shared.duties.stopping(&image);
             let image = Arc::new(image.with_draining(stopping.iter().copied()));
-            let (all_led, none_moving) = (self.elect_leaders(&image), self.finish_moves(&image));
+            let (all_led, none_moving) = (self.elect_leaders(&image), self.drive_moves(&image));
             let is_settled = self.move_leaders(&image) && all_led && none_moving;
             let mut state = self.shared.duties.state.lock();
             // Brokers may have said something new meanwhile, or nothing yet.
@@ -305,7 +315,7 @@ impl Controller {
         }
     }
 
-    async fn command(&self, command: Command) {
+    pub(super) async fn command(&self, command: Command) {
         if let Err(error) = self.propose(&command, COMMAND_WITHIN).await {
             tracing::debug!(%error, ?command, "controller command failed");
         }
@@ -345,65 +355,6 @@ impl Controller {
             });
         }
         all_led
-    }
-
-    /// Lets the leaders of partitions with a target change their voters. Returns whether no
-    /// partition has a target.
-    fn finish_moves(&self, image: &Image) -> bool {
-        let mut none_moving = true;
-        for info in image.partitions.values() {
-            none_moving &= info.target.is_none();
-            let (Some(target), Some(leader)) = (&info.target, info.leader) else {
-                continue;
-            };
-            let is_new = self
-                .shared
-                .duties
-                .state
-                .lock()
-                .moving
-                .insert(info.group, ())
-                .is_none();
-            if !is_new {
-                continue;
-            }
-            let (controller, group, target) = (self.clone(), info.group, target.clone());
-            tokio::spawn(async move {
-                controller.move_replicas(group, leader, target).await;
-                controller.shared.duties.state.lock().moving.remove(&group);
-            });
-        }
-        none_moving
-    }
-
-    async fn move_replicas(&self, group: GroupNumber, leader: BrokerId, target: Vec<BrokerId>) {
-        let voters: Vec<u32> = target.iter().map(|id| id.get()).collect();
-        let changed = if leader.get() == self.shared.host.broker_id() {
-            match self.shared.host.get(GroupId(group.get())) {
-                Some(group) => group.change_voters(&voters).await,
-                None => Err("no replica here".to_owned()),
-            }
-        } else {
-            let id = GroupId(group.get());
-            let body = encode_brokers(&voters);
-            let transport = self.shared.host.transport();
-            let call = transport.call(leader.get(), Lane::Bulk, id, Method::ChangeVoters, body);
-            call.await.map(drop).map_err(|error| error.to_string())
-        };
-        match changed {
-            Ok(()) => {
-                tracing::info!(raft_group = group.get(), ?voters, "replicas moved");
-                self.command(Command::CompleteReassignment {
-                    group,
-                    replicas: target,
-                })
-                .await;
-            }
-            Err(error) => {
-                tracing::info!(raft_group = group.get(), error, "replicas not moved yet");
-                sleep(ELECTION_PATIENCE).await;
-            }
-        }
     }
 }
 

@@ -74,6 +74,24 @@ pub struct HelloReply {
     pub takes_asker_for_fenced: bool,
 }
 
+/// Take the next step of a move of replicas. Sent by the controller to the leader of the group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MoveOrder {
+    /// The members that the group is to have, the preferred leader first.
+    pub target: Vec<u32>,
+    /// Which reassignment of the partition is meant.
+    pub move_epoch: u64,
+}
+
+/// The answer to [`MoveOrder`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MoveProgress {
+    /// The group's committed membership is the target.
+    pub is_done: bool,
+    /// The step that was taken, or is waited for, for people.
+    pub step: String,
+}
+
 /// The answer to a forwarded proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Proposed {

@@ -3,6 +3,7 @@
 //!
 //! Decisions stand in `raftmq_core::cluster`; this is where they meet time and network.
 
+mod balancing;
 mod duties;
 mod elections;
 mod heartbeat;
@@ -10,6 +11,7 @@ mod images;
 mod leadership;
 mod leaving;
 mod messages;
+mod moves;
 mod producer_ids;
 mod reporting;
 

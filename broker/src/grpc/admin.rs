@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use raftmq_core::cluster::config_keys::{self, ConfigScope};
 use raftmq_core::cluster::{Command, CreateTopic, Image, Topic, check_topic_name};
-use raftmq_core::ids::{BrokerId, PartitionIndex, TopicId};
+use raftmq_core::ids::{BrokerId, TopicId};
 use raftmq_proto::into_status;
 use raftmq_proto::v1::admin_server::Admin;
 use raftmq_proto::v1::{
     AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse,
-    ConfigEntry, CreateTopicRequest, CreateTopicResponse, DeleteRecordsRequest,
-    DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest,
-    DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse, DrainBrokerRequest,
-    DrainBrokerResponse, Error, ErrorCode, UndrainBrokerRequest, UndrainBrokerResponse,
+    CancelReassignmentRequest, CancelReassignmentResponse, ConfigEntry, CreateTopicRequest,
+    CreateTopicResponse, DecommissionBrokerRequest, DecommissionBrokerResponse,
+    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse,
+    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse,
+    DrainBrokerRequest, DrainBrokerResponse, Error, ErrorCode, ListPartitionsRequest,
+    ListPartitionsResponse, RebalanceRequest, RebalanceResponse, UndrainBrokerRequest,
+    UndrainBrokerResponse,
 };
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
@@ -31,7 +34,7 @@ const LEADERS_WITHIN: Duration = Duration::from_secs(5);
 /// The control plane of one broker.
 #[derive(Debug, Clone)]
 pub struct AdminFrontEnd {
-    parts: Parts,
+    pub(super) parts: Parts,
 }
 
 impl AdminFrontEnd {
@@ -39,11 +42,11 @@ impl AdminFrontEnd {
         Self { parts }
     }
 
-    fn image(&self) -> Arc<Image> {
+    pub(super) fn image(&self) -> Arc<Image> {
         self.parts.controller.images().current()
     }
 
-    async fn propose(&self, command: &Command) -> Result<(), Status> {
+    pub(super) async fn propose(&self, command: &Command) -> Result<(), Status> {
         let outcome = self.parts.controller.propose(command, COMMAND_WITHIN).await;
         outcome
             .map(drop)
@@ -57,7 +60,7 @@ impl AdminFrontEnd {
             .map_err(|error| into_status(of_control(&error)))
     }
 
-    fn topic(&self, name: &str) -> Result<Arc<Topic>, Status> {
+    pub(super) fn topic(&self, name: &str) -> Result<Arc<Topic>, Status> {
         let topic = self.image().topic(name).cloned();
         topic.ok_or_else(|| into_status(Error::unknown_topic(name)))
     }
@@ -129,7 +132,8 @@ impl Admin for AdminFrontEnd {
     ) -> Result<Response<AlterTopicResponse>, Status> {
         let request = request.into_inner();
         let topic = self.topic(&request.name)?;
-        let commands = alter_commands(&topic, &request);
+        let mut commands = self.rescale_commands(&topic, request.replication_factor)?;
+        commands.extend(alter_commands(&topic, &request));
         // Everything is checked before anything is changed.
         for command in &commands {
             self.preview(command.clone())?;
@@ -194,20 +198,7 @@ impl Admin for AdminFrontEnd {
         &self,
         request: Request<AlterReplicasRequest>,
     ) -> Result<Response<AlterReplicasResponse>, Status> {
-        let request = request.into_inner();
-        self.topic(&request.topic)?;
-        let image = self.image();
-        let info = image.partition_of(&request.topic, PartitionIndex(request.partition));
-        let info = info.ok_or_else(|| {
-            into_status(Error::unknown_partition(&request.topic, request.partition))
-        })?;
-        let target = request.replicas.into_iter().map(BrokerId).collect();
-        self.propose(&Command::SetReplicas {
-            group: info.group,
-            target,
-        })
-        .await?;
-        Ok(Response::new(AlterReplicasResponse {}))
+        self.set_replicas(request.into_inner()).await
     }
 
     async fn describe_cluster(
@@ -253,6 +244,34 @@ impl Admin for AdminFrontEnd {
         self.propose(&Command::SetBrokerDraining { id, is_draining })
             .await?;
         Ok(Response::new(UndrainBrokerResponse {}))
+    }
+
+    async fn list_partitions(
+        &self,
+        request: Request<ListPartitionsRequest>,
+    ) -> Result<Response<ListPartitionsResponse>, Status> {
+        self.partitions_placed(&request.into_inner())
+    }
+
+    async fn cancel_reassignment(
+        &self,
+        request: Request<CancelReassignmentRequest>,
+    ) -> Result<Response<CancelReassignmentResponse>, Status> {
+        self.cancel_move(&request.into_inner()).await
+    }
+
+    async fn rebalance(
+        &self,
+        request: Request<RebalanceRequest>,
+    ) -> Result<Response<RebalanceResponse>, Status> {
+        self.spread_evenly(&request.into_inner()).await
+    }
+
+    async fn decommission_broker(
+        &self,
+        request: Request<DecommissionBrokerRequest>,
+    ) -> Result<Response<DecommissionBrokerResponse>, Status> {
+        self.empty_broker(&request.into_inner()).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one table from the services' errors to the codes of `raftmq.v1`.
 
+use raftmq_core::cluster::balance::BalanceError;
 use raftmq_core::cluster::{ClusterError, Image};
 use raftmq_core::ids::BrokerId;
 use raftmq_core::partition::AppendError;
@@ -59,6 +60,16 @@ pub(super) fn of_control(error: &ControlError) -> Error {
     }
 }
 
+/// A plan's error.
+pub(super) fn of_balance(error: &BalanceError) -> Error {
+    let code = match error {
+        BalanceError::UnknownBroker { .. } => ErrorCode::UnknownBroker,
+        BalanceError::LastBroker { .. } => ErrorCode::InvalidRequest,
+        BalanceError::DoesNotFit { .. } => ErrorCode::InvalidReplicationFactor,
+    };
+    Error::new(code, error.to_string())
+}
+
 fn of_cluster(error: &ClusterError) -> ErrorCode {
     match error {
         ClusterError::TopicExists { .. } | ClusterError::TopicIdInUse { .. } => {
@@ -83,7 +94,8 @@ fn of_cluster(error: &ClusterError) -> ErrorCode {
         | ClusterError::LeaderUnknown { .. }
         | ClusterError::NotAReplica { .. }
         | ClusterError::IsrWithoutLeader { .. }
-        | ClusterError::ReassignmentRunning { .. }
+        | ClusterError::QuorumLost { .. }
+        | ClusterError::NoReassignment { .. }
         | ClusterError::ReassignmentMismatch { .. }
         | ClusterError::InvalidProducerIdCount { .. } => ErrorCode::InvalidRequest,
     }

@@ -6,6 +6,7 @@ mod broker;
 mod error;
 mod fetch;
 mod metadata;
+mod placement;
 mod produce;
 
 use raftmq_proto::v1::admin_server::AdminServer;

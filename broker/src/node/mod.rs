@@ -189,6 +189,10 @@ impl Node {
             let controller = controller.clone();
             self.spawn(async move { controller.run_duties(defaults).await });
         }
+        {
+            let controller = controller.clone();
+            self.spawn(async move { controller.run_balancing().await });
+        }
         self.spawn(async move { controller.run_reports(reports).await });
         {
             let replicas = replicas.clone();

@@ -30,6 +30,10 @@ impl PeerHandler for NodePeerHandler {
                 Method::Propose => parts.controller.serve_propose(call.body).await,
                 Method::DeleteRecords => serve_delete_records(&parts, call).await,
                 Method::HandOver => serve_hand_over(&parts, call.body),
+                Method::MoveReplicas => {
+                    let group = GroupId(call.group_id);
+                    parts.controller.serve_move(group, &call.body).await
+                }
                 Method::Append
                 | Method::Vote
                 | Method::PreVote
@@ -37,7 +41,6 @@ impl PeerHandler for NodePeerHandler {
                 | Method::GroupStates
                 | Method::DropLeases
                 | Method::Campaign
-                | Method::ChangeVoters
                 | Method::TakeLeadership => parts.host.serve(method, call).await,
             }
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use raftmq_store::{Command, GroupHealth, GroupId, GroupStore};
@@ -216,32 +216,6 @@ impl Group {
     pub async fn write(&self, term: u64, command: Bytes) -> Result<(u64, Reply), ProposeError> {
         let proposal = self.propose(term, command).await?;
         outcome(proposal.await)
-    }
-
-    /// Changes the voters: adds learners, waits for them, then replaces the voters.
-    ///
-    /// # Errors
-    ///
-    /// openraft's own reasons, in words.
-    pub async fn change_voters(&self, voters: &[u32]) -> Result<(), String> {
-        let text = |error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>| error.to_string();
-        let current: Vec<u64> = self.raft.voter_ids().collect();
-        for voter in voters.iter().map(|id| u64::from(*id)) {
-            if !current.contains(&voter) {
-                let node = openraft::EmptyNode::default();
-                self.raft
-                    .add_learner(voter, node, true)
-                    .await
-                    .map_err(text)?;
-            }
-        }
-        let target: std::collections::BTreeSet<u64> =
-            voters.iter().map(|id| u64::from(*id)).collect();
-        self.raft
-            .change_membership(target, false)
-            .await
-            .map_err(text)?;
-        Ok(())
     }
 
     /// Lets the checkpoint at `log_index` be the group's snapshot and purges what it covers.

@@ -8,6 +8,7 @@ pub mod group;
 pub mod handover;
 pub mod host;
 pub mod machine;
+pub mod membership;
 pub mod network;
 pub mod serve;
 pub mod state_machine;

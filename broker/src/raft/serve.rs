@@ -29,7 +29,7 @@ pub struct GroupState {
     pub vote: Vote,
     /// The last entry of its log; `None` for an empty log.
     pub last_log: Option<LogId>,
-    /// It misses entries that it once acknowledged.
+    /// It must not lead: it misses entries that it once acknowledged, or does not vote in its group.
     pub is_recovering: bool,
     /// It leads, by its own lights.
     pub is_leading: bool,
@@ -73,7 +73,6 @@ impl RaftHost {
             | Method::Vote
             | Method::PreVote
             | Method::Snapshot
-            | Method::ChangeVoters
             | Method::TakeLeadership => {
                 let group = self.get(GroupId(call.group_id));
                 let group = group.ok_or((Refusal::UnknownGroup, String::new()))?;
@@ -83,6 +82,7 @@ impl RaftHost {
             | Method::Heartbeat
             | Method::Hello
             | Method::DeleteRecords
+            | Method::MoveReplicas
             | Method::HandOver => Err((Refusal::Malformed, "not a method of groups".to_owned())),
         }
     }
@@ -192,14 +192,6 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
             codec::put_vote(&mut buffer, &response.vote);
             Ok(buffer.freeze())
         }
-        Method::ChangeVoters => {
-            let mut reader = Reader::new(body);
-            let voters = read_brokers(&mut reader).map_err(malformed)?;
-            let changed = group.change_voters(&voters).await;
-            changed
-                .map(|()| Bytes::new())
-                .map_err(|reason| (Refusal::Failed, reason))
-        }
         Method::TakeLeadership => {
             let ready = Ready::decode(body).map_err(malformed)?;
             let taken = take_leadership(group, ready).await;
@@ -214,6 +206,7 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
         | Method::Heartbeat
         | Method::Hello
         | Method::DeleteRecords
+        | Method::MoveReplicas
         | Method::HandOver => Err((Refusal::Malformed, "not a method of one group".to_owned())),
     }
 }
@@ -243,6 +236,17 @@ pub(super) fn missing_mark(group: &Group) -> Option<Option<LogId>> {
     is_recovering.then(|| group.store().acknowledged())
 }
 
+/// Whether this replica is a voter of its group, as far as it knows: a learner, or one that was
+/// removed, would campaign in vain. One whose removal is not committed may have to lead once more.
+fn may_vote(group: &Group) -> bool {
+    let metrics = group.raft().metrics();
+    let metrics = metrics.borrow_watched();
+    let id = metrics.id;
+    let newest = metrics.membership_config.voter_ids();
+    let committed = metrics.committed_membership_config.voter_ids();
+    newest.chain(committed).any(|voter| voter == id)
+}
+
 pub(super) fn current_vote(group: &Group) -> Vote {
     group.raft().metrics().borrow_watched().vote
 }
@@ -254,27 +258,13 @@ fn group_state(group: &Group) -> GroupState {
         group: group.id(),
         vote: current_vote(group),
         last_log,
-        is_recovering: missing_mark(group).is_some() || group.has_stopped(),
+        is_recovering: missing_mark(group).is_some() || group.has_stopped() || !may_vote(group),
         is_leading: group.raft().metrics().borrow_watched().state == ServerState::Leader,
     }
 }
 
-fn read_brokers(reader: &mut Reader) -> Result<Vec<u32>, Malformed> {
-    let count = reader.count(4)?;
-    (0..count).map(|_| reader.u32()).collect()
-}
-
 pub(super) fn put_count(buffer: &mut BytesMut, count: usize) {
     buffer.put_u32(u32::try_from(count).expect("fewer groups than 2^32"));
-}
-
-/// Encodes the voters of [`Method::ChangeVoters`].
-#[must_use]
-pub fn encode_brokers(brokers: &[u32]) -> Bytes {
-    let mut buffer = BytesMut::new();
-    put_count(&mut buffer, brokers.len());
-    brokers.iter().for_each(|id| buffer.put_u32(*id));
-    buffer.freeze()
 }
 
 /// Encodes the question of [`Method::GroupStates`].

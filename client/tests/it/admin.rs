@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use raftmq_client::{
-    Client, Connector, Error, ErrorCode, ErrorKind, Io, OffsetAt, Record, TcpConnector,
+    Client, Connector, Error, ErrorCode, ErrorKind, Io, OffsetAt, PlanMode, Record, TcpConnector,
 };
 
 use crate::fake::Cluster;
@@ -210,4 +210,30 @@ async fn every_connection_goes_through_the_connector() {
     delivery.await.expect("acknowledged");
 
     assert_eq!(counting.0.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn replicas_are_listed_planned_and_moved() {
+    let cluster = Cluster::start(1).await;
+    let admin = client(&cluster).await.admin();
+
+    let listed = admin.list_partitions(Some("t"), false).await;
+    let moving = admin.list_partitions(None, true).await;
+    let planned = admin.rebalance(PlanMode::DryRun, 7).await;
+    let cancelled = admin.cancel_reassignment("t", 0).await;
+    let emptied = admin.decommission_broker(9, PlanMode::Run).await;
+
+    let listed = listed.expect("listed");
+    assert_eq!(listed[0].topic, "t");
+    assert_eq!(listed[0].replicas, vec![1]);
+    assert_eq!(moving.expect("listed"), vec![]);
+    assert_eq!(
+        planned.expect("planned")[0].partition,
+        7,
+        "the bound is sent"
+    );
+    let refused = cancelled.expect_err("none runs");
+    assert_eq!(refused.code(), Some(ErrorCode::InvalidRequest));
+    let refused = emptied.expect_err("no broker 9");
+    assert_eq!(refused.code(), Some(ErrorCode::UnknownBroker));
 }

@@ -80,23 +80,24 @@ impl Command {
                 group,
                 leader_epoch,
                 isr,
-            } => {
-                writer.u64(group.0).u64(leader_epoch.0);
-                write_brokers(writer, isr);
-            }
+            } => write_brokers(writer.u64(group.0).u64(leader_epoch.0), isr),
             Self::ClearLeader { groups } => {
                 writer.count(groups.len());
                 for group in groups {
                     writer.u64(group.0);
                 }
             }
-            Self::SetReplicas {
+            Self::SetReplicas { group, target } => write_brokers(writer.u64(group.0), target),
+            Self::CompleteReassignment {
                 group,
-                target: replicas,
+                replicas,
+                move_epoch,
+            } => {
+                write_brokers(writer.u64(group.0), replicas);
+                writer.u64(*move_epoch);
             }
-            | Self::CompleteReassignment { group, replicas } => {
+            Self::CancelReassignment { group } => {
                 writer.u64(group.0);
-                write_brokers(writer, replicas);
             }
             Self::AllocateProducerIds { broker, count } => {
                 writer.u32(broker.0).u32(*count);
@@ -144,7 +145,8 @@ const fn tag_of(command: &Command) -> u8 {
         Command::ReportIsr { .. } => 11,
         Command::ClearLeader { .. } => 12,
         Command::SetReplicas { .. } => 13,
-        Command::CompleteReassignment { .. } => 14,
+        Command::CompleteReassignment { .. } => 22,
+        Command::CancelReassignment { .. } => 21,
         Command::AllocateProducerIds { .. } => 15,
         Command::SetBrokerDraining { .. } => 20,
     }
@@ -213,13 +215,23 @@ fn read_config_or_partition(tag: u8, reader: &mut Reader) -> Result<Command, Cod
             group: GroupNumber(reader.u64()?),
             target: read_brokers(reader)?,
         },
+        // Written before reassignments had numbers.
         14 => Command::CompleteReassignment {
             group: GroupNumber(reader.u64()?),
             replicas: read_brokers(reader)?,
+            move_epoch: 0,
         },
         15 => Command::AllocateProducerIds {
             broker: BrokerId(reader.u32()?),
             count: reader.u32()?,
+        },
+        22 => Command::CompleteReassignment {
+            group: GroupNumber(reader.u64()?),
+            replicas: read_brokers(reader)?,
+            move_epoch: reader.u64()?,
+        },
+        21 => Command::CancelReassignment {
+            group: GroupNumber(reader.u64()?),
         },
         tag => return Err(unknown(tag)),
     })

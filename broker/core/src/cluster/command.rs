@@ -126,19 +126,31 @@ pub enum Command {
         /// The groups.
         groups: Vec<GroupNumber>,
     },
-    /// Starts a reassignment. Refused while one to other replicas runs; repetition changes nothing.
+    /// Starts a reassignment, or sends the running one elsewhere. Another order of the replicas is
+    /// set at once. Repetition changes nothing.
     SetReplicas {
         /// The group.
         group: GroupNumber,
         /// Its future replicas, preferred leader first.
         target: Vec<BrokerId>,
     },
-    /// The group's membership is what the reassignment wanted.
+    /// The group's committed membership is what the reassignment wanted: nobody else holds a
+    /// replica any more. Repetition changes nothing.
     CompleteReassignment {
         /// The group.
         group: GroupNumber,
         /// Its replicas now.
         replicas: Vec<BrokerId>,
+        /// Which reassignment it was ([`PartitionInfo::move_epoch`]); 0 = not known.
+        ///
+        /// [`PartitionInfo::move_epoch`]: crate::cluster::PartitionInfo::move_epoch
+        move_epoch: u64,
+    },
+    /// Sends the running reassignment back to the replicas from which it came. Repetition changes
+    /// nothing.
+    CancelReassignment {
+        /// The group.
+        group: GroupNumber,
     },
     /// Hands out producer ids. Repeating it hands out others.
     AllocateProducerIds {

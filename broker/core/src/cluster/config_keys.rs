@@ -202,6 +202,10 @@ pub const AUTO_CREATE_TOPICS_ENABLE: &str = "auto.create.topics.enable";
 pub const AUTO_LEADER_REBALANCE_ENABLE: &str = "auto.leader.rebalance.enable";
 /// Longest time that a stopping broker waits for its leaderships to move, ms.
 pub const CONTROLLED_SHUTDOWN_TIMEOUT_MS: &str = "controlled.shutdown.timeout.ms";
+/// Whether the controller evens replicas and preferred leaders by itself.
+pub const REBALANCE_ENABLE: &str = "rebalance.enable";
+/// Time between two looks of the controller at the balance, ms.
+pub const REBALANCE_INTERVAL_MS: &str = "rebalance.interval.ms";
 
 /// Every key, in ascending order of names.
 pub static CONFIG_KEYS: &[ConfigKey] = &[
@@ -282,6 +286,18 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         integer(1_000, i64::MAX),
         "86400000",
         "Silence after which a partition forgets an idempotent producer, in milliseconds.",
+    ),
+    cluster_key(
+        REBALANCE_ENABLE,
+        ConfigType::Boolean,
+        "false",
+        "Whether replicas and preferred leaders are evened by itself, a few at a time.",
+    ),
+    cluster_key(
+        REBALANCE_INTERVAL_MS,
+        integer(1_000, 86_400_000),
+        "30000",
+        "Time between two looks at the balance, where it is evened by itself, in milliseconds.",
     ),
     cluster_key(
         REPLICA_LAG_TIME_MAX_MS,

@@ -226,7 +226,8 @@ fn plan_one(
         .iter()
         .filter(|survivor| !survivor.is_recovering && survivor.last_log.is_some())
         .max_by_key(|survivor| {
-            let is_in_sync = partition.isr.contains(&survivor.broker);
+            // While replicas move, the voters may be others than the in-sync replicas of the image.
+            let is_in_sync = partition.is_moving() || partition.isr.contains(&survivor.broker);
             let broker = image.broker(survivor.broker);
             let stays = broker.is_some_and(|broker| !broker.is_draining);
             (

@@ -158,9 +158,21 @@ pub enum ClusterError {
         /// Its leader.
         leader: BrokerId,
     },
-    /// A reassignment to other replicas is under way.
-    #[error("group {group} is being moved to other replicas; wait for the end of that")]
-    ReassignmentRunning {
+    /// Too few of the wanted replicas are alive to be a majority: the partition would have no leader.
+    #[error(
+        "of the replicas wanted for group {group} only {alive_count} are alive, a majority is {required_count}"
+    )]
+    QuorumLost {
+        /// The group.
+        group: GroupNumber,
+        /// Wanted replicas that are alive.
+        alive_count: usize,
+        /// How many must be.
+        required_count: usize,
+    },
+    /// There is no reassignment to cancel.
+    #[error("group {group} is not being moved")]
+    NoReassignment {
         /// The group.
         group: GroupNumber,
     },

@@ -72,6 +72,15 @@ pub struct PartitionInfo {
     pub replicas: Vec<BrokerId>,
     /// Where a running reassignment leads; `None` when none runs.
     pub target: Option<Vec<BrokerId>>,
+    /// Brokers of the target that are no replicas yet, in ascending order; empty when none runs.
+    pub adding: Vec<BrokerId>,
+    /// Brokers that hold, or may hold, a replica and are not in the target, in ascending order: also
+    /// those of targets that were given up, which may be voters of the group until its committed
+    /// membership says otherwise. Empty when none runs.
+    pub removing: Vec<BrokerId>,
+    /// Numbers the reassignments of the partition, redirections and cancellations included; 0 =
+    /// there was none. A completion names the one that it completes.
+    pub move_epoch: u64,
     /// Its leader, as far as the metadata group knows.
     pub leader: Option<BrokerId>,
     /// The newest leader epoch (Raft term of the group) that was reported.
@@ -83,24 +92,31 @@ pub struct PartitionInfo {
 }
 
 impl PartitionInfo {
-    /// Tells whether a broker holds, or is to hold, a replica.
+    /// Tells whether a broker holds, may hold, or is to hold, a replica: whether it must keep what it
+    /// has of the partition.
     #[must_use]
     pub fn has_replica(&self, broker: BrokerId) -> bool {
-        let is_target = self
-            .target
-            .as_ref()
-            .is_some_and(|target| target.contains(&broker));
-        is_target || self.replicas.contains(&broker)
+        self.all_replicas().any(|replica| replica == broker)
     }
 
-    /// Shows every broker that holds, or is to hold, a replica, without repetition.
+    /// Shows every broker that holds, may hold, or is to hold, a replica, without repetition: the
+    /// replicas in their order, then those of a running reassignment.
     pub fn all_replicas(&self) -> impl Iterator<Item = BrokerId> {
-        let added = self
-            .target
-            .iter()
-            .flatten()
-            .filter(|id| !self.replicas.contains(id));
-        self.replicas.iter().chain(added).copied()
+        let more = self.adding.iter().chain(&self.removing);
+        let others = more.filter(|id| !self.replicas.contains(id));
+        self.replicas.iter().chain(others).copied()
+    }
+
+    /// Shows where the replicas are, or will be when the running reassignment is over.
+    #[must_use]
+    pub fn future_replicas(&self) -> &[BrokerId] {
+        self.target.as_deref().unwrap_or(&self.replicas)
+    }
+
+    /// Tells whether a reassignment runs.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.target.is_some()
     }
 }
 

@@ -4,6 +4,7 @@
 //! propose what (the front ends authorise), how replicas are moved (the controller drives it),
 //! nor the time. Source: Kafka's KRaft controller (KIP-500, KIP-631); ARCHITECTURE.md, "Leader election".
 
+pub mod balance;
 mod brokers;
 pub mod clocks;
 mod codec;
@@ -14,9 +15,11 @@ pub mod election;
 mod error;
 pub mod image;
 pub mod leadership;
+pub mod membership;
 mod names;
 mod partitions;
 pub mod placement;
+mod reassignment;
 mod rows;
 mod topics;
 
@@ -161,9 +164,12 @@ impl Cluster {
             } => self.report_isr(group, leader_epoch, isr, effects),
             Command::ClearLeader { groups } => Ok(self.clear_leaders(&groups, effects)),
             Command::SetReplicas { group, target } => self.set_replicas(group, target, effects),
-            Command::CompleteReassignment { group, replicas } => {
-                self.complete_reassignment(group, replicas, effects)
-            }
+            Command::CompleteReassignment {
+                group,
+                replicas,
+                move_epoch,
+            } => self.complete_reassignment(group, &replicas, move_epoch, effects),
+            Command::CancelReassignment { group } => self.cancel_reassignment(group, effects),
             Command::AllocateProducerIds { broker, count } => {
                 self.allocate_producer_ids(broker, count)
             }

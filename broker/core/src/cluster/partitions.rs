@@ -1,7 +1,7 @@
-//! Commands about partitions: who leads, who is in sync, where replicas move.
+//! Commands about partitions: who leads and who is in sync.
 //!
 //! A report of an older leader epoch, or by a fenced broker, changes nothing. Does not elect
-//! (`election` plans, the controller orders, Raft decides) and does not move data.
+//! (`election` plans, the controller orders, Raft decides); where replicas move is `reassignment`'s.
 
 use std::sync::Arc;
 
@@ -141,60 +141,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn set_replicas(
-        &mut self,
-        group: GroupNumber,
-        target: Vec<BrokerId>,
-        effects: &mut Effects,
-    ) -> Reply {
-        let mut partition = self.partition_of_group(group)?;
-        self.check_replicas(group.0, &target)?;
-        for broker in target
-            .iter()
-            .filter(|broker| !partition.replicas.contains(broker))
-        {
-            self.check_alive(*broker)?;
-        }
-        if partition.target.as_ref().is_some_and(|now| *now != target) {
-            // TODO(#4): brokers of a target that is given up may be voters already; they must stay in
-            // the image until the group's membership is without them.
-            return Err(ClusterError::ReassignmentRunning { group });
-        }
-        let target = (target != partition.replicas).then_some(target);
-        if partition.target != target {
-            partition.target = target;
-            self.put_partition(partition, effects);
-        }
-        Ok(Outcome::Done)
-    }
-
-    pub(super) fn complete_reassignment(
-        &mut self,
-        group: GroupNumber,
-        replicas: Vec<BrokerId>,
-        effects: &mut Effects,
-    ) -> Reply {
-        let mut partition = self.partition_of_group(group)?;
-        if partition.target.is_none() && partition.replicas == replicas {
-            return Ok(Outcome::Done);
-        }
-        if partition.target.as_ref() != Some(&replicas) {
-            return Err(ClusterError::ReassignmentMismatch { group });
-        }
-        partition.isr.retain(|broker| replicas.contains(broker));
-        if partition.isr.is_empty() {
-            // Nobody of the old ones stays. Raft carries safety: the new voters hold the log.
-            partition.isr.clone_from(&replicas);
-            partition.isr.sort_unstable();
-        }
-        partition.leader = partition.leader.filter(|leader| replicas.contains(leader));
-        partition.replicas = replicas;
-        partition.target = None;
-        self.put_partition(partition, effects);
-        Ok(Outcome::Done)
-    }
-
-    fn check_alive(&self, broker: BrokerId) -> Result<(), ClusterError> {
+    pub(super) fn check_alive(&self, broker: BrokerId) -> Result<(), ClusterError> {
         match self.image.broker(broker) {
             None => Err(ClusterError::UnknownBroker { broker }),
             Some(known) if known.is_fenced => Err(ClusterError::BrokerFenced { broker }),

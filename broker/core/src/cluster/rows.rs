@@ -22,6 +22,8 @@ use crate::limits::{
 use crate::machine::RowUpdates;
 
 const VERSION: u8 = 1;
+/// Rows of partitions: 1 had no lists of a running reassignment.
+const PARTITION_VERSION: u8 = 2;
 const FAMILY_BROKER: u8 = b'b';
 const FAMILY_CONFIGS: u8 = b'c';
 const FAMILY_HEAD: u8 = b'h';
@@ -173,6 +175,13 @@ fn check(image: &Image) -> Result<(), RestoreError> {
     if partitions_count != image.partitions.len() {
         return contradiction("a partition has no topic");
     }
+    if !image
+        .partitions
+        .values()
+        .all(|partition| partition.is_consistent())
+    {
+        return contradiction("a partition's reassignment does not fit its replicas");
+    }
     if image
         .partitions
         .keys()
@@ -293,7 +302,7 @@ fn read_topic(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError> 
 fn write_partition(partition: &PartitionInfo) -> Bytes {
     let mut writer = Writer::new();
     writer
-        .u8(VERSION)
+        .u8(PARTITION_VERSION)
         .u64(partition.group.0)
         .raw(&partition.topic_id.0)
         .u32(partition.index.0);
@@ -306,11 +315,14 @@ fn write_partition(partition: &PartitionInfo) -> Bytes {
         .u64(partition.leader_epoch.0);
     write_brokers(&mut writer, &partition.isr);
     writer.u64(partition.partition_epoch);
+    write_brokers(&mut writer, &partition.adding);
+    write_brokers(&mut writer, &partition.removing);
+    writer.u64(partition.move_epoch);
     writer.finish()
 }
 
 fn read_partition(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError> {
-    reader.version("partition", VERSION)?;
+    let version = reader.version_up_to("partition", PARTITION_VERSION)?;
     let group = GroupNumber(reader.u64()?);
     let topic_id = read_topic_id(reader)?;
     let index = PartitionIndex(reader.u32()?);
@@ -319,17 +331,31 @@ fn read_partition(reader: &mut Reader, image: &mut Image) -> Result<(), CodecErr
     let target = read_brokers(reader)?;
     let has_leader = reader.flag("leader")?;
     let leader = BrokerId(reader.u32()?);
-    let partition = PartitionInfo {
+    let mut partition = PartitionInfo {
         group,
         topic_id,
         index,
         replicas,
-        target: has_target.then_some(target),
+        target: None,
+        adding: Vec::new(),
+        removing: Vec::new(),
+        move_epoch: 0,
         leader: has_leader.then_some(leader),
         leader_epoch: Term(reader.u64()?),
         isr: read_brokers(reader)?,
         partition_epoch: reader.u64()?,
     };
+    if version == 1 {
+        // What version 1 could hold: one move, straight from the replicas to the target.
+        if has_target {
+            partition.head_for(target);
+        }
+    } else {
+        partition.target = has_target.then_some(target);
+        partition.adding = read_brokers(reader)?;
+        partition.removing = read_brokers(reader)?;
+        partition.move_epoch = reader.u64()?;
+    }
     image.partitions.insert(group, Arc::new(partition));
     Ok(())
 }

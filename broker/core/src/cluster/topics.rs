@@ -77,7 +77,7 @@ impl Cluster {
             .partitions
             .first()
             .and_then(|group| self.image.partition(*group))
-            .map_or(1, |partition| count_u32(partition.replicas.len()));
+            .map_or(1, |partition| count_u32(partition.future_replicas().len()));
         let assignments = if assignments.is_empty() {
             self.place(added, replication_factor)?
         } else {
@@ -155,14 +155,7 @@ impl Cluster {
         partitions_count: u32,
         replication_factor: u32,
     ) -> Result<Vec<Vec<BrokerId>>, ClusterError> {
-        let alive = count_u32(self.image.alive_brokers().count());
-        let max = alive.min(REPLICATION_FACTOR_MAX);
-        if !(1..=max).contains(&replication_factor) {
-            return Err(ClusterError::InvalidReplicationFactor {
-                actual: replication_factor,
-                max,
-            });
-        }
+        placement::check_replication_factor(&self.image, replication_factor)?;
         Ok(placement::place(
             &self.image,
             partitions_count,
@@ -244,6 +237,9 @@ impl Cluster {
                 index: PartitionIndex(index),
                 replicas,
                 target: None,
+                adding: Vec::new(),
+                removing: Vec::new(),
+                move_epoch: 0,
                 leader: None,
                 leader_epoch: Term(0),
                 isr,

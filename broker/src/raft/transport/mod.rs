@@ -81,14 +81,14 @@ pub enum Method {
     Heartbeat = 9,
     /// Who are you, and who leads the metadata group.
     Hello = 10,
-    /// Change the voters of a group led by the receiver.
-    ChangeVoters = 11,
     /// Move the log start of a partition led by the receiver.
     DeleteRecords = 12,
     /// Hand the leadership of many groups over, each to a named replica.
     HandOver = 16,
     /// Campaign, because the leader hands over to the receiver.
     TakeLeadership = 17,
+    /// Take a step of a move of replicas in a group led by the receiver. (11 did all at once.)
+    MoveReplicas = 20,
 }
 
 impl Method {
@@ -106,7 +106,7 @@ impl Method {
             8 => Self::Propose,
             9 => Self::Heartbeat,
             10 => Self::Hello,
-            11 => Self::ChangeVoters,
+            20 => Self::MoveReplicas,
             12 => Self::DeleteRecords,
             16 => Self::HandOver,
             17 => Self::TakeLeadership,

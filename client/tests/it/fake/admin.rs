@@ -4,10 +4,13 @@ use raftmq_client::ErrorCode;
 use raftmq_proto::v1::admin_server::Admin;
 use raftmq_proto::v1::{
     AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse,
-    CreateTopicRequest, CreateTopicResponse, DeleteRecordsRequest, DeleteRecordsResponse,
-    DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest, DescribeClusterResponse,
-    DescribeTopicRequest, DescribeTopicResponse, DrainBrokerRequest, DrainBrokerResponse, Error,
-    UndrainBrokerRequest, UndrainBrokerResponse,
+    CancelReassignmentRequest, CancelReassignmentResponse, CreateTopicRequest, CreateTopicResponse,
+    DecommissionBrokerRequest, DecommissionBrokerResponse, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest,
+    DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse, DrainBrokerRequest,
+    DrainBrokerResponse, Error, ListPartitionsRequest, ListPartitionsResponse, PartitionPlacement,
+    RebalanceRequest, RebalanceResponse, ReplicaChange, UndrainBrokerRequest,
+    UndrainBrokerResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -137,5 +140,50 @@ impl Admin for Server {
     ) -> Result<Response<UndrainBrokerResponse>, Status> {
         self.check_controller()?;
         Ok(Response::new(UndrainBrokerResponse {}))
+    }
+
+    async fn list_partitions(
+        &self,
+        request: Request<ListPartitionsRequest>,
+    ) -> Result<Response<ListPartitionsResponse>, Status> {
+        let request = request.into_inner();
+        let placement = PartitionPlacement {
+            topic: request.topic,
+            replicas: vec![1],
+            ..PartitionPlacement::default()
+        };
+        let partitions = if request.moving_only {
+            Vec::new()
+        } else {
+            vec![placement]
+        };
+        Ok(Response::new(ListPartitionsResponse { partitions }))
+    }
+
+    async fn cancel_reassignment(
+        &self,
+        _: Request<CancelReassignmentRequest>,
+    ) -> Result<Response<CancelReassignmentResponse>, Status> {
+        Err(Error::invalid_request("none runs").into())
+    }
+
+    async fn rebalance(
+        &self,
+        request: Request<RebalanceRequest>,
+    ) -> Result<Response<RebalanceResponse>, Status> {
+        let change = ReplicaChange {
+            partition: request.into_inner().moves_max,
+            ..ReplicaChange::default()
+        };
+        Ok(Response::new(RebalanceResponse {
+            changes: vec![change],
+        }))
+    }
+
+    async fn decommission_broker(
+        &self,
+        _: Request<DecommissionBrokerRequest>,
+    ) -> Result<Response<DecommissionBrokerResponse>, Status> {
+        Err(Error::new(ErrorCode::UnknownBroker, "no such broker").into())
     }
 }

@@ -53,6 +53,7 @@ fn one_of_each() -> Vec<Command> {
         Command::CompleteReassignment {
             group,
             replicas: brokers(&[1, 4]),
+            move_epoch: 7,
         },
         Command::AllocateProducerIds {
             broker: id,
@@ -62,6 +63,7 @@ fn one_of_each() -> Vec<Command> {
             id,
             is_draining: true,
         },
+        Command::CancelReassignment { group },
     ]
 }
 
@@ -84,6 +86,7 @@ fn number_of(command: &Command) -> usize {
         Command::CompleteReassignment { .. } => 13,
         Command::AllocateProducerIds { .. } => 14,
         Command::SetBrokerDraining { .. } => 15,
+        Command::CancelReassignment { .. } => 16,
     }
 }
 
@@ -102,7 +105,8 @@ fn every_command_survives_its_bytes() {
 
 #[test]
 fn tags_never_change() {
-    for (tag, command) in (1..=15).chain([20]).zip(one_of_each()) {
+    let tags = (1..=13).chain([22, 15, 20, 21]);
+    for (tag, command) in tags.zip(one_of_each()) {
         assert_eq!(command.encode()[..2], [1, tag], "{command:?}");
     }
 }
@@ -325,4 +329,34 @@ proptest! {
         };
         prop_assert_eq!(Command::decode(&report.encode()), Ok(report));
     }
+}
+
+#[test]
+fn the_commands_of_moves_have_the_bytes_that_were_agreed_on() {
+    let group = GroupNumber(5);
+    let complete = Command::CompleteReassignment {
+        group,
+        replicas: brokers(&[4]),
+        move_epoch: 7,
+    };
+    let head = |tag: u8| [1, tag, 0, 0, 0, 0, 0, 0, 0, 5];
+    let replicas = [0, 0, 0, 1, 0, 0, 0, 4];
+    let expected = [&head(20)[..], &replicas, &[0, 0, 0, 0, 0, 0, 0, 7]].concat();
+    assert_eq!(complete.encode()[..], expected);
+    let cancel = Command::CancelReassignment { group };
+    assert_eq!(cancel.encode()[..], head(21));
+}
+
+#[test]
+fn a_completion_from_before_moves_had_numbers_is_read() {
+    let old = [1, 14, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 4];
+
+    let decoded = Command::decode(&Bytes::copy_from_slice(&old));
+
+    let expected = Command::CompleteReassignment {
+        group: GroupNumber(5),
+        replicas: brokers(&[4]),
+        move_epoch: 0,
+    };
+    assert_eq!(decoded, Ok(expected));
 }

@@ -107,6 +107,28 @@ fn a_replica_that_is_to_come_counts_as_a_survivor() {
     );
 }
 
+/// The voters may be others by now than the in-sync replicas of the image.
+#[test]
+fn while_replicas_move_the_most_complete_log_wins_in_sync_or_not() {
+    let mut harness = Harness::with_brokers(4);
+    let group = harness.add_partition_on("logs", &[1, 2]);
+    harness.lead(group, 1, 1);
+    harness.accept(&Command::SetReplicas {
+        group,
+        target: brokers(&[3, 4]),
+    });
+    harness.fence(1);
+    let survivors = [survivor(2, 10), survivor(3, 10), survivor(4, 11)];
+
+    assert_eq!(candidate(&harness, group, &survivors), Some(4));
+    let still_learning = Survivor {
+        is_recovering: true,
+        ..survivor(4, 11)
+    };
+    let survivors = [survivor(2, 10), survivor(3, 10), still_learning];
+    assert_eq!(candidate(&harness, group, &survivors), Some(2));
+}
+
 #[test]
 fn the_order_names_the_vote_that_it_replaces() {
     let (harness, group) = dead_leader();

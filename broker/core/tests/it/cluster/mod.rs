@@ -1,5 +1,7 @@
 //! The metadata machine, one file for each kind of command or question.
 
+mod balance;
+mod balance_properties;
 mod brokers;
 mod codec;
 mod config_keys;
@@ -7,6 +9,8 @@ mod configs;
 mod elections;
 mod image;
 mod leadership;
+mod membership;
+mod moves;
 mod names;
 mod partitions;
 mod placement;

@@ -149,7 +149,11 @@ fn an_unknown_group_is_refused() {
     );
     let replicas = brokers(&[1]);
     assert_eq!(
-        harness.refuse(&Command::CompleteReassignment { group, replicas }),
+        harness.refuse(&Command::CompleteReassignment {
+            group,
+            replicas,
+            move_epoch: 0
+        }),
         unknown
     );
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use raftmq_core::BrokerId;
-use raftmq_core::cluster::placement::place;
-use raftmq_core::cluster::{Command, Image};
+use raftmq_core::cluster::placement::{place, place_where, racks_count, rescale};
+use raftmq_core::cluster::{Broker, ClusterError, Command, Image};
 
 use crate::support::cluster::{Harness, brokers};
 
@@ -152,6 +152,101 @@ fn more_replicas_than_brokers_are_left_out() {
     assert_eq!(placed[0].len(), 2);
 }
 
+#[test]
+fn unwilling_brokers_get_something_only_when_there_are_not_enough_others() {
+    let harness = Harness::with_brokers(4);
+    let willing = |broker: &Broker| broker.id.get() != 2;
+
+    let (_, replicas) = counts(&place_where(harness.image(), 8, 3, willing));
+    assert_eq!(replicas.get(&BrokerId(2)), None);
+    let placed = place_where(harness.image(), 8, 4, willing);
+    assert!(
+        placed
+            .iter()
+            .all(|replicas| replicas.contains(&BrokerId(2)))
+    );
+    assert!(
+        placed
+            .iter()
+            .all(|replicas| replicas[3] == BrokerId(2) || replicas[0] == BrokerId(2))
+    );
+}
+
+#[test]
+fn four_replicas_in_two_racks_are_two_and_two() {
+    let harness = with_racks(&["a", "a", "a", "b", "b"]);
+
+    for partition in place(harness.image(), 10, 4) {
+        let in_b = partition.iter().filter(|id| id.get() > 3).count();
+        assert_eq!(in_b, 2, "{partition:?}");
+    }
+}
+
+fn rescaled(harness: &Harness, factor: u32) -> Vec<Vec<BrokerId>> {
+    let topic = harness.image().topic("logs").unwrap();
+    let changes = rescale(harness.image(), topic, factor, |_| true).unwrap();
+    changes.into_iter().map(|(_, replicas)| replicas).collect()
+}
+
+#[test]
+fn more_replicas_are_added_where_least_is_and_leaders_stay() {
+    let mut harness = with_racks(&["a", "b", "c", "c"]);
+    harness.add_topic("logs", 4, 2);
+    let before: Vec<Vec<BrokerId>> = harness
+        .image()
+        .partitions
+        .values()
+        .map(|partition| partition.replicas.clone())
+        .collect();
+
+    let after = rescaled(&harness, 3);
+
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(after[..2], before[..]);
+        assert_eq!(racks_count(harness.image(), after), 3, "{after:?}");
+    }
+}
+
+#[test]
+fn fewer_replicas_give_up_the_dead_and_the_crowded_first() {
+    let mut harness = with_racks(&["a", "a", "b", "c"]);
+    harness.add_partition_on("logs", &[1, 2, 3]);
+    assert_eq!(rescaled(&harness, 2), vec![brokers(&[1, 3])]);
+    assert_eq!(rescaled(&harness, 1), vec![brokers(&[1])]);
+
+    harness.fence(3);
+    assert_eq!(rescaled(&harness, 2), vec![brokers(&[1, 2])]);
+    harness.fence(1);
+    assert_eq!(rescaled(&harness, 2), vec![brokers(&[1, 2])]);
+}
+
+#[test]
+fn the_same_replication_factor_changes_nothing_and_an_impossible_one_is_refused() {
+    let mut harness = Harness::with_brokers(3);
+    harness.add_topic("logs", 3, 2);
+    assert_eq!(rescaled(&harness, 2), Vec::<Vec<BrokerId>>::new());
+
+    let topic = harness.image().topic("logs").unwrap();
+    for actual in [0, 4] {
+        let refused = rescale(harness.image(), topic, actual, |_| true);
+        let expected = ClusterError::InvalidReplicationFactor { actual, max: 3 };
+        assert_eq!(refused, Err(expected));
+    }
+}
+
+#[test]
+fn a_running_move_is_rescaled_from_where_it_leads() {
+    let mut harness = Harness::with_brokers(4);
+    let group = harness.add_partition_on("logs", &[1, 2]);
+    harness.accept(&Command::SetReplicas {
+        group,
+        target: brokers(&[3, 4]),
+    });
+
+    assert_eq!(rescaled(&harness, 1), vec![brokers(&[3])]);
+    assert_eq!(rescaled(&harness, 3), vec![brokers(&[3, 4, 1])]);
+}
+
 proptest! {
     #[test]
     fn placement_is_even_and_names_nobody_twice(
@@ -172,7 +267,7 @@ proptest! {
         }
         let (leaders, replicas) = counts(&placed);
         prop_assert!(spread(harness.image(), &leaders) <= 1, "leaders {leaders:?}");
-        prop_assert!(spread(harness.image(), &replicas) <= 2, "replicas {replicas:?}");
+        prop_assert!(spread(harness.image(), &replicas) <= 1, "replicas {replicas:?}");
         prop_assert_eq!(place(harness.image(), partitions_count, replication_factor), placed);
     }
 

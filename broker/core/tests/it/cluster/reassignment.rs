@@ -1,4 +1,4 @@
-//! `SetReplicas` and `CompleteReassignment`.
+//! `SetReplicas`, `CancelReassignment` and `CompleteReassignment`.
 
 use raftmq_core::cluster::{ClusterError, Command, Outcome};
 use raftmq_core::{BrokerId, Effect, GroupNumber};
@@ -20,10 +20,16 @@ fn set(group: GroupNumber, target: &[u32]) -> Command {
     }
 }
 
+/// The completion of the first reassignment.
 fn complete(group: GroupNumber, replicas: &[u32]) -> Command {
+    complete_of(group, replicas, 1)
+}
+
+fn complete_of(group: GroupNumber, replicas: &[u32], move_epoch: u64) -> Command {
     Command::CompleteReassignment {
         group,
         replicas: brokers(replicas),
+        move_epoch,
     }
 }
 
@@ -41,6 +47,9 @@ fn a_reassignment_starts_with_a_target() {
     let partition = harness.partition(group);
     assert_eq!(partition.replicas, brokers(&[1, 2, 3]));
     assert_eq!(partition.target, Some(brokers(&[4, 5, 1])));
+    assert_eq!(partition.adding, brokers(&[4, 5]));
+    assert_eq!(partition.removing, brokers(&[2, 3]));
+    assert_eq!(partition.move_epoch, 1);
     assert_eq!(partition.leader, Some(BrokerId(1)));
     assert!(partition.has_replica(BrokerId(4)));
     assert!(partition.has_replica(BrokerId(2)));
@@ -65,26 +74,109 @@ fn the_same_target_again_changes_nothing() {
 
 /// Brokers of the first target may vote already: dropped from the image, they would be wiped.
 #[test]
-fn a_running_reassignment_can_neither_turn_elsewhere_nor_back() {
+fn a_redirected_reassignment_keeps_everybody_who_may_vote() {
     let (mut harness, group) = led_partition();
-    harness.accept(&set(group, &[4, 5, 1]));
-    let before = harness.cluster.clone();
+    harness.accept(&set(group, &[4, 2, 1]));
 
-    for other in [[1, 2, 5], [1, 2, 3]] {
-        let refused = harness.refuse(&set(group, &other));
-        assert_eq!(refused, ClusterError::ReassignmentRunning { group });
-    }
+    harness.accept(&set(group, &[1, 2, 5]));
 
-    assert_eq!(harness.cluster, before);
+    let partition = harness.partition(group);
+    assert_eq!(partition.replicas, brokers(&[1, 2, 3]));
+    assert_eq!(partition.target, Some(brokers(&[1, 2, 5])));
+    assert_eq!(partition.adding, brokers(&[5]));
+    assert_eq!(partition.removing, brokers(&[3, 4]));
+    assert_eq!(partition.move_epoch, 2);
+    assert!((1..=5).all(|id| partition.has_replica(BrokerId(id))));
 }
 
 #[test]
-fn another_order_of_the_same_replicas_is_a_target() {
+fn a_cancelled_reassignment_goes_back_and_keeps_everybody_until_it_is_there() {
+    let (mut harness, group) = led_partition();
+    harness.accept(&set(group, &[4, 5, 1]));
+
+    let cancelled = harness.commit(&Command::CancelReassignment { group });
+
+    assert_eq!(cancelled.reply, Ok(Outcome::Done));
+    let partition = harness.partition(group);
+    assert_eq!(partition.target, Some(brokers(&[1, 2, 3])));
+    assert_eq!(partition.adding, brokers(&[]));
+    assert_eq!(partition.removing, brokers(&[4, 5]));
+    assert!(partition.has_replica(BrokerId(4)));
+
+    harness.accept(&complete_of(group, &[1, 2, 3], 2));
+    let partition = harness.partition(group);
+    assert_eq!(partition.target, None);
+    assert_eq!(partition.replicas, brokers(&[1, 2, 3]));
+    assert!(!partition.has_replica(BrokerId(4)));
+    assert_eq!(partition.leader, Some(BrokerId(1)));
+}
+
+#[test]
+fn cancelling_twice_changes_nothing_and_cancelling_nothing_is_refused() {
+    let (mut harness, group) = led_partition();
+    let cancel = Command::CancelReassignment { group };
+
+    let refused = harness.refuse(&cancel);
+    assert_eq!(refused, ClusterError::NoReassignment { group });
+
+    harness.accept(&set(group, &[4, 5, 1]));
+    harness.accept(&cancel);
+    let before = harness.cluster.clone();
+    let again = harness.commit(&cancel);
+    assert_eq!(again.reply, Ok(Outcome::Done));
+    assert_eq!(again.effects, vec![]);
+    assert_eq!(harness.cluster, before);
+}
+
+/// It may be about a membership that the group has left again.
+#[test]
+fn a_completion_of_a_target_that_was_given_up_is_refused_although_the_replicas_fit() {
+    let (mut harness, group) = led_partition();
+    harness.accept(&set(group, &[1, 2, 4]));
+    harness.accept(&set(group, &[1, 2, 5]));
+    harness.accept(&set(group, &[1, 2, 4]));
+
+    let late = harness.refuse(&complete_of(group, &[1, 2, 4], 1));
+
+    assert_eq!(late, ClusterError::ReassignmentMismatch { group });
+    harness.accept(&complete_of(group, &[1, 2, 4], 3));
+    assert!(!harness.partition(group).has_replica(BrokerId(5)));
+}
+
+#[test]
+fn replicas_that_cannot_have_a_majority_are_refused() {
+    let (mut harness, group) = led_partition();
+    harness.fence(2);
+    harness.fence(3);
+
+    let refused = harness.refuse(&set(group, &[1, 2, 3, 4, 5][..2]));
+    let lost = ClusterError::QuorumLost {
+        group,
+        alive_count: 1,
+        required_count: 2,
+    };
+    assert_eq!(refused, lost);
+    harness.accept(&set(group, &[1, 2, 4]));
+    harness.fence(1);
+    let refused = harness.refuse(&Command::CancelReassignment { group });
+    let lost = ClusterError::QuorumLost {
+        group,
+        alive_count: 0,
+        required_count: 2,
+    };
+    assert_eq!(refused, lost);
+}
+
+#[test]
+fn another_order_of_the_same_replicas_is_set_at_once() {
     let (mut harness, group) = led_partition();
 
     harness.accept(&set(group, &[3, 2, 1]));
 
-    assert_eq!(harness.partition(group).target, Some(brokers(&[3, 2, 1])));
+    let partition = harness.partition(group);
+    assert_eq!(partition.replicas, brokers(&[3, 2, 1]));
+    assert_eq!(partition.target, None);
+    assert_eq!(partition.leader, Some(BrokerId(1)));
 }
 
 #[test]

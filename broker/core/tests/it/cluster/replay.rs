@@ -97,9 +97,15 @@ fn any_partition_command() -> impl Strategy<Value = Command> {
             group,
             target: brokers(&ids)
         }),
-        (group, any_ids()).prop_map(|(group, ids)| Command::CompleteReassignment {
-            group,
-            replicas: brokers(&ids),
+        group
+            .clone()
+            .prop_map(|group| Command::CancelReassignment { group }),
+        (group, any_ids(), 0..4_u64).prop_map(|(group, ids, move_epoch)| {
+            Command::CompleteReassignment {
+                group,
+                replicas: brokers(&ids),
+                move_epoch,
+            }
         }),
     ]
 }
@@ -136,6 +142,16 @@ fn assert_consistent(image: &Image) {
             partition.replicas.len(),
             "a replica is named twice"
         );
+        let (adding, removing) = (&partition.adding, &partition.removing);
+        match &partition.target {
+            Some(target) => {
+                assert!(adding.iter().all(|id| target.contains(id)));
+                assert!(removing.iter().all(|id| !target.contains(id)));
+                assert!(target.iter().all(|id| partition.has_replica(*id)));
+                assert!(partition.move_epoch > 0);
+            }
+            None => assert!(adding.is_empty() && removing.is_empty()),
+        }
         assert!(partition.isr.is_sorted());
         assert!(partition.isr.iter().all(|id| partition.has_replica(*id)));
         if let Some(leader) = partition.leader {
@@ -183,7 +199,11 @@ fn assert_monotonic(before: &Image, after: &Image) {
         };
         assert!(new.leader_epoch >= old.leader_epoch);
         assert!(new.partition_epoch >= old.partition_epoch);
+        assert!(new.move_epoch >= old.move_epoch);
         assert!(old == new || new.partition_epoch > old.partition_epoch);
+        // Nobody is let go while a move runs.
+        let is_kept = |id| new.has_replica(id);
+        assert!(!new.is_moving() || old.all_replicas().all(is_kept));
     }
     for (id, old) in &before.brokers {
         assert!(after.broker(*id).unwrap().epoch >= old.epoch);

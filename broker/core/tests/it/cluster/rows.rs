@@ -7,7 +7,7 @@ use raftmq_core::codec::RestoreError;
 use raftmq_core::{GroupNumber, Machine, RowUpdates};
 
 use crate::support::Rows;
-use crate::support::cluster::{Harness, configs, register, report_isr, topic_id};
+use crate::support::cluster::{Harness, brokers, configs, register, report_isr, topic_id};
 
 fn keys(updates: &RowUpdates) -> Vec<Vec<u8>> {
     updates.puts.iter().map(|(key, _)| key.to_vec()).collect()
@@ -346,6 +346,114 @@ fn the_rows_have_the_bytes_that_were_agreed_on() {
     .concat();
     assert_eq!(harness.rows.rows[&broker_key(2)[..]][..], broker);
     assert_eq!(harness.rows.rows[HEAD][..], head);
+}
+
+/// A partition of group 1 on brokers 1 and 2 that is moved to 1 and 3, and was to go to 4 before.
+fn moved_partition() -> Harness {
+    let mut harness = Harness::with_brokers(4);
+    let group = harness.add_partition_on("p", &[1, 2]);
+    for target in [[1, 4], [1, 3]] {
+        harness.accept(&Command::SetReplicas {
+            group,
+            target: brokers(&target),
+        });
+    }
+    harness.persist();
+    harness
+}
+
+fn ids(ids: &[u8]) -> Vec<u8> {
+    let count = [0, 0, 0, u8::try_from(ids.len()).unwrap()];
+    let each = ids.iter().flat_map(|id| [0, 0, 0, *id]);
+    count.into_iter().chain(each).collect()
+}
+
+/// Everything of a partition's row but its version and what version 2 has added.
+fn partition_row_body() -> Vec<u8> {
+    [
+        &[0, 0, 0, 0, 0, 0, 0, 1][..],
+        &topic_id("p").0,
+        &[0, 0, 0, 0],
+        &ids(&[1, 2]),
+        &[1],
+        &ids(&[1, 3]),
+        &[0, 0, 0, 0, 0], // no leader
+        &[0; 8],
+        &ids(&[1, 2]),
+        &[0, 0, 0, 0, 0, 0, 0, 3],
+    ]
+    .concat()
+}
+
+#[test]
+fn the_row_of_a_moved_partition_has_the_bytes_that_were_agreed_on() {
+    let harness = moved_partition();
+
+    let row = &harness.rows.rows[&partition_key(1)[..]];
+
+    let number = [0, 0, 0, 0, 0, 0, 0, 2];
+    let expected = [
+        &[2][..],
+        &partition_row_body(),
+        &ids(&[3]),
+        &ids(&[2, 4]),
+        &number,
+    ]
+    .concat();
+    assert_eq!(row[..], expected);
+}
+
+#[test]
+fn a_partitions_row_of_version_1_is_read() {
+    let mut harness = moved_partition();
+    let old = [&[1][..], &partition_row_body()].concat();
+    harness
+        .rows
+        .rows
+        .insert(partition_key(1).into(), old.into());
+
+    let restored = Cluster::restore(harness.rows.iter()).unwrap();
+
+    let partition = restored.image().partition(GroupNumber(1)).unwrap();
+    assert_eq!(partition.target, Some(brokers(&[1, 3])));
+    assert_eq!(partition.adding, brokers(&[3]));
+    assert_eq!(partition.removing, brokers(&[2]), "it knew of one target");
+    assert_eq!(partition.move_epoch, 1);
+}
+
+#[test]
+fn a_row_whose_move_does_not_fit_is_noticed() {
+    let mut harness = moved_partition();
+    let forgets_two = [
+        &[2][..],
+        &partition_row_body(),
+        &ids(&[3]),
+        &ids(&[4]),
+        &[0; 8],
+    ]
+    .concat();
+    harness
+        .rows
+        .rows
+        .insert(partition_key(1).into(), forgets_two.into());
+
+    let what = "a partition's reassignment does not fit its replicas";
+    assert_eq!(
+        Cluster::restore(harness.rows.iter()),
+        Err(RestoreError::Contradiction { what })
+    );
+}
+
+#[test]
+fn a_partitions_row_of_a_newer_version_is_refused() {
+    let mut harness = moved_partition();
+    let newer = [&[3][..], &partition_row_body()].concat();
+    harness
+        .rows
+        .rows
+        .insert(partition_key(1).into(), newer.into());
+
+    assert!(Cluster::restore(harness.rows.iter()).is_err());
 }
 
 proptest! {

@@ -1,0 +1,107 @@
+//! How a group's Raft membership gets from where it is to a target: one step at a time.
+//!
+//! Pure: the leader's view of its membership and followers comes in, the next step comes out, so
+//! that a move goes on from any state after any crash or change of target. Learners first, until
+//! they are caught up; then the voters through a joint membership (Raft section 4.3); then whoever is
+//! left over goes. Does not know openraft, the image or the wire.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::BrokerId;
+use crate::planted::{Bug, is_planted};
+
+/// Entries by which a learner may lag and still become a voter: commits wait for it from then on.
+pub const CAUGHT_UP_LAG_ENTRIES_MAX: u64 = 64;
+
+/// What the leader of a group knows of its members.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Membership {
+    /// The voters; two sets while a joint membership is in force, the older one first.
+    pub voters: Vec<BTreeSet<BrokerId>>,
+    /// Members that do not vote.
+    pub learners: BTreeSet<BrokerId>,
+    /// The newest membership in the log is committed.
+    pub is_committed: bool,
+    /// The last log index of the leader.
+    pub last_index: u64,
+    /// The last log index that each other member has flushed, as far as the leader knows.
+    pub matched: BTreeMap<BrokerId, u64>,
+    /// Who the leader is.
+    pub leader: BrokerId,
+}
+
+/// What the leader is to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The last change is not committed yet.
+    AwaitCommit,
+    /// Let these learn.
+    AddLearner(BrokerId),
+    /// These learners are not caught up yet.
+    AwaitLearners(BTreeSet<BrokerId>),
+    /// Let exactly these vote; through a joint membership where one is needed.
+    ChangeVoters(BTreeSet<BrokerId>),
+    /// These members neither vote nor are wanted.
+    RemoveLearners(BTreeSet<BrokerId>),
+    /// The committed membership is the target and nothing else.
+    Done,
+}
+
+impl Membership {
+    /// Finds the next step towards `target`, which must not be empty.
+    #[must_use]
+    pub fn next_step(&self, target: &BTreeSet<BrokerId>) -> Step {
+        if is_planted(Bug::MoveDoneTooEarly) && self.voters.contains(target) {
+            return Step::Done;
+        }
+        if !self.is_committed {
+            return Step::AwaitCommit;
+        }
+        match self.voters.as_slice() {
+            [older, newer] => {
+                // A joint membership leads on to either of its halves at once. Any other target
+                // begins from the older one, whose members have always held the log.
+                let next = if newer == target { newer } else { older };
+                Step::ChangeVoters(next.clone())
+            }
+            [voters] if voters == target => self.clean_up(target),
+            _ => self.prepare(target),
+        }
+    }
+
+    fn clean_up(&self, target: &BTreeSet<BrokerId>) -> Step {
+        let is_left = |id: &&BrokerId| !target.contains(id);
+        let left: BTreeSet<BrokerId> = self.learners.iter().filter(is_left).copied().collect();
+        if left.is_empty() {
+            Step::Done
+        } else {
+            Step::RemoveLearners(left)
+        }
+    }
+
+    fn prepare(&self, target: &BTreeSet<BrokerId>) -> Step {
+        let is_voter = |id: &BrokerId| self.voters.iter().any(|set| set.contains(id));
+        let mut added = target.iter().filter(|id| !is_voter(id));
+        if let Some(missing) = added.clone().find(|id| !self.learners.contains(id)) {
+            return Step::AddLearner(*missing);
+        }
+        let lagging: BTreeSet<BrokerId> = added
+            .by_ref()
+            .filter(|id| !self.is_caught_up(**id))
+            .copied()
+            .collect();
+        if lagging.is_empty() {
+            Step::ChangeVoters(target.clone())
+        } else {
+            Step::AwaitLearners(lagging)
+        }
+    }
+
+    fn is_caught_up(&self, id: BrokerId) -> bool {
+        let matched = self.matched.get(&id);
+        id == self.leader
+            || matched.is_some_and(|matched| {
+                self.last_index.saturating_sub(*matched) <= CAUGHT_UP_LAG_ENTRIES_MAX
+            })
+    }
+}

@@ -1,0 +1,147 @@
+//! `raftmq partition`: where replicas are, and moving them.
+
+use std::collections::BTreeMap;
+
+use clap::Subcommand;
+use raftmq_client::PartitionPlacement;
+use serde::Serialize;
+
+use super::connect::{ConnectArgs, client_failure};
+use super::error::CliResult;
+use super::output::{self, Format};
+use super::plan::ids_text;
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PartitionCommand {
+    /// Show leaders, replicas and running moves
+    List {
+        /// Only this topic
+        topic: Option<String>,
+        /// Only partitions whose replicas are being moved
+        #[arg(long)]
+        moving: bool,
+    },
+    /// Move the replicas of a partition; a move that runs already is sent there instead
+    Reassign {
+        /// The topic
+        topic: String,
+        /// The partition
+        partition: u32,
+        /// Ids of its future brokers, the preferred leader first
+        #[arg(long, value_name = "ID,ID", value_delimiter = ',', required = true)]
+        replicas: Vec<u32>,
+    },
+    /// Send a running move back to the replicas from which it came
+    Cancel {
+        /// The topic
+        topic: String,
+        /// The partition
+        partition: u32,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct PlacementView {
+    topic: String,
+    partition: u32,
+    leader: Option<u32>,
+    replicas: Vec<u32>,
+    in_sync_replicas: Vec<u32>,
+    moving: bool,
+    target: Vec<u32>,
+    adding: Vec<u32>,
+    removing: Vec<u32>,
+}
+
+/// Runs one verb.
+pub(crate) async fn run(
+    command: PartitionCommand,
+    connect: &ConnectArgs,
+    format: Format,
+) -> CliResult {
+    match command {
+        PartitionCommand::List { topic, moving } => {
+            list(connect, format, topic.as_deref(), moving).await
+        }
+        PartitionCommand::Reassign {
+            topic,
+            partition,
+            replicas,
+        } => {
+            let client = connect.connect().await?;
+            let admin = client.admin();
+            let set = admin.alter_replicas(&topic, partition, &replicas).await;
+            let action = format!("move partition {partition} of topic {topic:?}");
+            set.map_err(|error| client_failure(&action, &error))?;
+            let text = format!("moving {topic}/{partition} to {}", ids_text(&replicas));
+            done(format, "moving", &topic, partition, &text)
+        }
+        PartitionCommand::Cancel { topic, partition } => {
+            let client = connect.connect().await?;
+            let cancelled = client.admin().cancel_reassignment(&topic, partition).await;
+            let action = format!("cancel the move of partition {partition} of topic {topic:?}");
+            cancelled.map_err(|error| client_failure(&action, &error))?;
+            let text = format!("moving {topic}/{partition} back");
+            done(format, "cancelling", &topic, partition, &text)
+        }
+    }
+}
+
+fn done(format: Format, what: &str, topic: &str, partition: u32, text: &str) -> CliResult {
+    match format {
+        Format::Json => {
+            output::print_json(&BTreeMap::from([(what, format!("{topic}/{partition}"))]))
+        }
+        Format::Table => output::print_line(text),
+    }
+}
+
+async fn list(
+    connect: &ConnectArgs,
+    format: Format,
+    topic: Option<&str>,
+    moving_only: bool,
+) -> CliResult {
+    let client = connect.connect().await?;
+    let listed = client.admin().list_partitions(topic, moving_only).await;
+    let listed = listed.map_err(|error| client_failure("list partitions", &error))?;
+    let views: Vec<PlacementView> = listed.into_iter().map(placement_view).collect();
+    if format == Format::Json {
+        return output::print_json(&views);
+    }
+    let rows = views.iter().map(|view| {
+        let leader = view.leader.map(|leader| leader.to_string());
+        vec![
+            view.topic.clone(),
+            view.partition.to_string(),
+            leader.unwrap_or_else(|| "none".to_owned()),
+            ids_text(&view.replicas),
+            ids_text(&view.in_sync_replicas),
+            ids_text(&view.target),
+        ]
+    });
+    let header = [
+        "topic",
+        "partition",
+        "leader",
+        "replicas",
+        "in sync",
+        "moving to",
+    ];
+    output::print_table(&header, rows)
+}
+
+fn placement_view(placement: PartitionPlacement) -> PlacementView {
+    PlacementView {
+        topic: placement.topic,
+        partition: placement.partition,
+        leader: Some(placement.leader_broker_id).filter(|leader| *leader != 0),
+        replicas: placement.replicas,
+        in_sync_replicas: placement.in_sync_replicas,
+        moving: !placement.target.is_empty(),
+        target: placement.target,
+        adding: placement.adding,
+        removing: placement.removing,
+    }
+}

@@ -1,0 +1,186 @@
+//! The part of the control plane that moves replicas: reassignments, replication factors, plans.
+//!
+//! Plans are made from this broker's own image; the metadata machine checks each change. Knows nothing
+//! of how replicas are moved.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use raftmq_core::cluster::balance::{Bounds, Change, Loads, plan, plan_decommission};
+use raftmq_core::cluster::{Command, Image, PartitionInfo, Topic, placement};
+use raftmq_core::ids::{BrokerId, PartitionIndex};
+use raftmq_proto::v1::{
+    AlterReplicasRequest, AlterReplicasResponse, CancelReassignmentRequest,
+    CancelReassignmentResponse, DecommissionBrokerRequest, DecommissionBrokerResponse, Error,
+    ListPartitionsRequest, ListPartitionsResponse, PartitionPlacement, RebalanceRequest,
+    RebalanceResponse, ReplicaChange,
+};
+use raftmq_proto::{from_status, into_status};
+use tonic::{Response, Status};
+
+use super::admin::AdminFrontEnd;
+use super::error::{of_balance, of_control};
+use crate::controller::ControlError;
+
+/// Changes of a plan that are proposed at the same time.
+const PROPOSALS_AT_ONCE: usize = 32;
+
+impl AdminFrontEnd {
+    fn partition(&self, topic: &str, index: u32) -> Result<Arc<PartitionInfo>, Status> {
+        self.topic(topic)?;
+        let image = self.image();
+        let info = image.partition_of(topic, PartitionIndex(index));
+        info.cloned()
+            .ok_or_else(|| into_status(Error::unknown_partition(topic, index)))
+    }
+
+    pub(super) async fn set_replicas(
+        &self,
+        request: AlterReplicasRequest,
+    ) -> Result<Response<AlterReplicasResponse>, Status> {
+        let info = self.partition(&request.topic, request.partition)?;
+        let target = request.replicas.into_iter().map(BrokerId).collect();
+        let group = info.group;
+        self.propose(&Command::SetReplicas { group, target })
+            .await?;
+        Ok(Response::new(AlterReplicasResponse {}))
+    }
+
+    pub(super) async fn cancel_move(
+        &self,
+        request: &CancelReassignmentRequest,
+    ) -> Result<Response<CancelReassignmentResponse>, Status> {
+        let info = self.partition(&request.topic, request.partition)?;
+        let group = info.group;
+        self.propose(&Command::CancelReassignment { group }).await?;
+        Ok(Response::new(CancelReassignmentResponse {}))
+    }
+
+    /// The reassignments that give a topic another replication factor; none for 0.
+    pub(super) fn rescale_commands(
+        &self,
+        topic: &Topic,
+        replication_factor: u32,
+    ) -> Result<Vec<Command>, Status> {
+        if replication_factor == 0 {
+            return Ok(Vec::new());
+        }
+        let image = self.image();
+        let changes = placement::rescale(&image, topic, replication_factor, placement::is_willing);
+        let changes =
+            changes.map_err(|error| into_status(of_control(&ControlError::Refused(error))))?;
+        let command = |(group, target)| Command::SetReplicas { group, target };
+        Ok(changes.into_iter().map(command).collect())
+    }
+
+    pub(super) fn partitions_placed(
+        &self,
+        request: &ListPartitionsRequest,
+    ) -> Result<Response<ListPartitionsResponse>, Status> {
+        let topic_id = match request.topic.as_str() {
+            "" => None,
+            name => Some(self.topic(name)?.id),
+        };
+        let image = self.image();
+        let is_asked_for = |info: &&Arc<PartitionInfo>| {
+            topic_id.is_none_or(|id| info.topic_id == id)
+                && (info.is_moving() || !request.moving_only)
+        };
+        let asked_for = image.partitions.values().filter(is_asked_for);
+        let mut partitions: Vec<PartitionPlacement> =
+            asked_for.map(|info| placement_of(&image, info)).collect();
+        partitions.sort_by(|left, right| {
+            (&left.topic, left.partition).cmp(&(&right.topic, right.partition))
+        });
+        Ok(Response::new(ListPartitionsResponse { partitions }))
+    }
+
+    pub(super) async fn spread_evenly(
+        &self,
+        request: &RebalanceRequest,
+    ) -> Result<Response<RebalanceResponse>, Status> {
+        let mut bounds = Bounds::default();
+        if request.moves_max > 0 {
+            bounds.moves_max = usize::try_from(request.moves_max).unwrap_or(usize::MAX);
+        }
+        let image = self.image();
+        let changes = plan(&image, &Loads::new(), bounds, placement::is_willing);
+        let changes = self.carry_out(&image, changes, request.dry_run).await;
+        Ok(Response::new(RebalanceResponse { changes }))
+    }
+
+    pub(super) async fn empty_broker(
+        &self,
+        request: &DecommissionBrokerRequest,
+    ) -> Result<Response<DecommissionBrokerResponse>, Status> {
+        let broker = BrokerId(request.broker_id);
+        let mut voters = self.parts.controller.group().raft().voter_ids();
+        if voters.all(|id| id == u64::from(request.broker_id)) {
+            let text = format!("broker {broker} is the last voter of the metadata group");
+            return Err(into_status(Error::invalid_request(text)));
+        }
+        let image = self.image();
+        let changes = plan_decommission(&image, &Loads::new(), broker, placement::is_willing);
+        let changes = changes.map_err(|error| into_status(of_balance(&error)))?;
+        let changes = self.carry_out(&image, changes, request.dry_run).await;
+        Ok(Response::new(DecommissionBrokerResponse { changes }))
+    }
+
+    /// Starts every change of a plan; one that is refused does not hold up the others.
+    async fn carry_out(
+        &self,
+        image: &Image,
+        changes: Vec<Change>,
+        is_dry_run: bool,
+    ) -> Vec<ReplicaChange> {
+        let proposals = changes.into_iter().map(|change| async move {
+            let error = if is_dry_run {
+                None
+            } else {
+                let (group, target) = (change.group, change.to.clone());
+                let proposed = self.propose(&Command::SetReplicas { group, target }).await;
+                let text = |status: &Status| Error::unavailable(status.message());
+                let of = |status: Status| from_status(&status).unwrap_or_else(|| text(&status));
+                proposed.err().map(of)
+            };
+            change_of(image, &change, error)
+        });
+        let proposals: Vec<_> = proposals.collect();
+        let proposals = stream::iter(proposals).buffered(PROPOSALS_AT_ONCE);
+        proposals.collect().await
+    }
+}
+
+fn numbers(brokers: &[BrokerId]) -> Vec<u32> {
+    brokers.iter().map(|id| id.get()).collect()
+}
+
+fn topic_name(image: &Image, info: &PartitionInfo) -> String {
+    let topic = image.topics.get(&info.topic_id);
+    topic.map(|topic| topic.name.clone()).unwrap_or_default()
+}
+
+fn change_of(image: &Image, change: &Change, error: Option<Error>) -> ReplicaChange {
+    let info = image.partition(change.group);
+    ReplicaChange {
+        topic: info.map(|info| topic_name(image, info)).unwrap_or_default(),
+        partition: info.map_or(0, |info| info.index.get()),
+        from: numbers(&change.from),
+        to: numbers(&change.to),
+        error,
+    }
+}
+
+fn placement_of(image: &Image, info: &PartitionInfo) -> PartitionPlacement {
+    let leader = info.leader.filter(|id| image.is_alive(*id));
+    PartitionPlacement {
+        topic: topic_name(image, info),
+        partition: info.index.get(),
+        leader_broker_id: leader.map_or(0, BrokerId::get),
+        replicas: numbers(&info.replicas),
+        in_sync_replicas: numbers(&info.isr),
+        target: numbers(info.target.as_deref().unwrap_or_default()),
+        adding: numbers(&info.adding),
+        removing: numbers(&info.removing),
+    }
+}
