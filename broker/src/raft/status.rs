@@ -33,6 +33,8 @@ pub struct RaftStatus {
     pub purged: Option<(u64, u64)>,
     /// Voters of each config: one, or two while they change.
     pub voters: Vec<Vec<u64>>,
+    /// (term, index) of the entry that says so; in effect before it is committed.
+    pub membership_at: Option<(u64, u64)>,
     /// Whether openraft still runs.
     pub is_running: bool,
 }
@@ -62,6 +64,7 @@ impl RaftStatus {
                 .iter()
                 .map(|config| config.iter().copied().collect())
                 .collect(),
+            membership_at: pair(*metrics.membership_config.log_id()),
             is_running: metrics.running_state.is_ok(),
         }
     }

@@ -271,7 +271,7 @@ fn translate(status: &BrokerStatus, running: &Running) -> RaftStatus {
             .iter()
             .map(|config| config.iter().map(|voter| id(*voter)).collect())
             .collect(),
-        membership_at: None,
+        membership_at: position(status.membership_at),
         state: None,
     }
 }

@@ -1,4 +1,4 @@
-//! Compares the brokers' wall clocks: whose is off must expire nothing by time (DESIGN, "Time").
+//! Compares the brokers' wall clocks: whose is off must expire nothing by time (docs/guarantees.md).
 //!
 //! Fed with what heartbeats say; does not know how long they travelled, which is far less than
 //! [`CLOCK_OFFSET_MS_MAX`]. Reads no clock itself.

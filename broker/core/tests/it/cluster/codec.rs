@@ -93,7 +93,7 @@ fn number_of(command: &Command) -> usize {
 #[test]
 fn the_list_holds_one_of_each() {
     let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
-    assert_eq!(numbers, (0..16).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..17).collect::<Vec<_>>());
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn the_commands_of_moves_have_the_bytes_that_were_agreed_on() {
     };
     let head = |tag: u8| [1, tag, 0, 0, 0, 0, 0, 0, 0, 5];
     let replicas = [0, 0, 0, 1, 0, 0, 0, 4];
-    let expected = [&head(20)[..], &replicas, &[0, 0, 0, 0, 0, 0, 0, 7]].concat();
+    let expected = [&head(22)[..], &replicas, &[0, 0, 0, 0, 0, 0, 0, 7]].concat();
     assert_eq!(complete.encode()[..], expected);
     let cancel = Command::CancelReassignment { group };
     assert_eq!(cancel.encode()[..], head(21));
