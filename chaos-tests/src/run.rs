@@ -29,6 +29,8 @@ pub struct RunOptions {
     pub plant: Option<Planted>,
     /// Fault classes to switch off.
     pub without: Vec<FaultClass>,
+    /// Classes that are on, drawn or not.
+    pub with: Vec<FaultClass>,
     /// Whether to print every hashed event.
     pub print_trace: bool,
     /// Where to write the history.
@@ -48,6 +50,7 @@ pub fn run(run_options: &RunOptions) -> Report {
 /// Runs one seed of any system.
 fn run_system(run_options: &RunOptions, system: impl FnOnce(&Options) -> Rc<dyn System>) -> Report {
     let mut options = Options::expand(run_options.seed, run_options.seconds);
+    options.faults.extend(&run_options.with);
     for class in &run_options.without {
         options.faults.remove(class);
     }

@@ -61,6 +61,8 @@ pub struct Plan {
     pub plant: Option<String>,
     /// Fault classes that are off.
     pub without: Vec<FaultClass>,
+    /// Fault classes that are on, drawn or not.
+    pub with: Vec<FaultClass>,
     /// Children at a time, 1 to [`JOBS_MAX`].
     pub jobs: usize,
     /// Whether to start no further seed once one is anomalous.
@@ -76,6 +78,9 @@ impl Plan {
         }
         for class in &self.without {
             arguments.extend(["--without".to_owned(), class.to_string()]);
+        }
+        for class in &self.with {
+            arguments.extend(["--with".to_owned(), class.to_string()]);
         }
         arguments
     }
@@ -278,6 +283,7 @@ mod tests {
             seconds: 30,
             plant: Some("ack-before-flush".to_owned()),
             without: vec![FaultClass::Crash],
+            with: vec![FaultClass::HungDisk],
             jobs: 2,
             stop_at_first: false,
         }
@@ -294,7 +300,8 @@ mod tests {
 
     #[test]
     fn the_replay_command_names_everything_that_matters() {
-        let expected = "chaos --seed 9 --seconds 30 --plant ack-before-flush --without crash";
+        let expected = "chaos --seed 9 --seconds 30 --plant ack-before-flush --without crash \
+                        --with hung-disk";
         assert_eq!(plan().replay(9), expected);
     }
 

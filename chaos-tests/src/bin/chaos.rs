@@ -37,6 +37,10 @@ struct Arguments {
     /// Leave a class of faults out; may be given several times.
     #[arg(long)]
     without: Vec<FaultClass>,
+    /// Turn a class of faults on, drawn or not (hung-disk and reassignment are never drawn); may be
+    /// given several times
+    #[arg(long)]
+    with: Vec<FaultClass>,
     /// Print every hashed event, and the hash at the end.
     #[arg(long)]
     trace: bool,
@@ -77,6 +81,7 @@ fn plan(arguments: &Arguments) -> io::Result<Plan> {
         seconds: arguments.seconds,
         plant: arguments.plant.map(|bug| bug.name().to_owned()),
         without: arguments.without.clone(),
+        with: arguments.with.clone(),
         jobs: arguments.jobs,
         stop_at_first: arguments.stop_at_first,
     })
@@ -88,6 +93,7 @@ fn one(arguments: &Arguments, seed: u64, out: &mut dyn Write) -> io::Result<Exit
         seconds: arguments.seconds,
         plant: arguments.plant,
         without: arguments.without.clone(),
+        with: arguments.with.clone(),
         print_trace: arguments.trace,
         history: arguments.history.clone(),
     });

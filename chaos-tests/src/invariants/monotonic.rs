@@ -18,7 +18,8 @@ impl LastSeen {
     pub(super) fn check(&mut self, replicas: &[&RaftStatus], found: &mut Found) {
         self.forget_removed(replicas);
         for status in replicas {
-            if let Some(before) = self.by_broker.insert(status.broker, (*status).clone()) {
+            let before = self.by_broker.insert(status.broker, (*status).clone());
+            if let Some(before) = before.filter(|before| !is_replaced(before, status)) {
                 compare(&before, status, found);
             }
         }
@@ -39,6 +40,12 @@ impl LastSeen {
         self.by_broker
             .retain(|broker, _| voters.contains(broker) || runs(broker));
     }
+}
+
+/// Whether the replica was removed and made anew between two looks: a process that goes on does not
+/// lose its vote and its whole log otherwise.
+fn is_replaced(before: &RaftStatus, now: &RaftStatus) -> bool {
+    before.incarnation == now.incarnation && now.vote.term == 0 && now.last_log.is_none()
 }
 
 fn compare(before: &RaftStatus, now: &RaftStatus, found: &mut Found) {
@@ -135,6 +142,18 @@ mod tests {
         last_seen.check(&[&leader], &mut found);
         last_seen.check(&[&leader, &follower(2, 1, 9)], &mut found);
         assert!(kinds(&found).contains(&Invariant::MonotonicTerm));
+    }
+
+    #[test]
+    fn a_replica_that_is_made_anew_at_once_is_another_one() {
+        let mut empty = follower(1, 0, 0);
+        empty.last_log = None;
+        empty.committed = None;
+        empty.applied = None;
+        assert_eq!(found(&follower(1, 3, 9), &empty), []);
+
+        empty.incarnation = 2;
+        assert!(found(&follower(1, 3, 9), &empty).contains(&Invariant::MonotonicTerm));
     }
 
     #[test]

@@ -18,6 +18,7 @@ fn short_plan() -> Plan {
         seconds: 20,
         plant: None,
         without: Vec::new(),
+        with: Vec::new(),
         jobs: 2,
         stop_at_first: false,
     }
