@@ -30,12 +30,12 @@ fn is_found(bug: Planted, mut seeds: Range<u64>) {
 
 #[test]
 fn an_acknowledgement_before_the_flush_is_found() {
-    is_found(Planted::AckBeforeFlush, 10..50);
+    is_found(Planted::AckBeforeFlush, 52..90);
 }
 
 #[test]
 fn a_torn_tail_that_is_accepted_is_found() {
-    is_found(Planted::TornTailAccepted, 34..80);
+    is_found(Planted::TornTailAccepted, 84..130);
 }
 
 #[test]
