@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use raftmq_client::{Acks, Client, Delivery, OffsetAt, Producer, Record, Start};
+use raftmq_client::{Acks, Client, Delivery, DeliveryFuture, OffsetAt, Producer, Record, Start};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -128,12 +128,11 @@ async fn write(
     is_over: Arc<AtomicBool>,
     acked: Arc<AtomicU64>,
 ) -> Written {
-    let (sender, mut waiting) = mpsc::channel(10_000);
+    let (sender, mut waiting) = mpsc::channel::<DeliveryFuture>(10_000);
     let acknowledged = tokio::spawn(async move {
         let mut written = Written::default();
         let mut last_at = Instant::now();
         while let Some(delivery) = waiting.recv().await {
-            let delivery: raftmq_client::DeliveryFuture = delivery;
             let delivery = delivery
                 .await
                 .expect("every record is acknowledged in the end");
@@ -144,6 +143,18 @@ async fn write(
         }
         written
     });
+    send_numbers(&producer, (topic, partition), &is_over, sender).await;
+    acknowledged.await.unwrap()
+}
+
+/// Sends 0, 1, 2 … to one partition until it is over, and hands the deliveries on in that order. Gives
+/// how many there were.
+pub(crate) async fn send_numbers(
+    producer: &Producer,
+    (topic, partition): (&'static str, u32),
+    is_over: &AtomicBool,
+    sender: mpsc::Sender<DeliveryFuture>,
+) -> u64 {
     let mut number = 0_u64;
     while !is_over.load(Ordering::Relaxed) {
         let record = Record::to(topic)
@@ -154,8 +165,7 @@ async fn write(
         number += 1;
         sleep(PAUSE).await;
     }
-    drop(sender);
-    acknowledged.await.unwrap()
+    number
 }
 
 /// Waits until every replica is in sync, so that the next stop costs no majority.

@@ -4,22 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures_util::StreamExt;
-use raftmq_client::{Acks, Client, OffsetAt, Producer, Record, Start};
+use raftmq_client::{Acks, Client, OffsetAt, Producer, Start};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use crate::load::send_numbers;
 use crate::support::{Dev, PATIENCE, ok, refused, signal, wait_until, with_bootstrap};
 
 const TOPIC: &str = "moves";
 const PARTITIONS: u32 = 3;
-/// Pause between two records of one partition.
-const PAUSE: Duration = Duration::from_millis(3);
 /// Acknowledgements that show that a partition goes on.
 const ACKS: u64 = 100;
 
@@ -80,19 +78,9 @@ async fn write(
             acked.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let mut number = 0_u64;
-    while !is_over.load(Ordering::Relaxed) {
-        let record = Record::to(TOPIC)
-            .partition(partition)
-            .value(number.to_string());
-        let delivery = producer.send(record).await.expect("the topic is there");
-        sender.send(delivery).await.expect("the other end reads on");
-        number += 1;
-        sleep(PAUSE).await;
-    }
-    drop(sender);
+    let count = send_numbers(&producer, (TOPIC, partition), &is_over, sender).await;
     acknowledged.await.unwrap();
-    number
+    count
 }
 
 /// The numbers of each partition, in the order of the log.

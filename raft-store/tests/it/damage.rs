@@ -260,16 +260,19 @@ async fn a_hole_between_snapshot_and_state_starts_again_from_the_snapshot_and_lo
     }
 }
 
+/// A filled group with a snapshot at index 6; the purge that follows did not happen any more.
+async fn fill_and_snapshot(disk: &Disk) {
+    let store = filled(disk, 8).await;
+    let group = store.group(GROUP);
+    group.save_checkpoint(checkpoint(6)).await.unwrap();
+    group.set_snapshot_pointer(Some(6)).await.unwrap();
+    store.shutdown().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_hole_that_the_snapshot_contains_is_purged_and_the_group_is_healthy() {
     for disk in Disk::both() {
-        let store = filled(&disk, 8).await;
-        let group = store.group(GROUP);
-        group.save_checkpoint(checkpoint(6)).await.unwrap();
-        // The purge that follows did not happen any more.
-        group.set_snapshot_pointer(Some(6)).await.unwrap();
-        store.shutdown().await.unwrap();
-        drop((store, group));
+        fill_and_snapshot(&disk).await;
         disk.damage_entry(5);
 
         let store = disk.open();
@@ -289,12 +292,7 @@ async fn a_hole_that_the_snapshot_contains_is_purged_and_the_group_is_healthy() 
 #[tokio::test]
 async fn a_second_hole_behind_the_snapshot_is_found_when_the_first_is_purged() {
     for disk in Disk::both() {
-        let store = filled(&disk, 8).await;
-        let group = store.group(GROUP);
-        group.save_checkpoint(checkpoint(6)).await.unwrap();
-        group.set_snapshot_pointer(Some(6)).await.unwrap();
-        store.shutdown().await.unwrap();
-        drop((store, group));
+        fill_and_snapshot(&disk).await;
         disk.damage_entry(5);
         disk.damage_entry(8);
 
