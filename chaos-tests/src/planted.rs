@@ -33,11 +33,13 @@ pub enum Planted {
     AckBeforeCommit,
     /// Broker: what waited during a handover is answered as if it had been written.
     HandoverAnswersWaiting,
+    /// Broker: a leader that was fenced goes on once it is back in service.
+    FencedLeaderGoesOn,
 }
 
 impl Planted {
     /// Every bug.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::AckBeforeFlush,
         Self::VoteNotSynced,
         Self::TornTailAccepted,
@@ -48,6 +50,7 @@ impl Planted {
         Self::DrainingBrokerLeads,
         Self::AckBeforeCommit,
         Self::HandoverAnswersWaiting,
+        Self::FencedLeaderGoesOn,
     ];
 
     /// Switches the bug on for the rest of the process.
@@ -63,6 +66,7 @@ impl Planted {
             Self::DrainingBrokerLeads => core::plant(core::Bug::DrainingBrokerLeads),
             Self::AckBeforeCommit => broker::plant(broker::Bug::AckBeforeCommit),
             Self::HandoverAnswersWaiting => broker::plant(broker::Bug::HandoverAnswersWaiting),
+            Self::FencedLeaderGoesOn => broker::plant(broker::Bug::FencedLeaderGoesOn),
         }
     }
 
@@ -80,6 +84,7 @@ impl Planted {
             Self::DrainingBrokerLeads => "draining-broker-leads",
             Self::AckBeforeCommit => "ack-before-commit",
             Self::HandoverAnswersWaiting => "handover-answers-waiting",
+            Self::FencedLeaderGoesOn => "fenced-leader-goes-on",
         }
     }
 }

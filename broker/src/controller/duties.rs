@@ -20,8 +20,13 @@ use super::Controller;
 use super::leadership::{Farewell, Moves, show_skew};
 use super::messages::{Heartbeat, HeartbeatReply};
 
-/// How often sessions and leaderless groups are looked at, when nothing wakes the controller.
+/// How often leaderless groups and moves are looked at while there are any, when nothing wakes the
+/// controller.
 const ROUND_INTERVAL: Duration = Duration::from_millis(50);
+/// The shortest pause between two rounds, when a session has ended and cannot be fenced yet.
+const ROUND_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// The longest pause between two looks at the sessions, as a part of the session timeout.
+const LOOKS_PER_SESSION: u32 = 4;
 /// The same on a broker that does not lead the metadata group: a change of that wakes it.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);
 /// Time that an ordered election is given before it is ordered again; doubled each time, because
@@ -126,12 +131,15 @@ impl Duties {
 }
 
 impl Controller {
-    /// Tells the controller, if it is here, that connections to a broker are refused.
+    /// Connections to a broker are refused: the controller, if it is here, ends its session; if it was the
+    /// controller, somebody else becomes it.
     pub fn suspect(&self, broker: u32) {
         if self.leading_term().is_some() {
             self.shared
                 .duties
                 .suspect(&self.shared.images.current(), broker);
+        } else {
+            self.succeed(broker);
         }
     }
 
@@ -214,7 +222,7 @@ impl Controller {
             // It leads a moment before it may propose.
             let is_leader = self.shared.group.is_leader();
             let interval = if is_leader {
-                ROUND_INTERVAL
+                self.until_next_round()
             } else {
                 IDLE_INTERVAL
             };
@@ -229,6 +237,23 @@ impl Controller {
                 () = sleep(interval) => {}
             }
         }
+    }
+
+    /// The time to the end of the next session, unless something else is to be done before.
+    fn until_next_round(&self) -> Duration {
+        let image = self.shared.images.current();
+        if !self.shared.duties.is_at_rest(&image) {
+            return ROUND_INTERVAL;
+        }
+        let session = self.session_timeout();
+        let session_ms = u64::try_from(session.as_millis()).unwrap_or(u64::MAX);
+        let state = self.shared.duties.state.lock();
+        let deadline_ms = state.sessions.next_deadline_ms(session_ms);
+        // A session is over once more than the timeout has passed.
+        let left_ms = deadline_ms.map(|at_ms| (at_ms + 1).saturating_sub(state.now_ms()));
+        left_ms
+            .map_or(session, Duration::from_millis)
+            .clamp(ROUND_INTERVAL_MIN, session / LOOKS_PER_SESSION)
     }
 
     fn take_office(&self, term: u64) {

@@ -28,6 +28,11 @@ impl Controller {
         let orders = plan_elections(image, disowned, &survivors);
         if !orders.is_empty() {
             tracing::info!(groups_count = orders.len(), "electing leaders");
+            for order in &orders {
+                let (raft_group, candidate) = (order.group.get(), order.candidate.get());
+                let replaced_term = order.replaced_vote.term.get();
+                tracing::debug!(raft_group, candidate, replaced_term, "election ordered");
+            }
             metrics::counter!("raftmq_controller_elections_total").increment(orders.len() as u64);
             self.drop_leases(&orders, &survivors).await;
             self.order_campaigns(&orders).await;

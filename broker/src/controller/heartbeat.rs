@@ -25,7 +25,7 @@ const HELLO_WITHIN: Duration = Duration::from_millis(500);
 /// Groups in one heartbeat that have lost their leader; the others follow in the next ones.
 const NOT_LEADING_MAX: usize = 1_000;
 /// Groups that one heartbeat looks at beside those that were said to have stepped down.
-const LOOKED_AT_MAX: usize = 128;
+const LOOKED_AT_MAX: usize = 32;
 /// Time that whoever took a leadership over is given to say so.
 const HANDED_OVER_QUIET: Duration = Duration::from_millis(500);
 
@@ -44,6 +44,9 @@ pub struct Registration {
 struct State {
     broker_epoch: u64,
     is_fenced: bool,
+    /// The last heartbeat said that the disk hangs. The controller answers such heartbeats but does not
+    /// count them, and may fence this broker at any moment.
+    is_disk_hung: bool,
     heard_controller_at: Option<Instant>,
     hinted_controller: Option<u32>,
     cluster_id: String,
@@ -51,6 +54,17 @@ struct State {
     clock: Option<ClockReading>,
     is_stopping: bool,
     farewell: Farewell,
+}
+
+/// Whether a broker may take itself for being in service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The controller counted a heartbeat within a session.
+    InService,
+    /// It did not: nobody can tell.
+    Unknown,
+    /// It is fenced, or its disk hung and no heartbeat after that was answered yet: it may be fenced.
+    OutOfService,
 }
 
 /// What the controller said of this broker's wall clock.
@@ -103,6 +117,21 @@ impl Session {
     pub fn is_fenced(&self) -> bool {
         let state = self.state.lock();
         state.broker_epoch == 0 || state.is_fenced
+    }
+
+    /// What this broker knows of its own standing; `session` is how long a counted heartbeat holds.
+    pub(super) fn standing(&self, session: Duration) -> Standing {
+        let state = self.state.lock();
+        let is_heard = state
+            .heard_controller_at
+            .is_some_and(|at| at.elapsed() < session);
+        if state.broker_epoch == 0 || state.is_fenced || state.is_disk_hung {
+            Standing::OutOfService
+        } else if is_heard {
+            Standing::InService
+        } else {
+            Standing::Unknown
+        }
     }
 
     /// Why registration is refused, where it is.
@@ -244,7 +273,12 @@ impl Controller {
         let host = &self.shared.host;
         let sync_age = host.store().sync_age().unwrap_or_default();
         let wall_ms = self.shared.env.clock.now_ms();
-        let is_stopping = self.shared.session.state.lock().is_stopping;
+        let is_hung = sync_age >= self.session_timeout();
+        let is_stopping = {
+            let mut state = self.shared.session.state.lock();
+            state.is_disk_hung |= is_hung;
+            state.is_stopping
+        };
         let heartbeat = Heartbeat {
             broker_id: host.broker_id(),
             broker_epoch: self.shared.session.broker_epoch(),
@@ -266,7 +300,13 @@ impl Controller {
             None => None,
         };
         match reply {
-            Some(reply) => self.take_reply(&reply, asked_at, wall_ms),
+            Some(reply) => {
+                let at = (asked_at, wall_ms);
+                self.take_reply(&reply, at, !is_hung);
+                if reply.must_register {
+                    host.suspend_leaderships();
+                }
+            }
             None => self.ask_around().await,
         }
     }
@@ -313,7 +353,13 @@ impl Controller {
         lost.map(|group| group.get()).collect()
     }
 
-    fn take_reply(&self, reply: &HeartbeatReply, asked_at: Instant, wall_ms: i64) {
+    /// Takes the answer to a heartbeat that was sent at a time; says whether the controller counts it.
+    fn take_reply(
+        &self,
+        reply: &HeartbeatReply,
+        (asked_at, wall_ms): (Instant, i64),
+        is_counted: bool,
+    ) {
         let mut state = self.shared.session.state.lock();
         if let Some(offset_ms) = reply.clock_offset_ms {
             #[expect(clippy::cast_precision_loss, reason = "a gauge takes floats")]
@@ -324,7 +370,10 @@ impl Controller {
                 at: asked_at,
             });
         }
-        state.heard_controller_at = Some(asked_at);
+        if is_counted {
+            state.heard_controller_at = Some(asked_at);
+            state.is_disk_hung = false;
+        }
         state.is_fenced = reply.is_fenced;
         state.farewell = Farewell {
             is_drained: reply.is_drained,
@@ -387,8 +436,10 @@ impl Controller {
     pub async fn say_hello(&self, broker: u32) -> Option<HelloReply> {
         let asked_at = Instant::now();
         let reply = hello(&self.shared.host, broker).await?;
-        if !reply.takes_asker_for_fenced {
-            let transport = self.shared.host.transport();
+        let transport = self.shared.host.transport();
+        if reply.takes_asker_for_fenced {
+            transport.forget_heard(broker);
+        } else {
             transport.note_heard(broker, asked_at);
         }
         Some(reply)

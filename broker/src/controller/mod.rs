@@ -14,6 +14,7 @@ mod messages;
 mod moves;
 mod producer_ids;
 mod reporting;
+mod succession;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub use duties::Duties;
+use heartbeat::Standing;
 pub use heartbeat::{Registration, Session, hello};
 pub use images::{ClusterBinding, HostedCluster, Images};
 pub use messages::{Hello, HelloReply, decode, encode};
@@ -36,6 +38,7 @@ use crate::raft::machine::envelope;
 use crate::raft::transport::{Lane, Method, PeerError, Refusal, Served, Transport};
 use crate::raft::{Group, HandOvers, ProposeError, RaftHost, Reply};
 use messages::Proposed;
+use succession::Succession;
 
 /// Pause before a proposal that found no controller is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -66,6 +69,7 @@ struct Shared {
     session: Session,
     duties: Duties,
     hand_overs: HandOvers,
+    succession: Succession,
 }
 
 impl std::fmt::Debug for Controller {
@@ -90,6 +94,7 @@ impl Controller {
                 session,
                 duties,
                 hand_overs: HandOvers::default(),
+                succession: Succession::default(),
             }),
         }
     }
@@ -142,12 +147,11 @@ impl Controller {
     /// Otherwise somebody else may lead by now (ARCHITECTURE.md, "Leader election").
     #[must_use]
     pub fn may_lead(&self, group: &Group) -> bool {
-        if self.shared.session.is_fenced() {
-            return false;
-        }
         let session = self.session_timeout();
-        if self.shared.session.hears_controller(session) {
-            return true;
+        match self.shared.session.standing(session) {
+            Standing::InService => return true,
+            Standing::OutOfService => return false,
+            Standing::Unknown => {}
         }
         let (me, transport) = (self.shared.host.broker_id(), self.shared.host.transport());
         let voters: Vec<u64> = group.raft().voter_ids().collect();

@@ -14,6 +14,7 @@ use raftmq_store::{Command, GroupHealth, GroupId, GroupStore};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use super::suspension::Suspension;
 use super::types::{Raft, Reply, TypeConfig};
 
 /// Lease of a partition's leader: years, because openraft refuses every write without a lease
@@ -21,7 +22,8 @@ use super::types::{Raft, Reply, TypeConfig};
 const LEASE_FOR_EVER_MS: u64 = 10 * 365 * 24 * 3_600 * 1_000;
 /// openraft's vote RPC timeout where elections are ordered: a vote save may take long.
 const VOTE_TIMEOUT_MS: u64 = 2_000;
-const METADATA_HEARTBEAT_MS: u64 = 100;
+/// openraft wakes five times as often.
+const METADATA_HEARTBEAT_MS: u64 = 200;
 const METADATA_ELECTION_MIN_MS: u64 = 500;
 const METADATA_ELECTION_MAX_MS: u64 = 1_000;
 /// Entries in one append and in one apply; bytes are bounded by the store's reader.
@@ -98,6 +100,8 @@ pub struct Group {
     kind: GroupKind,
     raft: Raft,
     store: GroupStore,
+    /// Which leaderships count for nothing here.
+    pub(super) suspension: Suspension,
 }
 
 impl std::fmt::Debug for Group {
@@ -116,6 +120,7 @@ impl Group {
             kind,
             raft,
             store,
+            suspension: Suspension::default(),
         })
     }
 
@@ -151,13 +156,16 @@ impl Group {
         let metrics = metrics.borrow_watched();
         let leads = metrics.state == ServerState::Leader;
         let applied_term = metrics.last_applied.map(|log_id| log_id.leader_id.term);
-        (leads && applied_term == Some(metrics.current_term)).then_some(metrics.current_term)
+        let is_ready = leads && applied_term == Some(metrics.current_term);
+        (is_ready && !self.suspension.covers(metrics.current_term)).then_some(metrics.current_term)
     }
 
     /// Whether this replica leads by its own lights, ready to propose or not.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.raft.metrics().borrow_watched().state == ServerState::Leader
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.state == ServerState::Leader && !self.suspension.covers(metrics.current_term)
     }
 
     /// Whether openraft has ended here for good: an entry that this version cannot apply, a storage

@@ -165,6 +165,15 @@ impl RaftHost {
         self.shared.groups.read().values().cloned().collect()
     }
 
+    /// No leadership of a partition that this broker has counts any more: it was fenced, and others
+    /// may have been elected. The controller has them confirmed, or elects anew.
+    pub fn suspend_leaderships(&self) {
+        let groups = self.groups().into_iter();
+        for group in groups.filter(|group| group.kind() == GroupKind::Partition) {
+            group.suspend_leadership();
+        }
+    }
+
     /// Stops a group and deletes everything it has on this broker. Repetition changes nothing.
     ///
     /// # Errors

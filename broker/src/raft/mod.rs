@@ -13,10 +13,11 @@ pub mod network;
 pub mod serve;
 pub mod state_machine;
 pub mod status;
+pub mod suspension;
 pub mod transport;
 pub mod types;
 
 pub use group::{Group, GroupKind, ProposeError};
 pub use handover::{HandOver, HandOvers, Ready};
 pub use host::{HostError, RaftHost};
-pub use types::{LogId, Reply, TypeConfig};
+pub use types::{LogId, METADATA_GROUP, Reply, TypeConfig};

@@ -7,7 +7,6 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteResponse};
 use raftmq_store::{GroupHealth, GroupId, Vote};
@@ -143,8 +142,8 @@ impl RaftHost {
             .await;
     }
 
-    /// Starts an election in a group, with this replica as the candidate. Returns before it is
-    /// decided. Does nothing when the replica's vote is newer than the order's, or when it misses
+    /// Starts an election in a group, with this replica as the candidate; where it leads already, has
+    /// that confirmed. Returns before an election is decided. Does nothing when the replica's vote is newer than the order's, or when it misses
     /// entries that it acknowledged: such a replica leads nothing.
     pub async fn campaign(&self, order: CampaignOrder) {
         let Some(group) = self.get(order.group) else {
@@ -160,6 +159,10 @@ impl RaftHost {
             );
             return;
         }
+        if let Some(term) = group.confirm_leadership().await {
+            self.events().leads(group.id(), term);
+        }
+        // Does nothing in a leader.
         if let Err(error) = group.raft().trigger().elect(true).await {
             tracing::error!(raft_group = group.id().0, %error, "group has stopped, no campaign");
         }
@@ -259,7 +262,7 @@ fn group_state(group: &Group) -> GroupState {
         vote: current_vote(group),
         last_log,
         is_recovering: missing_mark(group).is_some() || group.has_stopped() || !may_vote(group),
-        is_leading: group.raft().metrics().borrow_watched().state == ServerState::Leader,
+        is_leading: group.is_leader(),
     }
 }
 

@@ -91,7 +91,7 @@ impl StateMachine {
         match &entry.payload {
             EntryPayload::Blank => {
                 self.events
-                    .blank_applied(self.store.id(), entry.log_id.leader_id.term);
+                    .leads(self.store.id(), entry.log_id.leader_id.term);
                 Ok((Reply::None, false))
             }
             EntryPayload::Membership(membership) => {

@@ -7,9 +7,12 @@ use openraft::RaftTypeConfig;
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use raftmq_core::{cluster, partition};
-use raftmq_store::Command;
+use raftmq_store::{Command, GroupId};
 
 use super::state_machine::StateMachine;
+
+/// The metadata group; partition groups have higher numbers.
+pub const METADATA_GROUP: GroupId = GroupId(0);
 
 /// openraft's type parameters for every group of a broker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -72,7 +72,6 @@ impl Replicas {
             if let Some(term) = replica.group().leading_term() {
                 replica.begin_leading(term);
             }
-            replica.repeat_report();
         }
     }
 

@@ -116,7 +116,8 @@ impl Replica {
         (self.group.leading_term() == Some(term)).then_some(term)
     }
 
-    /// Starts a session when this replica has come to lead in `term`. Repetition changes nothing.
+    /// Starts a session when this replica has come to lead in `term`, and reports it. Repetition only
+    /// repeats the report, where the image does not show it.
     pub(super) fn begin_leading(self: &Arc<Self>, term: u64) {
         if self.group.leading_term() != Some(term) {
             return;
@@ -130,6 +131,8 @@ impl Replica {
         {
             let mut leading = self.leading.lock();
             if leading.as_ref().is_some_and(|known| known.term >= term) {
+                drop(leading);
+                self.repeat_report();
                 return;
             }
             *leading = Some(Leading {

@@ -99,8 +99,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// A broker that was in service comes back under a new epoch: what it led before is over, and it
+    /// learns of that before it leads anything again.
     pub(super) fn fence_broker(
         &mut self,
+        meta: &EntryMeta,
         id: BrokerId,
         epoch: BrokerEpoch,
         effects: &mut Effects,
@@ -110,6 +113,7 @@ impl Cluster {
             self.put_broker(
                 Broker {
                     is_fenced: true,
+                    epoch: BrokerEpoch(meta.log_index),
                     ..broker
                 },
                 effects,

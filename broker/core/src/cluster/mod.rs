@@ -134,7 +134,7 @@ impl Cluster {
         match command {
             Command::CreateCluster { cluster_id } => self.create_cluster(&cluster_id),
             Command::RegisterBroker(register) => self.register_broker(meta, register, effects),
-            Command::FenceBroker { id, epoch } => self.fence_broker(id, epoch, effects),
+            Command::FenceBroker { id, epoch } => self.fence_broker(meta, id, epoch, effects),
             Command::UnfenceBroker { id, epoch } => self.unfence_broker(id, epoch, effects),
             Command::SetBrokerDraining { id, is_draining } => {
                 self.set_broker_draining(id, is_draining, effects)

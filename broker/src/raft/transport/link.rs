@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use hyper_util::rt::TokioIo;
 use raftmq_proto::internal_v1::peer_client::PeerClient;
 use raftmq_proto::internal_v1::{PeerCall, PeerReply, PeerRequest, PeerResponse};
+use raftmq_store::GroupId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,10 +22,11 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::{
-    CONNECTION_WINDOW_BYTES, Call, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, Lane, Method, PeerError,
+    CONNECTION_WINDOW_BYTES, Call, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, Lane, PeerError,
     QUEUE_CALLS_MAX, Refusal, STREAM_WINDOW_BYTES, Shared,
 };
 use crate::env::BoxedIo;
+use crate::raft::METADATA_GROUP;
 
 const CONNECT_DEADLINE: Duration = Duration::from_millis(1_000);
 /// After a failed connection, calls fail at once for this long.
@@ -71,7 +73,7 @@ struct Worker {
 struct Pending {
     reply: ReplySender,
     sent_at: Instant,
-    method: Method,
+    group: GroupId,
 }
 
 struct Session {
@@ -216,7 +218,7 @@ impl Worker {
             let pending = Pending {
                 reply: call.reply,
                 sent_at,
-                method: call.method,
+                group: call.group,
             };
             session.pending.insert(call_id, pending);
             frame_bytes += call.body.len();
@@ -278,8 +280,9 @@ impl Worker {
     }
 
     /// Hands answers to those who wait, and notes the peer as heard of: as of the time that the
-    /// question was sent, because the answer may have been long under way. One who takes this
-    /// broker for fenced does not count; after a `Hello` its body says so, and the asker judges.
+    /// question was sent, because the answer may have been long under way. Only what concerns a partition
+    /// group counts: peers refuse that to a broker they take for fenced. Everything else is answered
+    /// to fenced brokers, too; after a `Hello` its body says so, and the asker judges.
     fn settle(&self, session: &mut Session, replies: Vec<PeerReply>) {
         let broker = self.broker;
         let mut heard_at = None;
@@ -288,7 +291,7 @@ impl Worker {
                 continue;
             };
             let refusal = refusal_of(&reply);
-            if refusal != Some(Refusal::Fenced) && call.method != Method::Hello {
+            if refusal != Some(Refusal::Fenced) && call.group != METADATA_GROUP {
                 heard_at = heard_at.max(Some(call.sent_at));
             }
             let answer = match refusal {

@@ -273,6 +273,11 @@ impl Transport {
         self.shared.note_heard(broker, asked_at);
     }
 
+    /// `broker` takes this one for fenced: that it was heard of counts for nothing.
+    pub fn forget_heard(&self, broker: u32) {
+        self.shared.heard.lock().remove(&broker);
+    }
+
     /// An append of `group` to `broker` brought no answer: what it carried must be repeated, and
     /// openraft without ticks does not do so by itself.
     pub fn note_lost_append(&self, broker: u32, group: GroupId) {

@@ -228,10 +228,16 @@ fn fencing_and_unfencing_follow_the_epoch() {
         vec![Effect::BrokerChanged { broker }, Effect::ImageChanged]
     );
     assert!(!harness.image().is_alive(broker));
+    let new_epoch = harness.epoch_of(7);
+    assert!(new_epoch > epoch, "it comes back under a new epoch");
 
+    let stale = harness.refuse(&Command::UnfenceBroker { id: broker, epoch });
+    assert!(matches!(stale, ClusterError::StaleBrokerEpoch { .. }));
+    let epoch = new_epoch;
     let unfenced = harness.commit(&Command::UnfenceBroker { id: broker, epoch });
     assert_eq!(unfenced.effects, fenced.effects);
     assert!(harness.image().is_alive(broker));
+    assert_eq!(harness.epoch_of(7), new_epoch);
 }
 
 #[test]
