@@ -4,6 +4,7 @@
 //! record was due, so a stall is not hidden by the records that were not sent meanwhile.
 
 mod consume;
+mod failover;
 mod latency;
 mod pace;
 mod produce;
@@ -34,6 +35,8 @@ pub(crate) enum BenchCommand {
     Consume(ConsumeBench),
     /// Publish at a fixed rate and consume: acknowledgement and end-to-end latency
     Latency(LatencyBench),
+    /// Kill brokers of a cluster of its own under load: how long partitions stand still
+    Failover(failover::FailoverBench),
 }
 
 /// The topic and the records of a run that publishes.
@@ -141,11 +144,11 @@ impl From<&Histogram<u64>> for Percentiles {
 
 /// Runs one measurement.
 pub(crate) async fn run(command: BenchCommand, connect: &ConnectArgs, format: Format) -> CliResult {
-    let client = connect.connect().await?;
     let report = match command {
-        BenchCommand::Produce(args) => produce::run(&client, args).await?,
-        BenchCommand::Consume(args) => consume::run(&client, args).await?,
-        BenchCommand::Latency(args) => latency::run(&client, args).await?,
+        BenchCommand::Failover(args) => return failover::run(args, format).await,
+        BenchCommand::Produce(args) => produce::run(&connect.connect().await?, args).await?,
+        BenchCommand::Consume(args) => consume::run(&connect.connect().await?, args).await?,
+        BenchCommand::Latency(args) => latency::run(&connect.connect().await?, args).await?,
     };
     show(&report, format)
 }

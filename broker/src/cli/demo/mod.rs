@@ -19,13 +19,11 @@ use raftmq_client::Client;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::connect::{client_failure, connect};
-use super::dev::{DevOptions, Supervisor};
-use super::error::{CliError, CliResult, Kind, io_failure};
+use super::connect::client_failure;
+use super::dev::{ScratchOptions, Supervisor, connect_to, wait_until_in_sync, with_cluster};
+use super::error::{CliError, CliResult};
 use super::output::{self, Format, duration_text, grouped};
-use super::signal::stop_signal;
 use super::tracker::Progress;
-use crate::config::parse_assignment;
 use check::Findings;
 use files::{Scan, scan};
 use publish::Published;
@@ -37,12 +35,6 @@ const BROKERS_COUNT: u32 = 3;
 const HEADER_LINE: &str = "line";
 /// Header of a piece that no newline follows.
 const HEADER_NO_NEWLINE: &str = "no-newline";
-/// Longest time for one request with its retries.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest time for all replicas to be in sync again after the restart.
-const CAUGHT_UP_MILLIS_MAX: u64 = 120_000;
-/// Pause between two looks at the cluster.
-const LOOK_PAUSE_MILLIS: u64 = 50;
 /// Time between two updates of the progress.
 const PROGRESS_PAUSE_MILLIS: u64 = 100;
 
@@ -87,44 +79,15 @@ pub(crate) async fn run(args: DemoArgs, format: Format) -> CliResult {
             "no file below {path} has a line to publish"
         )));
     }
-    let assignments = args
-        .assignments
-        .iter()
-        .map(|text| parse_assignment(text))
-        .collect::<Result<_, _>>()?;
-    let temporary = match &args.data {
-        Some(_) => None,
-        None => Some(
-            tempfile::Builder::new()
-                .prefix("raftmq-demo-")
-                .tempdir()
-                .map_err(|error| io_failure("create a temporary folder", &error))?,
-        ),
+    let options = ScratchOptions {
+        data: args.data,
+        brokers_count: BROKERS_COUNT,
+        assignments: args.assignments,
     };
-    let data = match (&args.data, &temporary) {
-        (Some(data), _) => data.clone(),
-        (None, Some(folder)) => folder.path().to_owned(),
-        (None, None) => return Err(CliError::failure("no folder")),
-    };
-    let options = DevOptions {
-        brokers_count: Some(BROKERS_COUNT),
-        data,
-        base_port: 0,
-        assignments,
-    };
-    let mut stop = stop_signal()?;
-    let mut supervisor = tokio::select! {
-        biased;
-        () = &mut stop => return Err(interrupted()),
-        started = Supervisor::start(&options) => started?,
-    };
-    let ran = tokio::select! {
-        biased;
-        () = &mut stop => Err(interrupted()),
-        summary = demonstrate(&mut supervisor, found) => summary,
-    };
-    supervisor.stop().await;
-    let summary = ran.inspect_err(|_| keep(temporary))?;
+    let summary = with_cluster(options, async |supervisor| {
+        demonstrate(supervisor, found).await
+    })
+    .await?;
     show(&summary, format)?;
     if summary.findings.is_clean() {
         return Ok(());
@@ -133,21 +96,6 @@ pub(crate) async fn run(args: DemoArgs, format: Format) -> CliResult {
     Err(CliError::failure(format!(
         "what came back differs from the files:\n  {complaints}"
     )))
-}
-
-fn interrupted() -> CliError {
-    CliError {
-        kind: Kind::Failure,
-        ..CliError::failure("interrupted")
-    }
-}
-
-/// A failed demo leaves its logs and data for a look.
-fn keep(temporary: Option<tempfile::TempDir>) {
-    if let Some(folder) = temporary {
-        let path = folder.keep();
-        output::note(&format!("logs and data are kept in {}", path.display()));
-    }
 }
 
 async fn demonstrate(supervisor: &mut Supervisor, found: Scan) -> CliResult<Summary> {
@@ -162,13 +110,7 @@ async fn demonstrate(supervisor: &mut Supervisor, found: Scan) -> CliResult<Summ
         grouped(files.len() as u64),
         grouped(total_bytes)
     ));
-    let all: Vec<&str> = supervisor
-        .cluster()
-        .brokers
-        .iter()
-        .map(|broker| broker.grpc.as_str())
-        .collect();
-    let client = connect(&all.join(","), REQUEST_TIMEOUT).await?;
+    let client = connect_to(supervisor).await?;
     create_topic(&client).await?;
     let bar = bar("publish", total_bytes);
     let shown = bar.clone();
@@ -214,25 +156,6 @@ async fn create_topic(client: &Client) -> CliResult {
     created
         .map(drop)
         .map_err(|error| client_failure("create the topic", &error))
-}
-
-async fn wait_until_in_sync(client: &Client) -> CliResult {
-    let deadline = Instant::now() + Duration::from_millis(CAUGHT_UP_MILLIS_MAX);
-    loop {
-        let described = client.admin().describe_cluster().await;
-        let described = described.map_err(|error| client_failure("look at the cluster", &error))?;
-        let missing =
-            described.under_replicated_partitions_count + described.offline_partitions_count;
-        if missing == 0 {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            return Err(CliError::failure(format!(
-                "{missing} partitions are not in sync {CAUGHT_UP_MILLIS_MAX} ms after the restart"
-            )));
-        }
-        sleep(Duration::from_millis(LOOK_PAUSE_MILLIS)).await;
-    }
 }
 
 fn bar(verb: &'static str, total_bytes: u64) -> ProgressBar {

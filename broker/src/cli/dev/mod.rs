@@ -1,10 +1,12 @@
 //! `raftmq dev`: a local cluster of broker processes in one command.
 //!
 //! Owns the life of the cluster from the command's point of view: start, print, wait, stop. How
-//! processes are started is in `supervisor`, the folder in `layout`, `dev restart` in `control`.
+//! processes are started is in `supervisor`, the folder in `layout`, `dev restart` in `control`; clusters
+//! of other commands are in `scratch`.
 
 mod control;
 mod layout;
+mod scratch;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use clap::{Args, Subcommand};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use layout::{Cluster, DevOptions};
+pub(crate) use scratch::{ScratchOptions, connect_to, wait_until_in_sync, with_cluster};
 pub(crate) use supervisor::Supervisor;
 
 use super::error::{CliError, CliResult, Kind};

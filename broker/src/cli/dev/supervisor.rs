@@ -110,6 +110,15 @@ impl Supervisor {
         self.forget(index)
     }
 
+    /// Sends a signal to a running broker.
+    pub(crate) fn signal(&self, id: u32, signal: Signal) -> CliResult {
+        let broker = self.children[self.index_of(id)?].as_ref();
+        let pid = broker.and_then(|broker| child_pid(&broker.child));
+        let pid = pid.ok_or_else(|| CliError::failure(format!("broker {id} is not running")))?;
+        kill_process(pid, signal)
+            .map_err(|error| io_failure(format!("signal broker {id}"), &error.into()))
+    }
+
     /// Waits until a broker says that it is ready; fails when its process ends before.
     pub(crate) async fn wait_until_ready(&mut self, id: u32) -> CliResult {
         let index = self.index_of(id)?;
