@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -13,7 +15,7 @@ use serde::Serialize;
 use tokio::io::AsyncReadExt;
 use tracing_subscriber::EnvFilter;
 
-use super::error::{CliError, CliResult, Kind};
+use super::error::{CliError, CliResult, Kind, io_failure};
 use super::output::{self, Format};
 use super::signal::stop_signal;
 use crate::config::{self, NodeConfig, Sources, parse_assignment};
@@ -66,6 +68,7 @@ struct Listening {
 pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
     start_logging(args.log_format);
     let config = read_config(&args)?;
+    ignore_file_size_signal()?;
     let stop_signal = stop_signal()?;
     let is_watched = args.parent_watch;
     // The start waits for peers, perhaps for ever: it must be as stoppable as the running broker.
@@ -112,12 +115,23 @@ pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
     Ok(())
 }
 
+/// A write beyond a limit on the size of files must fail like any other, not end the process without a
+/// word: the storage error is then reported, with its exit code.
+fn ignore_file_size_signal() -> CliResult {
+    let flag = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, flag)
+        .map(drop)
+        .map_err(|error| io_failure("listen for signals", &error))
+}
+
 fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_env("RAFTMQ_LOG")
         .unwrap_or_else(|_| EnvFilter::new(LOG_FILTER_DEFAULT));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be told on stderr too, and panic when that cannot be written, on a full disk for one.
+        .log_internal_errors(false)
         .with_ansi(output::wants_colour());
     // A second subscriber in one process (tests) is no reason to fail.
     let _ = match format {

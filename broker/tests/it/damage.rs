@@ -9,6 +9,7 @@ use raftmq_store::{GroupHealth, StoreError};
 use tempfile::TempDir;
 
 use crate::in_process::{eventually, in_service, peer, start};
+use crate::support::copy_folder;
 
 /// More than after which state is persisted, so that the damage lies below it.
 const RECORDS_COUNT: usize = 400;
@@ -51,19 +52,6 @@ fn damage(data: &Path, number: usize) {
         }
     }
     panic!("the record is not on the disk");
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            std::fs::create_dir(&target).expect("a new folder");
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
 
 fn find(bytes: &[u8], searched: &[u8]) -> Option<usize> {

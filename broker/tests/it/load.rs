@@ -171,22 +171,23 @@ pub(crate) async fn send_numbers(
 /// Waits until every replica is in sync, so that the next stop costs no majority.
 pub(crate) async fn wait_until_in_sync(client: &Client) {
     let in_sync = async {
-        loop {
-            let cluster = client.admin().describe_cluster().await;
-            let is_whole = cluster.is_ok_and(|cluster| {
-                cluster.under_replicated_partitions_count == 0
-                    && cluster.offline_partitions_count == 0
-                    && cluster.brokers.iter().all(|broker| !broker.fenced)
-            });
-            if is_whole {
-                return;
-            }
+        while !is_in_sync(client).await {
             sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(PATIENCE, in_sync)
         .await
         .expect("the broker catches up");
+}
+
+/// Whether every broker is in service and every replica in sync.
+pub(crate) async fn is_in_sync(client: &Client) -> bool {
+    let cluster = client.admin().describe_cluster().await;
+    cluster.is_ok_and(|cluster| {
+        cluster.under_replicated_partitions_count == 0
+            && cluster.offline_partitions_count == 0
+            && cluster.brokers.iter().all(|broker| !broker.fenced)
+    })
 }
 
 /// Everything in the topic: the numbers of each partition with their offsets, in log order.

@@ -31,6 +31,8 @@ mod load;
 #[cfg(test)]
 mod moves;
 #[cfg(test)]
+mod real_faults;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod serve;
