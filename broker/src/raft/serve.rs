@@ -83,6 +83,7 @@ impl RaftHost {
             | Method::Hello
             | Method::DeleteRecords
             | Method::MoveReplicas
+            | Method::Join
             | Method::HandOver => Err((Refusal::Malformed, "not a method of groups".to_owned())),
         }
     }
@@ -207,6 +208,7 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
         | Method::Hello
         | Method::DeleteRecords
         | Method::MoveReplicas
+        | Method::Join
         | Method::HandOver => Err((Refusal::Malformed, "not a method of one group".to_owned())),
     }
 }
