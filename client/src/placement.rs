@@ -78,11 +78,13 @@ impl Admin {
         Ok(planned.changes)
     }
 
-    /// Plans how a broker gets rid of all its replicas, and gives the changes; none when it has none.
+    /// Takes a broker out of the cluster for good: plans how it gets rid of all its replicas, and gives
+    /// the changes; none when it has none. The cluster sees to the rest: its vote, and its place in
+    /// [`describe_cluster`](Self::describe_cluster). Repeating it changes nothing.
     ///
     /// # Errors
     /// `UNKNOWN_BROKER`; `INVALID_REPLICATION_FACTOR` when the replicas would not fit on the others;
-    /// `INVALID_REQUEST` when nobody would be left; those of every call.
+    /// `INVALID_REQUEST` when nobody, or too few live metadata voters, would be left; those of every call.
     pub async fn decommission_broker(
         &self,
         broker_id: u32,

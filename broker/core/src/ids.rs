@@ -39,7 +39,7 @@ macro_rules! id {
 }
 
 id! {
-    /// Names one broker process; the operator chooses it and it stays with the data folder.
+    /// Names one broker process; chosen by the operator or the cluster, it stays with the data folder.
     BrokerId(u32)
 }
 id! {
@@ -92,6 +92,32 @@ impl Offset {
     #[must_use]
     pub const fn advance(self, records_count: i64) -> Self {
         Self(self.0.saturating_add(records_count))
+    }
+}
+
+/// Names one data folder for ever (KIP-858: `directory.id`): made at random when the folder is, so
+/// that a broker that lost its disk is known to be another one. Zeros = not known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DirectoryId(pub [u8; 16]);
+
+impl DirectoryId {
+    /// Tells whether the folder is known.
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self != Self::default()
+    }
+}
+
+impl fmt::Display for DirectoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for DirectoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DirectoryId({self})")
     }
 }
 

@@ -17,6 +17,7 @@ pub mod planted;
 
 pub use effect::{Effect, Effects};
 pub use ids::{
-    BrokerEpoch, BrokerId, GroupNumber, LogIndex, Offset, PartitionIndex, ProducerId, Term, TopicId,
+    BrokerEpoch, BrokerId, DirectoryId, GroupNumber, LogIndex, Offset, PartitionIndex, ProducerId,
+    Term, TopicId,
 };
 pub use machine::{EntryMeta, Machine, RowUpdates};

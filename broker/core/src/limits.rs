@@ -12,6 +12,8 @@ pub const PARTITIONS_COUNT_MAX: usize = 1_000_000;
 pub const REPLICATION_FACTOR_MAX: u32 = 9;
 /// Brokers of a cluster, inclusive.
 pub const BROKERS_COUNT_MAX: usize = 1_000;
+/// Decommissioned brokers whose ids are remembered, inclusive.
+pub const REMOVED_BROKERS_COUNT_MAX: usize = 100_000;
 /// Length of an endpoint, a rack or a cluster id, bytes, inclusive.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Configuration entries of one topic or of the cluster, inclusive.

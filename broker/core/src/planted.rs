@@ -25,13 +25,19 @@ pub enum Bug {
     AbandonedReplicasForgotten = 1 << 8,
     /// Placement and balancing take every broker for one in a rack of its own.
     RacksIgnored = 1 << 9,
+    /// A broker that lost its disk goes on under its old id.
+    WipedBrokerKeepsId = 1 << 11,
+    /// A broker of the metadata group votes before it has the log.
+    LearnerVotesTooEarly = 1 << 12,
+    /// A voter of the metadata group is replaced although too few of the others live.
+    MetadataQuorumIgnored = 1 << 13,
     /// A move of replicas counts as done while others may still vote: they wipe their replicas.
     MoveDoneTooEarly = 1 << 10,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -43,6 +49,9 @@ impl Bug {
         ),
         ("racks-ignored", Self::RacksIgnored),
         ("move-done-too-early", Self::MoveDoneTooEarly),
+        ("wiped-broker-keeps-id", Self::WipedBrokerKeepsId),
+        ("learner-votes-too-early", Self::LearnerVotesTooEarly),
+        ("metadata-quorum-ignored", Self::MetadataQuorumIgnored),
     ];
 }
 

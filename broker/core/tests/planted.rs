@@ -15,6 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use raftmq_core::cluster::leadership::{MoveLimits, plan_moves};
 use raftmq_core::cluster::membership::{Membership, Step};
 use raftmq_core::cluster::placement::place;
+use raftmq_core::cluster::voters::{Electorate, plan_voters};
 use raftmq_core::cluster::{
     Broker, Cluster, Command, CreateTopic, Endpoints, Image, PartitionInfo, RegisterBroker,
 };
@@ -23,8 +24,8 @@ use raftmq_core::partition::{
 };
 use raftmq_core::planted::{Bug, is_planted, plant};
 use raftmq_core::{
-    BrokerEpoch, BrokerId, Effects, EntryMeta, GroupNumber, Machine, Offset, PartitionIndex, Term,
-    TopicId,
+    BrokerEpoch, BrokerId, DirectoryId, Effects, EntryMeta, GroupNumber, Machine, Offset,
+    PartitionIndex, Term, TopicId,
 };
 use raftmq_records::BatchHeader;
 
@@ -143,6 +144,8 @@ fn draining_preferred_replica() -> Image {
             incarnation: [0; 16],
             is_fenced: false,
             is_draining: id == 1,
+            is_decommissioned: false,
+            directory_id: DirectoryId::default(),
         };
         image.brokers.insert(broker.id, Arc::new(broker));
     }
@@ -193,6 +196,7 @@ fn cluster() -> Cluster {
             incarnation: [1; 16],
             endpoints: Endpoints::default(),
             rack: rack.to_owned(),
+            directory_id: DirectoryId::default(),
         }));
         let id = BrokerId(id);
         commands.push(Command::UnfenceBroker { id, epoch });
@@ -241,6 +245,65 @@ fn are_racks_apart(cluster: &Cluster) -> bool {
         .all(|replicas| is_low(&replicas[0]) != is_low(&replicas[1]))
 }
 
+fn each_bug_of_members_breaks_its_promise() {
+    let set = |ids: &[u32]| ids.iter().copied().map(BrokerId).collect::<BTreeSet<_>>();
+    let lagging = Membership {
+        voters: vec![set(&[1])],
+        learners: set(&[2, 3]),
+        last_index: 1_000,
+        matched: [(BrokerId(2), 1), (BrokerId(3), 1)].into(),
+        leader: BrokerId(1),
+        ..Membership::default()
+    };
+    assert_eq!(lagging.caught_up(), set(&[1]));
+    plant(Bug::LearnerVotesTooEarly);
+    assert_eq!(lagging.caught_up(), set(&[1, 2, 3]), "without the log");
+
+    // Two of three voters are dead, and the only one that lives may not decide alone.
+    let mut cluster = cluster();
+    let epoch = |cluster: &Cluster, id| cluster.image().broker(id).unwrap().epoch;
+    for id in [BrokerId(2), BrokerId(3)] {
+        let epoch = epoch(&cluster, id);
+        commit(&mut cluster, Command::FenceBroker { id, epoch });
+    }
+    let seen = Electorate {
+        voters: set(&[1, 2, 3]),
+        caught_up: set(&[1, 4]),
+        overdue: set(&[2, 3]),
+        leader: BrokerId(1),
+    };
+    assert_eq!(plan_voters(cluster.image(), &seen), seen.voters);
+    plant(Bug::MetadataQuorumIgnored);
+    assert_eq!(plan_voters(cluster.image(), &seen), set(&[1, 3, 4]));
+
+    let wiped = |cluster: &mut Cluster, folder| {
+        let known = cluster.image().broker(BrokerId(2)).unwrap();
+        let register = RegisterBroker {
+            cluster_id: cluster.image().cluster_id.as_deref().unwrap().to_owned(),
+            id: known.id,
+            incarnation: [folder; 16],
+            endpoints: Endpoints::default(),
+            rack: String::new(),
+            directory_id: DirectoryId([folder; 16]),
+        };
+        let meta = EntryMeta {
+            log_index: cluster.image().version + 1,
+            term: 1,
+            proposed_at_ms: 1,
+            machine_version: 1,
+        };
+        let command = Command::RegisterBroker(register);
+        cluster.apply(&meta, command, &mut Effects::new()).is_ok()
+    };
+    assert!(wiped(&mut cluster, 5), "its first folder");
+    assert!(!wiped(&mut cluster, 6), "another folder");
+    plant(Bug::WipedBrokerKeepsId);
+    assert!(
+        wiped(&mut cluster, 6),
+        "a broker without its log is taken for the old one"
+    );
+}
+
 fn each_bug_of_moves_breaks_its_promise() {
     let set = |ids: &[u32]| ids.iter().copied().map(BrokerId).collect();
     let joint = Membership {
@@ -255,6 +318,8 @@ fn each_bug_of_moves_breaks_its_promise() {
 
     plant(Bug::AbandonedReplicasForgotten);
     assert!(!is_abandoned_replica_kept(cluster()), "a voter is wiped");
+
+    each_bug_of_members_breaks_its_promise();
 
     plant(Bug::RacksIgnored);
     assert!(!are_racks_apart(&cluster()), "two replicas in one rack");

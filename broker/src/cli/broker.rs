@@ -30,12 +30,12 @@ pub(crate) enum BrokerCommand {
         #[arg(long, value_name = "SECONDS")]
         wait: Option<u64>,
     },
-    /// Let a drained broker lead again
+    /// Let a drained broker lead again, or a decommissioned one stay that is not gone yet
     Undrain {
         /// The broker's id
         id: u32,
     },
-    /// Move every replica of a broker to the others, so that it can be taken away
+    /// Take a broker out of the cluster for good: its replicas move, then it may be stopped
     Decommission(DecommissionArgs),
 }
 
@@ -44,6 +44,7 @@ struct BrokerView {
     id: u32,
     state: &'static str,
     draining: bool,
+    decommissioned: bool,
     controller: bool,
     leaderships: u32,
     replicas: u32,
@@ -94,6 +95,7 @@ async fn views(client: &Client) -> CliResult<Vec<BrokerView>> {
         id: broker.broker_id,
         state: state_of(&broker),
         draining: broker.draining,
+        decommissioned: broker.decommissioned,
         controller: broker.broker_id == controller,
         leaderships: broker.leaders_count,
         replicas: broker.replicas_count,
@@ -104,10 +106,12 @@ async fn views(client: &Client) -> CliResult<Vec<BrokerView>> {
 }
 
 fn state_of(broker: &BrokerInfo) -> &'static str {
-    match (broker.fenced, broker.draining) {
-        (true, _) => "fenced",
-        (false, true) => "draining",
-        (false, false) => "in service",
+    match (broker.fenced, broker.decommissioned, broker.draining) {
+        (true, true, _) => "fenced, decommissioned",
+        (true, false, _) => "fenced",
+        (false, true, _) => "decommissioned",
+        (false, false, true) => "draining",
+        (false, false, false) => "in service",
     }
 }
 

@@ -57,6 +57,7 @@ struct InfoView {
     cluster_id: String,
     controller: Option<u32>,
     metadata_voters: Vec<u32>,
+    metadata_learners: Vec<u32>,
     metadata_version: u64,
     topics: u32,
     partitions: u32,
@@ -127,6 +128,13 @@ async fn info(connect: &ConnectArgs, format: Format) -> CliResult {
             .map_or_else(none, |id| format!("broker {id}"))
     ))?;
     output::print_line(&format!(
+        "metadata    {} voters ({}), {} learners ({})",
+        view.metadata_voters.len(),
+        listed(&view.metadata_voters),
+        view.metadata_learners.len(),
+        listed(&view.metadata_learners),
+    ))?;
+    output::print_line(&format!(
         "topics      {} with {} partitions ({} offline, {} under-replicated)\n",
         view.topics, view.partitions, view.offline_partitions, view.under_replicated_partitions
     ))?;
@@ -139,12 +147,7 @@ async fn info(connect: &ConnectArgs, format: Format) -> CliResult {
                 "in service"
             }
             .to_owned(),
-            if view.metadata_voters.contains(&broker.id) {
-                "voter"
-            } else {
-                "learner"
-            }
-            .to_owned(),
+            standing(&view, broker.id).to_owned(),
             broker.grpc.clone(),
             broker.http.clone(),
             broker.rack.clone(),
@@ -154,6 +157,25 @@ async fn info(connect: &ConnectArgs, format: Format) -> CliResult {
         &["broker", "state", "metadata", "grpc", "http", "rack"],
         rows,
     )
+}
+
+/// How a broker takes part in the metadata group.
+fn standing(view: &InfoView, id: u32) -> &'static str {
+    if view.metadata_voters.contains(&id) {
+        "voter"
+    } else if view.metadata_learners.contains(&id) {
+        "learner"
+    } else {
+        "none"
+    }
+}
+
+fn listed(ids: &[u32]) -> String {
+    if ids.is_empty() {
+        return "none".to_owned();
+    }
+    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+    ids.join(", ")
 }
 
 async fn health(connect: &ConnectArgs, format: Format, wait_seconds: u64) -> CliResult {
@@ -248,6 +270,7 @@ fn info_view(described: DescribeClusterResponse) -> InfoView {
         cluster_id: described.cluster_id,
         controller: Some(described.controller_broker_id).filter(|id| *id != 0),
         metadata_voters: described.metadata_voters,
+        metadata_learners: described.metadata_learners,
         metadata_version: described.metadata_version,
         topics: described.topics_count,
         partitions: described.partitions_count,

@@ -1,4 +1,4 @@
-//! `raftmq broker decommission`: takes every replica off a broker.
+//! `raftmq broker decommission`: takes a broker out of the cluster for good.
 
 use clap::Args;
 use raftmq_client::Client;

@@ -36,6 +36,10 @@ pub(crate) struct ServeArgs {
     /// Folder that holds everything the broker keeps (as --set data-dir=DIR)
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Join the cluster of this broker, given by its peer listener (as --set cluster.join=HOST:PORT);
+    /// the data folder must be empty, or this cluster's
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Option<String>,
     /// One configuration value, over file and environment; all keys: docs/configuration.md
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
@@ -80,7 +84,6 @@ pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
         }
     });
     let data = config.data_dir.clone();
-    let id = config.broker_id;
     let started = tokio::select! {
         biased;
         () = &mut stop => return Ok(()),
@@ -88,7 +91,7 @@ pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
     };
     let node = started.map_err(|error| node_failure(&error))?;
     let listening = Listening {
-        id,
+        id: node.broker_id(),
         pid: std::process::id(),
         grpc: node.grpc_endpoint().to_owned(),
         http: node.http_endpoint().to_owned(),
@@ -144,6 +147,9 @@ fn read_config(args: &ServeArgs) -> CliResult<NodeConfig> {
     let mut assignments = Vec::new();
     if let Some(data_dir) = &args.data_dir {
         assignments.push(("data-dir".to_owned(), data_dir.display().to_string()));
+    }
+    if let Some(seed) = &args.join {
+        assignments.push(("cluster.join".to_owned(), seed.clone()));
     }
     for text in &args.assignments {
         assignments.push(parse_assignment(text)?);

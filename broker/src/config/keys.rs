@@ -72,7 +72,7 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'stati
 /// Keys of one broker: they may differ from broker to broker.
 #[rustfmt::skip]
 const BROKER_KEYS: &[Key] = &[
-    key("broker.id", Kind::BrokerId, "1", "Id of this broker. Unique in the cluster, and never reused for another disk."),
+    key("broker.id", Kind::BrokerId, "", "Id of this broker. Unique in the cluster, and never reused for another disk. Empty: that of the data folder, else one that the cluster chooses (`cluster.join`), else 1."),
     key("broker.rack", Kind::Text, "", "Failure domain of this broker; replicas of a partition are spread over racks. Empty: none."),
     key("data-dir", Kind::Path, "raftmq-data", "Folder that holds everything this broker keeps. Created when missing; one process at a time."),
     key("durability", Kind::Durability, "flush", "`flush`: a write is acknowledged after a completed disk flush. `os`: after the operating system took it, so a power loss of a majority can lose acknowledged records."),
@@ -82,7 +82,8 @@ const BROKER_KEYS: &[Key] = &[
     key("advertised.grpc", Kind::HostPort, "", "What clients are told for the gRPC API. Empty: the bound address."),
     key("advertised.http", Kind::HostPort, "", "What clients are told for HTTP. Empty: the bound address."),
     key("advertised.peer", Kind::HostPort, "", "What other brokers are told. Empty: the bound address."),
-    key("cluster.peers", Kind::Peers, "", "The initial brokers with their peer listeners, this one included, the same on each of them. Empty: a cluster of this broker alone."),
+    key("cluster.peers", Kind::Peers, "", "The initial brokers with their peer listeners, this one included, the same on each of them. Empty: a cluster of this broker alone, which others may join (`cluster.join`)."),
+    key("cluster.join", Kind::HostPort, "", "Peer listener of any broker of the cluster that an empty data folder is to join; also the flag `--join`. Empty: the cluster of `cluster.peers`. Once joined, the folder knows the cluster."),
     key("log.scrub.interval.hours", Kind::Hours, "168", "Time in which everything on the disk is read once and its checksums verified, at an even pace. 0: never."),
     key("limits.tail-cache-bytes", Kind::Bytes, "67108864", "Newest log entries kept in memory, for all partitions together."),
     key("limits.grpc-message-bytes", Kind::Bytes, "33554432", "Largest gRPC message, in either direction."),

@@ -237,7 +237,7 @@ fn apply_value(config: &mut NodeConfig, name: &str, value: &Setting) -> Result<(
 /// One arm per key of one broker; `every_key_has_a_field` holds the table and this together.
 fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), String> {
     match name {
-        "broker.id" => config.broker_id = parse_broker_id(text)?,
+        "broker.id" => config.broker_id = optional_broker_id(text)?,
         "broker.rack" => text.clone_into(&mut config.rack),
         "data-dir" => config.data_dir = path(text)?,
         "durability" => {
@@ -253,6 +253,7 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         "advertised.http" => config.advertised_http = optional_host_port(text)?,
         "advertised.peer" => config.advertised_peer = optional_host_port(text)?,
         "cluster.peers" => config.peers = peers(text)?,
+        "cluster.join" => config.join = optional_host_port(text)?,
         "log.scrub.interval.hours" => config.scrub_interval_hours = scrub_hours(text)?,
         "limits.tail-cache-bytes" => config.limits.tail_cache_bytes = positive(text)?,
         "limits.grpc-message-bytes" => config.limits.grpc_message_bytes_max = positive(text)?,
@@ -262,6 +263,14 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         other => return Err(format!("key {other:?} has no field")),
     }
     Ok(())
+}
+
+fn optional_broker_id(text: &str) -> Result<u32, String> {
+    if text.is_empty() {
+        Ok(0)
+    } else {
+        parse_broker_id(text)
+    }
 }
 
 fn path(text: &str) -> Result<PathBuf, String> {
@@ -333,6 +342,10 @@ fn check_whole(config: &NodeConfig) -> Result<(), ConfigError> {
         .any(|peer| peer.endpoint.ends_with(":0"));
     if listed {
         return contradiction("cluster.peers needs real ports, got port 0".to_owned());
+    }
+    if config.join.is_some() && !config.peers.is_empty() {
+        let reason = "cluster.peers founds a cluster, cluster.join joins one; set one of them";
+        return contradiction(reason.to_owned());
     }
     Ok(())
 }

@@ -35,7 +35,8 @@ pub const PEERS_COUNT_MAX: usize = 5;
 /// Everything one broker process is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeConfig {
-    /// Id of this broker, at least 1, unique in the cluster and never reused for another disk.
+    /// Id of this broker, unique in the cluster and never reused for another disk; 0 = that of the
+    /// data folder, else one that the cluster chooses, else 1.
     pub broker_id: u32,
     /// Failure domain used for replica placement; empty = none.
     pub rack: String,
@@ -55,6 +56,8 @@ pub struct NodeConfig {
     pub advertised_peer: Option<String>,
     /// The initial brokers, this one included; empty = a cluster of this broker alone.
     pub peers: Vec<PeerAddress>,
+    /// Peer listener of any member of the cluster that an empty folder is to join.
+    pub join: Option<String>,
     /// When a write counts as durable.
     pub durability: Durability,
     /// Hours in which everything on the disk is read once and verified; 0 = never.
@@ -69,7 +72,7 @@ pub struct NodeConfig {
 impl Default for NodeConfig {
     fn default() -> Self {
         Self {
-            broker_id: 1,
+            broker_id: 0,
             rack: String::new(),
             data_dir: PathBuf::from(DATA_DIR_DEFAULT),
             grpc_listen: GRPC_LISTEN_DEFAULT.to_owned(),
@@ -79,6 +82,7 @@ impl Default for NodeConfig {
             advertised_http: None,
             advertised_peer: None,
             peers: Vec::new(),
+            join: None,
             durability: Durability::Flush,
             scrub_interval_hours: 168,
             kafka_defaults: BTreeMap::new(),

@@ -1,5 +1,5 @@
-//! What the broker that leads the metadata group does beside: sessions and fencing, elections,
-//! letting brokers in, finishing moves.
+//! What the broker that leads the metadata group does beside: sessions and fencing, elections, moves,
+//! and who is a member of that group.
 //!
 //! Whom to fence and whom to elect is decided in `raftmq_core::cluster::election`.
 
@@ -14,7 +14,7 @@ use raftmq_core::cluster::election::{Disowned, Sessions, leaderless_groups};
 use raftmq_core::cluster::{Command, Image};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::Controller;
 use super::leadership::{Farewell, Moves, show_skew};
@@ -39,7 +39,7 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default)]
 pub struct Duties {
     pub(super) state: Arc<Mutex<State>>,
-    wake: Arc<Notify>,
+    pub(super) wake: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +53,10 @@ pub(super) struct State {
     ordered: BTreeMap<GroupNumber, (Instant, u32)>,
     /// Moves of replicas that are being driven.
     moving: BTreeSet<GroupNumber>,
+    /// Since when brokers have been out of service, as far as this controller has seen.
+    pub(super) absent_since: BTreeMap<BrokerId, Instant>,
+    /// The membership of the metadata group is being changed.
+    pub(super) is_tending: bool,
     /// The image in which every group was led and none was moving: nothing to do until the next.
     at_rest: Option<u64>,
     /// Groups whose leader in the image says that it does not lead.
@@ -298,7 +302,7 @@ impl Controller {
         let image = self.shared.images.current();
         self.fence_and_unfence(&image).await;
         let image = self.shared.images.current();
-        self.let_brokers_in(&image).await;
+        self.tend_members(&image);
         if !self.shared.duties.is_at_rest(&image) {
             // Whoever is about to stop is as good as draining.
             let stopping = self.shared.duties.stopping(&image);
@@ -343,25 +347,6 @@ impl Controller {
     pub(super) async fn command(&self, command: Command) {
         if let Err(error) = self.propose(&command, COMMAND_WITHIN).await {
             tracing::debug!(%error, ?command, "controller command failed");
-        }
-    }
-
-    /// Every registered broker is at least a learner of the metadata group.
-    async fn let_brokers_in(&self, image: &Image) {
-        let raft = self.shared.group.raft();
-        let members: Vec<u64> = raft.voter_ids().chain(raft.learner_ids()).collect();
-        for broker in image.brokers.values() {
-            let id = u64::from(broker.id.get());
-            if members.contains(&id) {
-                continue;
-            }
-            let node = openraft::EmptyNode::default();
-            let added = timeout(COMMAND_WITHIN, raft.add_learner(id, node, false)).await;
-            match added {
-                Ok(Ok(_)) => tracing::info!(broker_id = id, "learns the metadata"),
-                Ok(Err(error)) => tracing::debug!(%error, "learner not added"),
-                Err(_elapsed) => {}
-            }
         }
     }
 

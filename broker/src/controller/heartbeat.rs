@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use raftmq_core::cluster::{Command, Endpoints, Outcome, RegisterBroker};
-use raftmq_core::ids::{BrokerId, GroupNumber};
+use raftmq_core::cluster::{ClusterError, Command, Endpoints, Outcome, RegisterBroker};
+use raftmq_core::ids::{BrokerId, DirectoryId, GroupNumber};
 use raftmq_store::GroupId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -38,6 +38,8 @@ pub struct Registration {
     pub endpoints: Endpoints,
     /// Its failure domain; empty = none.
     pub rack: String,
+    /// Its data folder.
+    pub directory_id: DirectoryId,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +53,8 @@ struct State {
     hinted_controller: Option<u32>,
     cluster_id: String,
     refusal: Option<String>,
+    /// Refused for good: ids are never reused, and folders do not change.
+    is_out: bool,
     clock: Option<ClockReading>,
     is_stopping: bool,
     farewell: Farewell,
@@ -152,6 +156,30 @@ impl Session {
         Some(reading.offset_ms.saturating_add(jumped_ms))
     }
 
+    /// Whether the cluster has refused this broker for good: it was decommissioned, or its id belongs
+    /// to another data folder.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        self.state.lock().is_out
+    }
+
+    fn note_refusal(&self, error: &ClusterError) {
+        let text = error.to_string();
+        let mut state = self.state.lock();
+        let is_news = state.refusal.as_ref() != Some(&text);
+        state.refusal = Some(text);
+        let is_removed = matches!(error, ClusterError::BrokerRemoved { .. });
+        let is_foreign = matches!(error, ClusterError::BrokerIdOfAnotherDirectory { .. });
+        state.is_out = is_removed || is_foreign;
+        drop(state);
+        if is_removed {
+            tracing::info!("decommissioned: no longer part of the cluster, may be stopped");
+            tracing::trace!(target: "raftmq::mark", name = "decommissioned_broker_told");
+        } else if is_news {
+            tracing::warn!(%error, "registration refused");
+        }
+    }
+
     /// From now on heartbeats say that this broker is about to stop; it will not be unfenced.
     pub(super) fn begin_stopping(&self) {
         let mut state = self.state.lock();
@@ -225,6 +253,9 @@ impl Controller {
     }
 
     async fn register(&self, registration: &Registration) {
+        if self.shared.session.is_out() {
+            return;
+        }
         if self.controller_id().is_none() || self.cluster_id().is_empty() {
             self.ask_around().await;
         }
@@ -239,6 +270,7 @@ impl Controller {
             incarnation: registration.incarnation,
             endpoints: registration.endpoints.clone(),
             rack: registration.rack.clone(),
+            directory_id: registration.directory_id,
         });
         match self.propose(&command, REGISTER_WITHIN).await {
             Ok(Outcome::Registered { epoch }) => {
@@ -253,10 +285,7 @@ impl Controller {
                 state.refusal = None;
             }
             Ok(_) => {}
-            Err(ControlError::Refused(error)) => {
-                tracing::debug!(%error, "registration refused");
-                self.shared.session.state.lock().refusal = Some(error.to_string());
-            }
+            Err(ControlError::Refused(error)) => self.shared.session.note_refusal(&error),
             Err(ControlError::NoController) => self.ask_around().await,
         }
     }

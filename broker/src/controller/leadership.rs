@@ -269,6 +269,8 @@ mod tests {
                 incarnation: [0; 16],
                 is_fenced: false,
                 is_draining: false,
+                is_decommissioned: false,
+                directory_id: raftmq_core::ids::DirectoryId::default(),
             };
             image.brokers.insert(id, Arc::new(broker));
         }

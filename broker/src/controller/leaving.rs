@@ -89,7 +89,7 @@ impl Controller {
     }
 
     /// Has another voter of the metadata group lead it, if this broker does.
-    async fn hand_metadata_over(&self) {
+    pub(super) async fn hand_metadata_over(&self) {
         while self.shared.group.is_leader() {
             let Some(to) = self.successor() else { return };
             let applied = self.shared.images.applied();

@@ -1,9 +1,11 @@
 //! What brokers say to the controller and to each other about the cluster, as JSON: these calls
 //! are few, and readable ones help whoever looks at a dump. Fields are only ever added.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use raftmq_core::cluster::ClusterError;
-use raftmq_core::cluster::Outcome;
+use raftmq_core::cluster::{ClusterError, Endpoints, Outcome};
+use raftmq_core::ids::DirectoryId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +74,32 @@ pub struct HelloReply {
     /// The answerer's image shows the asker out of service.
     #[serde(default)]
     pub takes_asker_for_fenced: bool,
+}
+
+/// Take me into the cluster. Sent by a broker with an empty data folder to any member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The id that it was told; 0 = the cluster chooses one.
+    pub broker_id: u32,
+    /// Its data folder.
+    pub directory_id: DirectoryId,
+    /// Random, new at each start of the process.
+    pub incarnation: [u8; 16],
+    /// Where it listens.
+    pub endpoints: Endpoints,
+    /// Its failure domain; empty = none.
+    pub rack: String,
+}
+
+/// The answer to [`JoinRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The sender's id from now on.
+    pub broker_id: u32,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The peer listeners of all brokers.
+    pub brokers: BTreeMap<u32, String>,
 }
 
 /// Take the next step of a move of replicas. Sent by the controller to the leader of the group.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use raftmq_core::cluster::membership::Step;
+use raftmq_core::cluster::membership::{Goal, Step};
 use raftmq_core::cluster::{Command, Image, PartitionInfo};
 use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_store::GroupId;
@@ -126,7 +126,7 @@ impl Controller {
     /// Or the step could not be taken; the next order goes on.
     pub async fn serve_move(&self, group: GroupId, body: &Bytes) -> Served {
         let order: MoveOrder = decode(body).map_err(|reason| (Refusal::Malformed, reason))?;
-        let target: BTreeSet<BrokerId> = order.target.iter().copied().map(BrokerId).collect();
+        let voters: BTreeSet<BrokerId> = order.target.iter().copied().map(BrokerId).collect();
         let image = self.shared.images.current();
         let shown = image.partition(GroupNumber(group.0));
         let is_shown = shown.is_some_and(|info| {
@@ -139,7 +139,11 @@ impl Controller {
         }
         let open = self.shared.host.get(group);
         let open = open.ok_or((Refusal::UnknownGroup, String::new()))?;
-        let taken = open.step_towards(&target).await;
+        let goal = Goal {
+            voters,
+            learners: BTreeSet::new(),
+        };
+        let taken = open.step_towards(&goal).await;
         let step = taken.map_err(|error| (Refusal::Failed, error.to_string()))?;
         Ok(encode(&MoveProgress {
             is_done: step == Step::Done,

@@ -1,6 +1,6 @@
 //! The control plane: topics, their configs and replicas, and the cluster as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl AdminFrontEnd {
             .map_err(|error| into_status(of_control(&error)))
     }
 
-    fn preview(&self, command: Command) -> Result<(), Status> {
+    pub(super) fn preview(&self, command: Command) -> Result<(), Status> {
         let outcome = self.parts.controller.preview(command);
         outcome
             .map(drop)
@@ -212,7 +212,10 @@ impl Admin for AdminFrontEnd {
         let lagging = partitions()
             .filter(|info| info.isr.len() < info.replicas.len())
             .count();
-        let voters = self.parts.controller.group().raft().voter_ids();
+        let members = self.parts.controller.group().membership();
+        let ids = |ids: &mut dyn Iterator<Item = &BrokerId>| ids.map(|id| id.get()).collect();
+        let voters = members.voters.iter().flatten();
+        let voters: BTreeSet<BrokerId> = voters.copied().collect();
         Ok(Response::new(DescribeClusterResponse {
             cluster_id: image.cluster_id.as_deref().unwrap_or_default().to_owned(),
             controller_broker_id: self.parts.controller.controller_id().unwrap_or_default(),
@@ -222,7 +225,8 @@ impl Admin for AdminFrontEnd {
             offline_partitions_count: count(offline),
             under_replicated_partitions_count: count(lagging),
             metadata_version: image.version,
-            metadata_voters: voters.filter_map(|id| u32::try_from(id).ok()).collect(),
+            metadata_voters: ids(&mut voters.iter()),
+            metadata_learners: ids(&mut members.learners.iter()),
         }))
     }
 

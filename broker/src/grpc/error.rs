@@ -83,10 +83,17 @@ fn of_cluster(error: &ClusterError) -> ErrorCode {
         ClusterError::InvalidReplicationFactor { max: 0, .. } => ErrorCode::Unavailable,
         ClusterError::InvalidReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
         ClusterError::InvalidConfig(_) => ErrorCode::InvalidConfig,
-        ClusterError::UnknownBroker { .. } => ErrorCode::UnknownBroker,
+        ClusterError::UnknownBroker { .. } | ClusterError::BrokerRemoved { .. } => {
+            ErrorCode::UnknownBroker
+        }
         ClusterError::InvalidAssignment { .. }
         | ClusterError::ClusterIdMismatch { .. }
         | ClusterError::BrokerIdInUse { .. }
+        | ClusterError::BrokerIdOfAnotherDirectory { .. }
+        | ClusterError::LastBroker { .. }
+        | ClusterError::NotDecommissioned { .. }
+        | ClusterError::BrokerHoldsReplicas { .. }
+        | ClusterError::MetadataQuorumLost { .. }
         | ClusterError::StaleBrokerEpoch { .. }
         | ClusterError::BrokerFenced { .. }
         | ClusterError::LimitExceeded { .. }

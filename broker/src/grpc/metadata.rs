@@ -48,6 +48,7 @@ pub(super) fn brokers(image: &Image) -> Vec<BrokerInfo> {
         fenced: broker.is_fenced,
         broker_epoch: broker.epoch.get(),
         draining: broker.is_draining,
+        decommissioned: broker.is_decommissioned,
         ..BrokerInfo::default()
     };
     image.brokers.values().map(|broker| info(broker)).collect()

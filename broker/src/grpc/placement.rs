@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use raftmq_core::cluster::balance::{Bounds, Change, Loads, plan, plan_decommission};
+use raftmq_core::cluster::voters::check_decommission;
 use raftmq_core::cluster::{Command, Image, PartitionInfo, Topic, placement};
 use raftmq_core::ids::{BrokerId, PartitionIndex};
 use raftmq_proto::v1::{
@@ -114,14 +115,24 @@ impl AdminFrontEnd {
         request: &DecommissionBrokerRequest,
     ) -> Result<Response<DecommissionBrokerResponse>, Status> {
         let broker = BrokerId(request.broker_id);
-        let mut voters = self.parts.controller.group().raft().voter_ids();
-        if voters.all(|id| id == u64::from(request.broker_id)) {
-            let text = format!("broker {broker} is the last voter of the metadata group");
-            return Err(into_status(Error::invalid_request(text)));
-        }
         let image = self.image();
+        if image.removed_brokers.contains(&broker) {
+            // It is done.
+            return Ok(Response::new(DecommissionBrokerResponse::default()));
+        }
+        let members = self.parts.controller.group().membership();
+        let voters = members.voters.last().cloned().unwrap_or_default();
+        check_decommission(&image, &voters, broker)
+            .map_err(|error| into_status(of_control(&ControlError::Refused(error))))?;
         let changes = plan_decommission(&image, &Loads::new(), broker, placement::is_willing);
         let changes = changes.map_err(|error| into_status(of_balance(&error)))?;
+        let decommission = Command::DecommissionBroker { id: broker };
+        if request.dry_run {
+            self.preview(decommission)?;
+        } else {
+            // From here on the controller sees to it, whatever becomes of this call.
+            self.propose(&decommission).await?;
+        }
         let changes = self.carry_out(&image, changes, request.dry_run).await;
         Ok(Response::new(DecommissionBrokerResponse { changes }))
     }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::EmptyNode;
 use raftmq_core::cluster::Image;
+use raftmq_core::ids::DirectoryId;
 use raftmq_store::Store;
 use tokio::time::sleep;
 
+use super::joining::SEED;
 use super::{Node, NodeError, Parts};
 use crate::config::NodeConfig;
 use crate::controller::{HelloReply, hello};
@@ -18,36 +20,76 @@ const METADATA_VOTERS_MAX: usize = 3;
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 const BROKER_ID_ROW: &str = "broker.id";
 const CLUSTER_ID_ROW: &str = "cluster.id";
+const DIRECTORY_ID_ROW: &str = "directory.id";
+/// Id of a broker that was told nothing and founds a cluster.
+const BROKER_ID_DEFAULT: u32 = 1;
 
-/// Checks that the folder is this broker's, and marks an empty one. Returns the cluster id that
-/// the folder belongs to; empty when it belongs to none yet.
-pub(super) async fn check_data(config: &NodeConfig, store: &Store) -> Result<String, NodeError> {
-    let configured = config.broker_id;
-    if configured == 0 {
-        return Err(NodeError::Config("broker.id must be at least 1".to_owned()));
-    }
+/// What a data folder says of itself, and of whom it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Folder {
+    /// Its broker, or the one that it is to belong to; 0 = the cluster chooses one.
+    pub(super) broker_id: u32,
+    /// Made at random with the folder.
+    pub(super) directory_id: DirectoryId,
+    /// Its cluster; empty when it belongs to none yet.
+    pub(super) cluster_id: String,
+}
+
+/// Checks that the folder is this broker's, and gives an empty one a name. An empty one that is to
+/// join a cluster belongs to no broker before that.
+pub(super) async fn check_data(
+    config: &NodeConfig,
+    store: &Store,
+    random: [u8; 16],
+) -> Result<Folder, NodeError> {
+    let read = |row: &str| store.node_row(row).map_err(NodeError::Store);
     let text = |row: Bytes| String::from_utf8_lossy(&row).into_owned();
-    match store
-        .node_row(BROKER_ID_ROW)
-        .map_err(NodeError::Store)?
-        .map(text)
-    {
+    let cluster_id = read(CLUSTER_ID_ROW)?.map(text).unwrap_or_default();
+    let configured = config.broker_id;
+    let broker_id = match read(BROKER_ID_ROW)?.map(text) {
         Some(found) => {
             let found = found.parse().unwrap_or_default();
-            if found != configured {
+            if configured != 0 && found != configured {
                 return Err(NodeError::ForeignBroker { found, configured });
             }
+            found
         }
+        None if config.join.is_some() => configured,
         None => {
-            let row = Bytes::from(configured.to_string());
-            store
-                .put_node_row(BROKER_ID_ROW, row)
-                .await
-                .map_err(NodeError::Store)?;
+            let id = configured.max(BROKER_ID_DEFAULT);
+            put(store, BROKER_ID_ROW, id.to_string()).await?;
+            id
         }
+    };
+    let known = read(DIRECTORY_ID_ROW)?;
+    let known = known.and_then(|row| <[u8; 16]>::try_from(&*row).ok());
+    let directory_id = DirectoryId(known.unwrap_or(random));
+    if known.is_none() {
+        let row = Bytes::copy_from_slice(&directory_id.0);
+        let kept = store.put_node_row(DIRECTORY_ID_ROW, row).await;
+        kept.map_err(NodeError::Store)?;
     }
-    let cluster_id = store.node_row(CLUSTER_ID_ROW).map_err(NodeError::Store)?;
-    Ok(cluster_id.map(text).unwrap_or_default())
+    Ok(Folder {
+        broker_id,
+        directory_id,
+        cluster_id,
+    })
+}
+
+async fn put(store: &Store, row: &str, text: String) -> Result<(), NodeError> {
+    let kept = store.put_node_row(row, Bytes::from(text)).await;
+    kept.map_err(NodeError::Store)
+}
+
+/// The folder belongs to this broker of this cluster from now on. The cluster comes last: without it
+/// the broker asks again, and is given the same id.
+pub(super) async fn keep_membership(
+    store: &Store,
+    broker_id: u32,
+    cluster_id: &str,
+) -> Result<(), NodeError> {
+    put(store, BROKER_ID_ROW, broker_id.to_string()).await?;
+    put(store, CLUSTER_ID_ROW, cluster_id.to_owned()).await
 }
 
 impl Node {
@@ -147,10 +189,14 @@ impl Node {
     }
 }
 
-/// The configured brokers without this one.
+/// The configured brokers without this one, or the seed.
 fn others(config: &NodeConfig) -> Vec<u32> {
     let peers = config.peers.iter().map(|peer| peer.id);
-    peers.filter(|id| *id != config.broker_id).collect()
+    let seed = config.join.iter().map(|_| SEED);
+    peers
+        .filter(|id| *id != config.broker_id)
+        .chain(seed)
+        .collect()
 }
 
 fn refuse_wiped(config: &NodeConfig, answer: &HelloReply) -> Result<(), NodeError> {

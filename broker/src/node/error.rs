@@ -45,6 +45,14 @@ pub enum NodeError {
         /// The id that was used before.
         broker_id: u32,
     },
+    /// The cluster does not take this broker in.
+    #[error("cannot join the cluster of {seed}: {reason}")]
+    JoinRefused {
+        /// The member that was asked.
+        seed: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The configuration contradicts itself.
     #[error("configuration: {0}")]
     Config(String),
@@ -64,6 +72,7 @@ impl NodeError {
             | Self::ForeignBroker { .. }
             | Self::ForeignCluster { .. }
             | Self::WipedBroker { .. }
+            | Self::JoinRefused { .. }
             | Self::Config(_)
             | Self::Internal(_) => false,
         }

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod error;
+mod joining;
 mod peer_handler;
 mod scrub;
 mod serving;
@@ -102,23 +103,21 @@ impl Node {
     /// # Errors
     ///
     /// See [`NodeError`].
-    pub async fn start_with(config: NodeConfig, env: Env, store: Store) -> Result<Self, NodeError> {
-        let known = bootstrap::check_data(&config, &store).await?;
+    pub async fn start_with(
+        mut config: NodeConfig,
+        env: Env,
+        store: Store,
+    ) -> Result<Self, NodeError> {
+        let folder = bootstrap::check_data(&config, &store, env.random_id()).await?;
         let listeners = listen(&config, &env).await?;
         let endpoints = endpoints(&config, &listeners);
-        let identity = Identity {
-            broker_id: config.broker_id,
-            broker_epoch: 0,
-            cluster_id: known.clone(),
+        let registration = Registration {
+            incarnation: env.random_id(),
+            endpoints: endpoints.clone(),
+            rack: config.rack.clone(),
+            directory_id: folder.directory_id,
         };
-        let transport = Transport::new(env.clone(), identity);
-        for peer in config
-            .peers
-            .iter()
-            .filter(|peer| peer.id != config.broker_id)
-        {
-            transport.set_address(peer.id, &peer.endpoint);
-        }
+        let (transport, is_new) = enter(&mut config, &env, &store, &registration, folder).await?;
         let host = RaftHost::new(config.broker_id, env.clone(), store, transport);
         let machine = HostedCluster::new(Cluster::default(), ClusterBinding::new());
         let machine = Arc::new(machine);
@@ -154,12 +153,7 @@ impl Node {
             tasks: JoinSet::new(),
         };
         node.serve(&config, listeners)?;
-        let registration = Registration {
-            incarnation: env.random_id(),
-            endpoints: node.endpoints.clone(),
-            rack: config.rack.clone(),
-        };
-        node.join_cluster(&config, known.is_empty()).await?;
+        node.join_cluster(&config, is_new).await?;
         node.run_services(&config, registration, reports);
         Ok(node)
     }
@@ -192,6 +186,10 @@ impl Node {
         {
             let controller = controller.clone();
             self.spawn(async move { controller.run_balancing().await });
+        }
+        {
+            let controller = controller.clone();
+            self.spawn(async move { controller.run_emptying().await });
         }
         self.spawn(async move { controller.run_reports(reports).await });
         {
@@ -234,6 +232,12 @@ impl Node {
                 () = task => {}
             }
         });
+    }
+
+    /// This broker.
+    #[must_use]
+    pub fn broker_id(&self) -> u32 {
+        self.parts.host.broker_id()
     }
 
     /// Where gRPC clients connect.
@@ -320,6 +324,10 @@ impl Parts {
     #[must_use]
     pub fn not_ready_because(&self) -> Vec<String> {
         let mut reasons = Vec::new();
+        if self.controller.session().is_out() {
+            let refusal = self.controller.session().refusal().unwrap_or_default();
+            return vec![format!("not part of the cluster: {refusal}")];
+        }
         if self.controller.session().is_fenced() {
             reasons.push("not in service yet: the controller has it fenced".to_owned());
         }
@@ -354,6 +362,41 @@ impl Readiness for Parts {
             Err(reasons)
         }
     }
+}
+
+/// Connects to the cluster as far as it is known, and joins it where the configuration says so. Says
+/// whether the folder belonged to no cluster and may found one.
+async fn enter(
+    config: &mut NodeConfig,
+    env: &Env,
+    store: &Store,
+    registration: &Registration,
+    folder: bootstrap::Folder,
+) -> Result<(Transport, bool), NodeError> {
+    config.broker_id = folder.broker_id;
+    let identity = Identity {
+        broker_id: folder.broker_id,
+        broker_epoch: 0,
+        cluster_id: folder.cluster_id.clone(),
+    };
+    let transport = Transport::new(env.clone(), identity);
+    let peers = config.peers.iter();
+    for peer in peers.filter(|peer| peer.id != config.broker_id) {
+        transport.set_address(peer.id, &peer.endpoint);
+    }
+    let Some(seed) = config.join.clone() else {
+        return Ok((transport, folder.cluster_id.is_empty()));
+    };
+    transport.set_address(joining::SEED, &seed);
+    if folder.cluster_id.is_empty() {
+        let joined = joining::join(&seed, &folder, store, &transport, registration).await?;
+        config.broker_id = joined.broker_id;
+        transport.set_identity(|identity| {
+            identity.broker_id = joined.broker_id;
+            identity.cluster_id = joined.cluster_id;
+        });
+    }
+    Ok((transport, false))
 }
 
 fn store_config(config: &NodeConfig) -> StoreConfig {

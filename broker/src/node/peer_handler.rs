@@ -28,6 +28,7 @@ impl PeerHandler for NodePeerHandler {
                 Method::Hello => serve_hello(&parts, &call.body),
                 Method::Heartbeat => serve_heartbeat(&parts, &call.body),
                 Method::Propose => parts.controller.serve_propose(call.body).await,
+                Method::Join => parts.controller.serve_join(&call.body).await,
                 Method::DeleteRecords => serve_delete_records(&parts, call).await,
                 Method::HandOver => serve_hand_over(&parts, call.body),
                 Method::MoveReplicas => {

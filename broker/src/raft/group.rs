@@ -26,6 +26,10 @@ const VOTE_TIMEOUT_MS: u64 = 2_000;
 const METADATA_HEARTBEAT_MS: u64 = 200;
 const METADATA_ELECTION_MIN_MS: u64 = 500;
 const METADATA_ELECTION_MAX_MS: u64 = 1_000;
+/// A leader that has lost its majority sends no heartbeats for so long, then some, and so on: one that
+/// reaches only a bridge between itself and a connected majority would else renew the bridge's lease for
+/// ever, and nobody could be elected. At least twice the longest election timeout.
+const METADATA_QUORUM_LOSS_PROBE_MS: u64 = 2_500;
 /// Entries in one append and in one apply; bytes are bounded by the store's reader.
 const APPEND_ENTRIES_MAX: u64 = 4_096;
 
@@ -66,6 +70,7 @@ impl GroupKind {
             enable_heartbeat: ticks,
             enable_elect: ticks,
             enable_pre_vote: Some(true),
+            quorum_loss_probe_interval: ticks.then_some(METADATA_QUORUM_LOSS_PROBE_MS),
             // With true, a leader that lost its unsynced tail would resume its term and write other
             // entries at the same log ids: replicas diverge.
             enable_leader_restore: Some(false),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{ChangeMembers, EmptyNode, Precondition, RaftMetrics, ServerState};
-use raftmq_core::cluster::membership::{Membership, Step};
+use raftmq_core::cluster::membership::{Goal, Membership, Step};
 use raftmq_core::ids::BrokerId;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -35,13 +35,19 @@ pub enum StepError {
 }
 
 impl Group {
-    /// Takes the next step towards a membership of exactly `target`, and says which it was. Costs at
+    /// The membership as this replica knows it; complete where it leads.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        membership_of(&self.raft().metrics().borrow_watched())
+    }
+
+    /// Takes the next step towards a membership of exactly `goal`, and says which it was. Costs at
     /// most one change of the membership. Repetition goes on; at the end it changes nothing.
     ///
     /// # Errors
     ///
     /// See [`StepError`]; the next call goes on from wherever the group is.
-    pub async fn step_towards(&self, target: &BTreeSet<BrokerId>) -> Result<Step, StepError> {
+    pub async fn step_towards(&self, goal: &Goal) -> Result<Step, StepError> {
         let metrics = self.raft().metrics().borrow_watched().clone();
         let is_leader = metrics.state == ServerState::Leader;
         let applied = metrics.last_applied.filter(|_| is_leader);
@@ -49,7 +55,7 @@ impl Group {
         let leader_id = leader_id.filter(|id| id.term == metrics.current_term);
         let committed_leader_id = leader_id.ok_or(StepError::NotLeader)?;
         let membership = membership_of(&metrics);
-        let step = membership.next_step(target);
+        let step = membership.next_step_to(goal);
         let change = match &step {
             Step::AwaitCommit | Step::AwaitLearners(_) | Step::Done => return Ok(step),
             Step::AddLearner(broker) => ChangeMembers::AddNodes(BTreeMap::from([(
@@ -67,9 +73,9 @@ impl Group {
                 last_membership_log_id: *metrics.membership_config.log_id(),
             },
         ];
-        let changing = self
-            .raft()
-            .change_membership_if(change, false, preconditions);
+        let changing =
+            self.raft()
+                .change_membership_if(change, !goal.learners.is_empty(), preconditions);
         let changed = timeout(CHANGE_WITHIN, changing).await;
         let response = changed
             .map_err(|_elapsed| StepError::NotCommitted)?
@@ -77,7 +83,10 @@ impl Group {
         // A leader that is out of the membership by now cannot be asked again.
         let is_there = response.membership.is_some_and(|now| {
             let voters = now.get_joint_config();
-            voters.len() == 1 && voters[0] == node_ids(target) && now.learner_ids().next().is_none()
+            let learners: BTreeSet<u64> = now.learner_ids().collect();
+            voters.len() == 1
+                && voters[0] == node_ids(&goal.voters)
+                && learners == node_ids(&goal.learners)
         });
         Ok(if is_there { Step::Done } else { step })
     }

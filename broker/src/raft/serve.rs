@@ -82,6 +82,7 @@ impl RaftHost {
             | Method::Hello
             | Method::DeleteRecords
             | Method::MoveReplicas
+            | Method::Join
             | Method::HandOver => Err((Refusal::Malformed, "not a method of groups".to_owned())),
         }
     }
@@ -210,6 +211,7 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
         | Method::Hello
         | Method::DeleteRecords
         | Method::MoveReplicas
+        | Method::Join
         | Method::HandOver => Err((Refusal::Malformed, "not a method of one group".to_owned())),
     }
 }

@@ -29,6 +29,8 @@ mod leadership;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod membership;
+#[cfg(test)]
 mod moves;
 #[cfg(test)]
 mod real_faults;

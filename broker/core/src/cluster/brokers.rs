@@ -10,6 +10,7 @@ use crate::effect::Effects;
 use crate::ids::{BrokerEpoch, BrokerId};
 use crate::limits::{BROKERS_COUNT_MAX, NAME_BYTES_MAX, PRODUCER_ID_BLOCK_COUNT_MAX};
 use crate::machine::EntryMeta;
+use crate::planted::{Bug, is_planted};
 
 impl Cluster {
     pub(super) fn create_cluster(&mut self, cluster_id: &str) -> Reply {
@@ -34,8 +35,8 @@ impl Cluster {
         register: RegisterBroker,
         effects: &mut Effects,
     ) -> Reply {
-        self.check_registration(&register)?;
-        let id = register.id;
+        let id = self.id_for(&register);
+        self.check_registration(id, &register)?;
         let mut epoch = BrokerEpoch(meta.log_index);
         let mut is_fenced = true;
         if let Some(known) = self.image.broker(id) {
@@ -49,33 +50,49 @@ impl Cluster {
                 });
             }
         }
-        let RegisterBroker {
-            incarnation,
-            endpoints,
-            rack,
-            ..
-        } = register;
+        let is_chosen = register.id.get() == 0;
+        let known = self.image.broker(id).cloned();
+        let broker = registered(id, register, known.as_deref());
         let broker = Broker {
-            id,
-            endpoints,
-            rack,
             epoch,
-            incarnation,
             is_fenced,
-            is_draining: self.image.broker(id).is_some_and(|known| known.is_draining),
+            ..broker
         };
-        let known = self.image.broker(id);
-        let is_new_process = known.is_none_or(|known| known.epoch != epoch);
-        if known.is_none_or(|known| **known != broker) {
+        let is_new_process = known.as_ref().is_none_or(|known| known.epoch != epoch);
+        if known.is_none_or(|known| *known != broker) {
             self.put_broker(broker, effects);
         }
         if is_new_process {
             self.clear_leader_everywhere(id, effects);
         }
-        Ok(Outcome::Registered { epoch })
+        Ok(if is_chosen {
+            Outcome::IdAllotted { id, epoch }
+        } else {
+            Outcome::Registered { epoch }
+        })
     }
 
-    fn check_registration(&self, register: &RegisterBroker) -> Result<(), ClusterError> {
+    /// The id that is asked for; where none is, that of the directory, else one above all that ever
+    /// were.
+    fn id_for(&self, register: &RegisterBroker) -> BrokerId {
+        if register.id.get() != 0 {
+            return register.id;
+        }
+        let mut brokers = self.image.brokers.values();
+        let directory_id = register.directory_id;
+        let same =
+            brokers.find(|known| directory_id.is_known() && known.directory_id == directory_id);
+        let newest = self.image.brokers.keys().next_back();
+        let removed = self.image.removed_brokers.get_max();
+        let last = newest.max(removed).map_or(0, |id| id.get());
+        same.map_or(BrokerId(last.saturating_add(1)), |known| known.id)
+    }
+
+    fn check_registration(
+        &self,
+        id: BrokerId,
+        register: &RegisterBroker,
+    ) -> Result<(), ClusterError> {
         let current = self.image.cluster_id.as_deref();
         if current != Some(register.cluster_id.as_str()) {
             return Err(ClusterError::ClusterIdMismatch {
@@ -92,9 +109,24 @@ impl Cluster {
         ] {
             check_length("endpoint or rack", text)?;
         }
-        let brokers_count = self.image.brokers.len() + 1;
-        if self.image.broker(register.id).is_none() && brokers_count > BROKERS_COUNT_MAX {
-            return Err(over_limit("brokers", brokers_count, BROKERS_COUNT_MAX));
+        if self.image.removed_brokers.contains(&id) {
+            return Err(ClusterError::BrokerRemoved { broker: id });
+        }
+        let Some(known) = self.image.broker(id) else {
+            let brokers_count = self.image.brokers.len() + 1;
+            if brokers_count > BROKERS_COUNT_MAX {
+                return Err(over_limit("brokers", brokers_count, BROKERS_COUNT_MAX));
+            }
+            return Ok(());
+        };
+        let (theirs, ours) = (known.directory_id, register.directory_id);
+        let is_wiped = theirs.is_known() && ours.is_known() && theirs != ours;
+        if is_wiped && !is_planted(Bug::WipedBrokerKeepsId) {
+            let is_alive = !known.is_fenced;
+            return Err(ClusterError::BrokerIdOfAnotherDirectory {
+                broker: id,
+                is_alive,
+            });
         }
         Ok(())
     }
@@ -151,11 +183,12 @@ impl Cluster {
         let Some(broker) = self.image.broker(id) else {
             return Err(ClusterError::UnknownBroker { broker: id });
         };
-        if broker.is_draining != is_draining {
-            let changed = Broker {
-                is_draining,
-                ..Broker::clone(broker)
-            };
+        let changed = Broker {
+            is_draining,
+            is_decommissioned: broker.is_decommissioned && is_draining,
+            ..Broker::clone(broker)
+        };
+        if **broker != changed {
             self.put_broker(changed, effects);
         }
         Ok(Outcome::Done)
@@ -193,6 +226,33 @@ impl Cluster {
             });
         }
         Ok(Broker::clone(broker))
+    }
+}
+
+/// The broker of a registration, fenced; it keeps what was decided about it before.
+fn registered(id: BrokerId, register: RegisterBroker, known: Option<&Broker>) -> Broker {
+    let RegisterBroker {
+        incarnation,
+        endpoints,
+        rack,
+        directory_id,
+        ..
+    } = register;
+    let known_directory = known.map(|known| known.directory_id).unwrap_or_default();
+    Broker {
+        id,
+        endpoints,
+        rack,
+        epoch: BrokerEpoch::default(),
+        incarnation,
+        is_fenced: true,
+        is_draining: known.is_some_and(|known| known.is_draining),
+        is_decommissioned: known.is_some_and(|known| known.is_decommissioned),
+        directory_id: if directory_id.is_known() {
+            directory_id
+        } else {
+            known_directory
+        },
     }
 }
 

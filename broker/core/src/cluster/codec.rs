@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::cluster::command::{Command, CreateTopic, RegisterBroker};
 use crate::cluster::image::Endpoints;
 use crate::codec::{CodecError, Reader, Writer};
-use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, Term, TopicId};
+use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
 use crate::limits::{
     CLEAR_LEADER_GROUPS_MAX, COMMAND_BYTES_MAX, CONFIG_VALUE_BYTES_MAX, CONFIGS_COUNT_MAX,
     NAME_BYTES_MAX, TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_COUNT_MAX,
@@ -43,6 +43,9 @@ impl Command {
             }
             Self::SetBrokerDraining { id, is_draining } => {
                 writer.u32(id.0).flag(*is_draining);
+            }
+            Self::DecommissionBroker { id } | Self::RemoveBroker { id } => {
+                writer.u32(id.0);
             }
             Self::CreateTopic(create) => write_create_topic(writer, create),
             Self::DeleteTopic { topic_id } => {
@@ -122,7 +125,7 @@ impl Command {
         reader.version(WHAT, VERSION)?;
         let tag = reader.u8()?;
         let command = match tag {
-            1..=7 | 20 => read_broker_or_topic(tag, &mut reader)?,
+            1..=7 | 20 | 35..=37 => read_broker_or_topic(tag, &mut reader)?,
             _ => read_config_or_partition(tag, &mut reader)?,
         };
         reader.finish()?;
@@ -130,9 +133,10 @@ impl Command {
     }
 }
 
-const fn tag_of(command: &Command) -> u8 {
+fn tag_of(command: &Command) -> u8 {
     match command {
         Command::CreateCluster { .. } => 1,
+        Command::RegisterBroker(register) if register.directory_id.is_known() => 37,
         Command::RegisterBroker(_) => 2,
         Command::FenceBroker { .. } => 3,
         Command::UnfenceBroker { .. } => 4,
@@ -149,6 +153,8 @@ const fn tag_of(command: &Command) -> u8 {
         Command::CancelReassignment { .. } => 21,
         Command::AllocateProducerIds { .. } => 15,
         Command::SetBrokerDraining { .. } => 20,
+        Command::DecommissionBroker { .. } => 35,
+        Command::RemoveBroker { .. } => 36,
     }
 }
 
@@ -157,6 +163,7 @@ fn read_broker_or_topic(tag: u8, reader: &mut Reader) -> Result<Command, CodecEr
         1 => Command::CreateCluster {
             cluster_id: reader.text("cluster id", NAME_BYTES_MAX)?,
         },
+        // Written before data folders had names.
         2 => Command::RegisterBroker(read_register(reader)?),
         3 => Command::FenceBroker {
             id: BrokerId(reader.u32()?),
@@ -179,6 +186,20 @@ fn read_broker_or_topic(tag: u8, reader: &mut Reader) -> Result<Command, CodecEr
             id: BrokerId(reader.u32()?),
             is_draining: reader.flag("draining")?,
         },
+        35 => Command::DecommissionBroker {
+            id: BrokerId(reader.u32()?),
+        },
+        36 => Command::RemoveBroker {
+            id: BrokerId(reader.u32()?),
+        },
+        37 => {
+            let register = read_register(reader)?;
+            let directory_id = DirectoryId(reader.array()?);
+            Command::RegisterBroker(RegisterBroker {
+                directory_id,
+                ..register
+            })
+        }
         tag => return Err(unknown(tag)),
     })
 }
@@ -251,6 +272,9 @@ fn write_register(writer: &mut Writer, register: &RegisterBroker) {
         .raw(&register.incarnation);
     write_endpoints(writer, &register.endpoints);
     writer.text(&register.rack);
+    if register.directory_id.is_known() {
+        writer.raw(&register.directory_id.0);
+    }
 }
 
 fn read_register(reader: &mut Reader) -> Result<RegisterBroker, CodecError> {
@@ -260,6 +284,7 @@ fn read_register(reader: &mut Reader) -> Result<RegisterBroker, CodecError> {
         incarnation: reader.array()?,
         endpoints: read_endpoints(reader)?,
         rack: reader.text("rack", NAME_BYTES_MAX)?,
+        directory_id: DirectoryId::default(),
     })
 }
 

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::image::Endpoints;
-use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, Term, TopicId};
+use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
 
 /// A broker's registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisterBroker {
     /// The cluster the broker's data folder belongs to.
     pub cluster_id: String,
-    /// Its id.
+    /// Its id; 0 = choose one that nobody has had, or the one that the directory has.
     pub id: BrokerId,
     /// Random, new at each start of the process.
     pub incarnation: [u8; 16],
@@ -20,6 +20,8 @@ pub struct RegisterBroker {
     pub endpoints: Endpoints,
     /// Its rack; empty = none.
     pub rack: String,
+    /// Made at random with the data folder, and kept in it; zeros = not known.
+    pub directory_id: DirectoryId,
 }
 
 /// A topic to be made.
@@ -70,6 +72,18 @@ pub enum Command {
         id: BrokerId,
         /// Whether it drains from now on.
         is_draining: bool,
+    },
+    /// Lets a broker drain for good: it is to lose its replicas, its vote and its place in the image.
+    /// Ends with `SetBrokerDraining`, as long as it is not over. Repeating it changes nothing.
+    DecommissionBroker {
+        /// The broker.
+        id: BrokerId,
+    },
+    /// Forgets a decommissioned broker that holds no replica; nobody gets its id again. Repeating it
+    /// changes nothing.
+    RemoveBroker {
+        /// The broker.
+        id: BrokerId,
     },
     /// Makes a topic. Repeating it with the same topic id gives the same answer.
     CreateTopic(CreateTopic),

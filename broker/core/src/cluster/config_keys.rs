@@ -198,6 +198,11 @@ pub const PRODUCER_ID_EXPIRATION_MS: &str = "producer.id.expiration.ms";
 /// Whether a produce to an unknown topic makes it.
 pub const AUTO_CREATE_TOPICS_ENABLE: &str = "auto.create.topics.enable";
 
+/// Wanted voters of the metadata group.
+pub const CONTROLLER_QUORUM_VOTERS_COUNT: &str = "controller.quorum.voters.count";
+/// Time after which a dead voter of the metadata group is replaced, ms.
+pub const CONTROLLER_QUORUM_VOTER_REPLACE_AFTER_MS: &str =
+    "controller.quorum.voter.replace.after.ms";
 /// Whether leaderships go home to their preferred replicas.
 pub const AUTO_LEADER_REBALANCE_ENABLE: &str = "auto.leader.rebalance.enable";
 /// Longest time that a stopping broker waits for its leaderships to move, ms.
@@ -244,6 +249,18 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         integer(0, 600_000),
         "5000",
         "Longest time that a stopping broker waits for its leaderships to move, in milliseconds.",
+    ),
+    cluster_key(
+        CONTROLLER_QUORUM_VOTER_REPLACE_AFTER_MS,
+        integer(0, 604_800_000),
+        "600000",
+        "Time that a voter of the metadata group may be out of service before another broker takes its place, in milliseconds; 0 means for ever.",
+    ),
+    cluster_key(
+        CONTROLLER_QUORUM_VOTERS_COUNT,
+        ConfigType::Word(&["1", "3", "5"]),
+        "3",
+        "Voters that the metadata group grows to by itself as brokers join.",
     ),
     cluster_key(
         DEFAULT_REPLICATION_FACTOR,

@@ -35,6 +35,62 @@ pub enum ClusterError {
         /// The epoch of the one that is alive.
         epoch: BrokerEpoch,
     },
+    /// The id belongs to another data folder: that one was wiped, or is another broker's.
+    #[error(
+        "broker id {broker} belongs to another data folder{}; an id stands for its disk: start this \
+         broker with a new id, or let the cluster choose one",
+        if *is_alive { ", whose broker is alive" } else { "" }
+    )]
+    BrokerIdOfAnotherDirectory {
+        /// The broker.
+        broker: BrokerId,
+        /// Whether the other one is in service.
+        is_alive: bool,
+    },
+    /// The broker was decommissioned.
+    #[error(
+        "broker {broker} was decommissioned and is no longer part of the cluster; stop it, and start \
+         a new broker with an empty data folder and a new id"
+    )]
+    BrokerRemoved {
+        /// The broker.
+        broker: BrokerId,
+    },
+    /// There would be no broker left.
+    #[error("broker {broker} is the last one that is not decommissioned")]
+    LastBroker {
+        /// The broker.
+        broker: BrokerId,
+    },
+    /// Only a decommissioned broker can be removed.
+    #[error("broker {broker} is not decommissioned")]
+    NotDecommissioned {
+        /// The broker.
+        broker: BrokerId,
+    },
+    /// A broker with replicas cannot be removed.
+    #[error("broker {broker} holds replicas of {partitions_count} partitions")]
+    BrokerHoldsReplicas {
+        /// The broker.
+        broker: BrokerId,
+        /// Of so many.
+        partitions_count: usize,
+    },
+    /// Too few voters of the metadata group would be alive.
+    #[error(
+        "without broker {broker} the metadata group would have {alive_count} live voters of \
+         {voters_count}, and a majority is {required_count}"
+    )]
+    MetadataQuorumLost {
+        /// The broker.
+        broker: BrokerId,
+        /// Voters that would be alive.
+        alive_count: usize,
+        /// Voters that there would be.
+        voters_count: usize,
+        /// How many of them must be alive.
+        required_count: usize,
+    },
     /// The request names an older registration.
     #[error("broker {broker} has epoch {current}, {actual} came")]
     StaleBrokerEpoch {

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::config_keys::{self, ConfigSource, EffectiveConfig};
-use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, PartitionIndex, Term, TopicId};
+use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, PartitionIndex, Term, TopicId};
 
 /// Where a broker listens, each as `host:port`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,12 @@ pub struct Broker {
     /// replica can lead.
     #[serde(default)]
     pub is_draining: bool,
+    /// Decommissioned brokers lose their replicas, their vote and in the end their place here.
+    #[serde(default)]
+    pub is_decommissioned: bool,
+    /// The data folder that belongs to this id; zeros = not known.
+    #[serde(default)]
+    pub directory_id: DirectoryId,
 }
 
 /// One topic.
@@ -129,6 +135,8 @@ pub struct Image {
     pub cluster_id: Option<Arc<str>>,
     /// Brokers by id.
     pub brokers: OrdMap<BrokerId, Arc<Broker>>,
+    /// Ids of brokers that were decommissioned; never given to another one.
+    pub removed_brokers: OrdSet<BrokerId>,
     /// Topics by id.
     pub topics: OrdMap<TopicId, Arc<Topic>>,
     /// Topic ids by name.

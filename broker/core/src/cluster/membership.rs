@@ -30,6 +30,15 @@ pub struct Membership {
     pub leader: BrokerId,
 }
 
+/// Where a membership is to get.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Goal {
+    /// Who is to vote; not empty.
+    pub voters: BTreeSet<BrokerId>,
+    /// Who is to be a member without a vote.
+    pub learners: BTreeSet<BrokerId>,
+}
+
 /// What the leader is to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -48,10 +57,21 @@ pub enum Step {
 }
 
 impl Membership {
-    /// Finds the next step towards `target`, which must not be empty.
+    /// Finds the next step towards the voters `target` and nobody else; it must not be empty.
     #[must_use]
     pub fn next_step(&self, target: &BTreeSet<BrokerId>) -> Step {
-        if is_planted(Bug::MoveDoneTooEarly) && self.voters.contains(target) {
+        self.next_step_to(&Goal {
+            voters: target.clone(),
+            learners: BTreeSet::new(),
+        })
+    }
+
+    /// Finds the next step towards `goal`.
+    #[must_use]
+    pub fn next_step_to(&self, goal: &Goal) -> Step {
+        let target = &goal.voters;
+        let is_early = is_planted(Bug::MoveDoneTooEarly) && goal.learners.is_empty();
+        if is_early && self.voters.contains(target) {
             return Step::Done;
         }
         if !self.is_committed {
@@ -64,14 +84,24 @@ impl Membership {
                 let next = if newer == target { newer } else { older };
                 Step::ChangeVoters(next.clone())
             }
-            [voters] if voters == target => self.clean_up(target),
+            [voters] if voters == target => self.settle_learners(goal),
             _ => self.prepare(target),
         }
     }
 
-    fn clean_up(&self, target: &BTreeSet<BrokerId>) -> Step {
-        let is_left = |id: &&BrokerId| !target.contains(id);
-        let left: BTreeSet<BrokerId> = self.learners.iter().filter(is_left).copied().collect();
+    /// Members that have the leader's log, but for a little.
+    #[must_use]
+    pub fn caught_up(&self) -> BTreeSet<BrokerId> {
+        let voters = self.voters.iter().flatten();
+        let members = voters.chain(&self.learners).copied();
+        members.filter(|id| self.is_caught_up(*id)).collect()
+    }
+
+    fn settle_learners(&self, goal: &Goal) -> Step {
+        if let Some(missing) = goal.learners.difference(&self.learners).next() {
+            return Step::AddLearner(*missing);
+        }
+        let left: BTreeSet<BrokerId> = self.learners.difference(&goal.learners).copied().collect();
         if left.is_empty() {
             Step::Done
         } else {
@@ -100,6 +130,7 @@ impl Membership {
     fn is_caught_up(&self, id: BrokerId) -> bool {
         let matched = self.matched.get(&id);
         id == self.leader
+            || is_planted(Bug::LearnerVotesTooEarly)
             || matched.is_some_and(|matched| {
                 self.last_index.saturating_sub(*matched) <= CAUGHT_UP_LAG_ENTRIES_MAX
             })

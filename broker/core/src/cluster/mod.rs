@@ -11,6 +11,7 @@ mod codec;
 pub mod command;
 pub mod config_keys;
 mod configs;
+mod decommission;
 pub mod election;
 mod error;
 pub mod image;
@@ -22,6 +23,7 @@ pub mod placement;
 mod reassignment;
 mod rows;
 mod topics;
+pub mod voters;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -47,6 +49,13 @@ pub enum Outcome {
     Done,
     /// The broker is registered with this epoch.
     Registered {
+        /// Names this registration.
+        epoch: BrokerEpoch,
+    },
+    /// The broker is registered under an id that was chosen for it.
+    IdAllotted {
+        /// The id.
+        id: BrokerId,
         /// Names this registration.
         epoch: BrokerEpoch,
     },
@@ -87,6 +96,7 @@ struct Dirty {
     head: bool,
     configs: bool,
     brokers: BTreeSet<BrokerId>,
+    removed_brokers: BTreeSet<BrokerId>,
     topics: BTreeSet<TopicId>,
     partitions: BTreeSet<GroupNumber>,
 }
@@ -139,6 +149,8 @@ impl Cluster {
             Command::SetBrokerDraining { id, is_draining } => {
                 self.set_broker_draining(id, is_draining, effects)
             }
+            Command::DecommissionBroker { id } => self.decommission_broker(id, effects),
+            Command::RemoveBroker { id } => self.remove_broker(id, effects),
             Command::CreateTopic(create) => self.create_topic(create, effects),
             Command::DeleteTopic { topic_id } => self.delete_topic(topic_id, effects),
             Command::AddPartitions {
@@ -275,6 +287,12 @@ impl Dirty {
 
     fn mark_broker(&mut self, id: BrokerId) {
         self.brokers.insert(id);
+        self.has_changed = true;
+    }
+
+    fn mark_removed(&mut self, id: BrokerId) {
+        self.brokers.insert(id);
+        self.removed_brokers.insert(id);
         self.has_changed = true;
     }
 

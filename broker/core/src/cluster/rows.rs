@@ -1,6 +1,7 @@
 //! The bytes of the metadata state: a row for each broker, topic and partition, and checkpoints.
 //!
-//! Rows: `h` the head; `c` the cluster's configs; `b` + broker id; `t` + topic id; `p` + group.
+//! Rows: `h` the head; `c` the cluster's configs; `b` + broker id; `t` + topic id; `p` + group;
+//! `r` + the id of a removed broker.
 //! A checkpoint is all rows in one value. Keys and formats are append-only (STYLE rule 23).
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use crate::cluster::codec::{
 use crate::cluster::image::{Broker, Image, PartitionInfo, Topic};
 use crate::cluster::{Cluster, Dirty};
 use crate::codec::{CodecError, Reader, RestoreError, Writer};
-use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, PartitionIndex, Term, TopicId};
+use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, PartitionIndex, Term, TopicId};
 use crate::limits::{
     NAME_BYTES_MAX, STATE_BYTES_MAX, TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_COUNT_MAX,
 };
@@ -28,6 +29,7 @@ const FAMILY_BROKER: u8 = b'b';
 const FAMILY_CONFIGS: u8 = b'c';
 const FAMILY_HEAD: u8 = b'h';
 const FAMILY_PARTITION: u8 = b'p';
+const FAMILY_REMOVED: u8 = b'r';
 const FAMILY_TOPIC: u8 = b't';
 
 /// Key, value and their lengths of the smallest row.
@@ -63,6 +65,9 @@ pub(super) fn take_dirty(cluster: &mut Cluster) -> RowUpdates {
             .map(|partition| write_partition(partition));
         change(partition_key(group), row);
     }
+    for id in dirty.removed_brokers {
+        change(removed_key(id), Some(Bytes::from_static(&[VERSION])));
+    }
     for id in dirty.topics {
         change(
             topic_key(id),
@@ -88,6 +93,7 @@ pub(super) fn restore(rows: impl Iterator<Item = (Bytes, Bytes)>) -> Result<Clus
                 has_head = true;
             }
             FAMILY_PARTITION => read_partition(&mut reader, &mut image)?,
+            FAMILY_REMOVED => read_removed(&key, &mut reader, &mut image)?,
             FAMILY_TOPIC => read_topic(&mut reader, &mut image)?,
             family => {
                 return Err(RestoreError::UnknownRow {
@@ -149,6 +155,7 @@ fn everything(image: &Image) -> Dirty {
         head: true,
         configs: true,
         brokers: image.brokers.keys().copied().collect(),
+        removed_brokers: image.removed_brokers.iter().copied().collect(),
         topics: image.topics.keys().copied().collect(),
         partitions: image.partitions.keys().copied().collect(),
     }
@@ -174,6 +181,10 @@ fn check(image: &Image) -> Result<(), RestoreError> {
     }
     if partitions_count != image.partitions.len() {
         return contradiction("a partition has no topic");
+    }
+    let is_removed = |id: &BrokerId| image.removed_brokers.contains(id);
+    if image.brokers.keys().any(is_removed) {
+        return contradiction("a broker is registered and removed");
     }
     if !image
         .partitions
@@ -241,9 +252,14 @@ fn write_broker(broker: &Broker) -> Bytes {
         .flag(broker.is_fenced);
     writer.raw(&broker.incarnation).text(&broker.rack);
     write_endpoints(&mut writer, &broker.endpoints);
-    if broker.is_draining {
+    let has_more = broker.is_decommissioned || broker.directory_id.is_known();
+    if broker.is_draining || has_more {
         // Rows of before there was such a thing end here, and so do those of all others.
-        writer.flag(true);
+        writer.flag(broker.is_draining);
+    }
+    if has_more {
+        writer.flag(broker.is_decommissioned);
+        writer.raw(&broker.directory_id.0);
     }
     writer.finish()
 }
@@ -251,7 +267,7 @@ fn write_broker(broker: &Broker) -> Bytes {
 fn read_broker(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError> {
     reader.version("broker", VERSION)?;
     let id = BrokerId(reader.u32()?);
-    let broker = Broker {
+    let mut broker = Broker {
         id,
         epoch: BrokerEpoch(reader.u64()?),
         is_fenced: reader.flag("fenced")?,
@@ -259,9 +275,22 @@ fn read_broker(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError>
         rack: reader.text("rack", NAME_BYTES_MAX)?,
         endpoints: read_endpoints(reader)?,
         is_draining: reader.remaining() > 0 && reader.flag("draining")?,
+        is_decommissioned: false,
+        directory_id: DirectoryId::default(),
     };
+    if reader.remaining() > 0 {
+        broker.is_decommissioned = reader.flag("decommissioned")?;
+        broker.directory_id = DirectoryId(reader.array()?);
+    }
     image.brokers.insert(id, Arc::new(broker));
     Ok(())
+}
+
+fn read_removed(key: &Bytes, reader: &mut Reader, image: &mut Image) -> Result<(), CodecError> {
+    reader.version("removed broker", VERSION)?;
+    let mut key = Reader::new(key.slice(1..));
+    image.removed_brokers.insert(BrokerId(key.u32()?));
+    key.finish()
 }
 
 fn write_topic(topic: &Topic) -> Bytes {
@@ -363,6 +392,12 @@ fn read_partition(reader: &mut Reader, image: &mut Image) -> Result<(), CodecErr
 fn broker_key(id: BrokerId) -> Bytes {
     let mut writer = Writer::with_capacity(5);
     writer.u8(FAMILY_BROKER).u32(id.0);
+    writer.finish()
+}
+
+fn removed_key(id: BrokerId) -> Bytes {
+    let mut writer = Writer::with_capacity(5);
+    writer.u8(FAMILY_REMOVED).u32(id.0);
     writer.finish()
 }
 

@@ -89,6 +89,8 @@ pub enum Method {
     TakeLeadership = 17,
     /// Take a step of a move of replicas in a group led by the receiver. (11 did all at once.)
     MoveReplicas = 20,
+    /// Take the sender into the cluster, and give it an id where it has none.
+    Join = 35,
 }
 
 impl Method {
@@ -110,6 +112,7 @@ impl Method {
             12 => Self::DeleteRecords,
             16 => Self::HandOver,
             17 => Self::TakeLeadership,
+            35 => Self::Join,
             _ => return None,
         })
     }

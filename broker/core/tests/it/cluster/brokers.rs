@@ -2,7 +2,7 @@
 
 use raftmq_core::cluster::{Broker, ClusterError, Command, Endpoints, Outcome, RegisterBroker};
 use raftmq_core::limits::{BROKERS_COUNT_MAX, PRODUCER_ID_BLOCK_COUNT_MAX};
-use raftmq_core::{BrokerEpoch, BrokerId, Effect};
+use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, Effect};
 
 use crate::support::cluster::{CLUSTER_ID, Harness, endpoints, register};
 
@@ -81,6 +81,8 @@ fn a_registered_broker_starts_fenced() {
             incarnation: [1; 16],
             is_fenced: true,
             is_draining: false,
+            is_decommissioned: false,
+            directory_id: DirectoryId::default(),
         }
     );
     assert!(!harness.image().is_alive(broker));
@@ -194,11 +196,11 @@ fn before_the_cluster_has_an_id_nobody_registers() {
 fn there_is_a_limit_to_brokers() {
     let mut harness = Harness::created();
     let limit = u32::try_from(BROKERS_COUNT_MAX).unwrap();
-    for id in 0..limit {
+    for id in 1..=limit {
         harness.accept(&Command::RegisterBroker(register(id, 1, "")));
     }
 
-    let refused = harness.refuse(&Command::RegisterBroker(register(limit, 1, "")));
+    let refused = harness.refuse(&Command::RegisterBroker(register(limit + 1, 1, "")));
 
     assert!(matches!(
         refused,
@@ -209,7 +211,7 @@ fn there_is_a_limit_to_brokers() {
         }
     ));
     harness.accept(&Command::RegisterBroker(register(
-        0,
+        1,
         1,
         "rack of a known one",
     )));

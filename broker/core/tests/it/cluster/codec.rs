@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
-use raftmq_core::cluster::{Command, CreateTopic};
+use raftmq_core::cluster::{Command, CreateTopic, RegisterBroker};
 use raftmq_core::codec::CodecError;
 use raftmq_core::limits::COMMAND_BYTES_MAX;
-use raftmq_core::{BrokerEpoch, BrokerId, GroupNumber, Term, TopicId};
+use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
 
 use crate::support::cluster::{brokers, configs, register, report_isr, report_leader, topic};
 
@@ -64,6 +64,8 @@ fn one_of_each() -> Vec<Command> {
             is_draining: true,
         },
         Command::CancelReassignment { group },
+        Command::DecommissionBroker { id },
+        Command::RemoveBroker { id },
     ]
 }
 
@@ -87,13 +89,15 @@ fn number_of(command: &Command) -> usize {
         Command::AllocateProducerIds { .. } => 14,
         Command::SetBrokerDraining { .. } => 15,
         Command::CancelReassignment { .. } => 16,
+        Command::DecommissionBroker { .. } => 17,
+        Command::RemoveBroker { .. } => 18,
     }
 }
 
 #[test]
 fn the_list_holds_one_of_each() {
     let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
-    assert_eq!(numbers, (0..17).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..19).collect::<Vec<_>>());
 }
 
 #[test]
@@ -105,10 +109,28 @@ fn every_command_survives_its_bytes() {
 
 #[test]
 fn tags_never_change() {
-    let tags = (1..=13).chain([22, 15, 20, 21]);
+    let tags = (1..=13).chain([22, 15, 20, 21, 35, 36]);
     for (tag, command) in tags.zip(one_of_each()) {
         assert_eq!(command.encode()[..2], [1, tag], "{command:?}");
     }
+}
+
+/// As written before data folders had names, and since.
+#[test]
+fn a_registration_without_a_folder_has_the_bytes_of_old() {
+    let old = register(3, 8, "rack");
+    let directory_id = DirectoryId([5; 16]);
+    let new = Command::RegisterBroker(RegisterBroker {
+        directory_id,
+        ..old.clone()
+    });
+    let old = Command::RegisterBroker(old);
+
+    assert_eq!(old.encode()[..2], [1, 2]);
+    assert_eq!(new.encode()[..2], [1, 37]);
+    let expected = [&old.encode()[2..], &[5; 16]].concat();
+    assert_eq!(new.encode()[2..], expected);
+    assert_eq!(Command::decode(&new.encode()), Ok(new));
 }
 
 #[test]

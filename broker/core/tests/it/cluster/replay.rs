@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
-use raftmq_core::cluster::{Cluster, Command, CreateTopic, Image};
-use raftmq_core::{BrokerEpoch, BrokerId, Effect, Effects, GroupNumber, Machine, Term};
+use raftmq_core::cluster::{Cluster, Command, CreateTopic, Image, RegisterBroker};
+use raftmq_core::{
+    BrokerEpoch, BrokerId, DirectoryId, Effect, Effects, GroupNumber, Machine, Term,
+};
 
 use crate::support::cluster::{
     Harness, brokers, configs, register, report_isr, report_leader, topic, topic_id,
@@ -43,6 +45,16 @@ fn any_broker_command() -> impl Strategy<Value = Command> {
             id: BrokerId(id),
             is_draining,
         }),
+        (0..6_u32, 1..3_u8, 0..3_u8).prop_map(|(id, incarnation, folder)| {
+            Command::RegisterBroker(RegisterBroker {
+                directory_id: DirectoryId([folder; 16]),
+                ..register(id, incarnation, "")
+            })
+        }),
+        id.clone()
+            .prop_map(|id| Command::DecommissionBroker { id: BrokerId(id) }),
+        id.clone()
+            .prop_map(|id| Command::RemoveBroker { id: BrokerId(id) }),
         (id, 0..3_u32).prop_map(|(id, count)| Command::AllocateProducerIds {
             broker: BrokerId(id),
             count,
@@ -206,7 +218,10 @@ fn assert_monotonic(before: &Image, after: &Image) {
         assert!(!new.is_moving() || old.all_replicas().all(is_kept));
     }
     for (id, old) in &before.brokers {
-        assert!(after.broker(*id).unwrap().epoch >= old.epoch);
+        let is_removed = after.removed_brokers.contains(id);
+        let now = after.broker(*id);
+        assert_eq!(now.is_none(), is_removed);
+        assert!(now.is_none_or(|now| now.epoch >= old.epoch));
     }
     assert!(after.last_group >= before.last_group);
     assert!(after.next_producer_id >= before.next_producer_id);

@@ -7,7 +7,9 @@ use raftmq_core::cluster::{
     Cluster, ClusterError, Command, CreateTopic, Endpoints, Image, Outcome, PartitionInfo,
     RegisterBroker,
 };
-use raftmq_core::{BrokerEpoch, BrokerId, Effect, Effects, GroupNumber, Machine, Term, TopicId};
+use raftmq_core::{
+    BrokerEpoch, BrokerId, DirectoryId, Effect, Effects, GroupNumber, Machine, Term, TopicId,
+};
 
 use super::{Rows, meta};
 
@@ -175,6 +177,7 @@ pub(crate) fn register(id: u32, incarnation: u8, rack: &str) -> RegisterBroker {
         incarnation: [incarnation; 16],
         endpoints: endpoints(id),
         rack: rack.to_owned(),
+        directory_id: DirectoryId::default(),
     }
 }
 
