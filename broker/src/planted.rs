@@ -14,13 +14,22 @@ pub enum Bug {
     AckBeforeCommit = 1,
     /// What waited while a leadership was handed over is answered as if it had been written.
     HandoverAnswersWaiting = 2,
+    /// A follower whose disk is full takes records all the same.
+    FullFollowerTakesRecords = 1 << 20,
+    /// After an unclean stop nobody is asked what this broker had acknowledged.
+    MarksNotAskedFor = 1 << 21,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 2] = [
+    pub const ALL: [(&'static str, Self); 4] = [
         ("ack-before-commit", Self::AckBeforeCommit),
         ("handover-answers-waiting", Self::HandoverAnswersWaiting),
+        (
+            "full-follower-takes-records",
+            Self::FullFollowerTakesRecords,
+        ),
+        ("marks-not-asked-for", Self::MarksNotAskedFor),
     ];
 }
 

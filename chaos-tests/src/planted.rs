@@ -33,11 +33,15 @@ pub enum Planted {
     AckBeforeCommit,
     /// Broker: what waited during a handover is answered as if it had been written.
     HandoverAnswersWaiting,
+    /// Core: leaders take records whatever the disks have room for.
+    FullDiskIgnored,
+    /// Broker: a follower whose disk is full takes records all the same.
+    FullFollowerTakesRecords,
 }
 
 impl Planted {
     /// Every bug.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::AckBeforeFlush,
         Self::VoteNotSynced,
         Self::TornTailAccepted,
@@ -48,6 +52,8 @@ impl Planted {
         Self::DrainingBrokerLeads,
         Self::AckBeforeCommit,
         Self::HandoverAnswersWaiting,
+        Self::FullDiskIgnored,
+        Self::FullFollowerTakesRecords,
     ];
 
     /// Switches the bug on for the rest of the process.
@@ -63,6 +69,8 @@ impl Planted {
             Self::DrainingBrokerLeads => core::plant(core::Bug::DrainingBrokerLeads),
             Self::AckBeforeCommit => broker::plant(broker::Bug::AckBeforeCommit),
             Self::HandoverAnswersWaiting => broker::plant(broker::Bug::HandoverAnswersWaiting),
+            Self::FullDiskIgnored => core::plant(core::Bug::FullDiskIgnored),
+            Self::FullFollowerTakesRecords => broker::plant(broker::Bug::FullFollowerTakesRecords),
         }
     }
 
@@ -80,6 +88,8 @@ impl Planted {
             Self::DrainingBrokerLeads => "draining-broker-leads",
             Self::AckBeforeCommit => "ack-before-commit",
             Self::HandoverAnswersWaiting => "handover-answers-waiting",
+            Self::FullDiskIgnored => "full-disk-ignored",
+            Self::FullFollowerTakesRecords => "full-follower-takes-records",
         }
     }
 }

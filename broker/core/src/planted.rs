@@ -27,11 +27,17 @@ pub enum Bug {
     RacksIgnored = 1 << 9,
     /// A move of replicas counts as done while others may still vote: they wipe their replicas.
     MoveDoneTooEarly = 1 << 10,
+    /// Leaders take records whatever the disks have room for.
+    FullDiskIgnored = 1 << 20,
+    /// A disk counts as roomy again as soon as it is back at the line where it was full.
+    FullDiskFlaps = 1 << 21,
+    /// A loss is accepted although a majority of the replicas is whole.
+    LossAcceptedNeedlessly = 1 << 22,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -43,6 +49,9 @@ impl Bug {
         ),
         ("racks-ignored", Self::RacksIgnored),
         ("move-done-too-early", Self::MoveDoneTooEarly),
+        ("full-disk-ignored", Self::FullDiskIgnored),
+        ("full-disk-flaps", Self::FullDiskFlaps),
+        ("loss-accepted-needlessly", Self::LossAcceptedNeedlessly),
     ];
 }
 

@@ -104,10 +104,11 @@ async fn views(client: &Client) -> CliResult<Vec<BrokerView>> {
 }
 
 fn state_of(broker: &BrokerInfo) -> &'static str {
-    match (broker.fenced, broker.draining) {
-        (true, _) => "fenced",
-        (false, true) => "draining",
-        (false, false) => "in service",
+    match (broker.fenced, broker.disk_full, broker.draining) {
+        (true, _, _) => "fenced",
+        (false, true, _) => "disk full",
+        (false, false, true) => "draining",
+        (false, false, false) => "in service",
     }
 }
 

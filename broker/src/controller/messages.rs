@@ -1,9 +1,12 @@
 //! What brokers say to the controller and to each other about the cluster, as JSON: these calls
 //! are few, and readable ones help whoever looks at a dump. Fields are only ever added.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use raftmq_core::cluster::ClusterError;
 use raftmq_core::cluster::Outcome;
+use raftmq_core::space::Space;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +32,9 @@ pub struct Heartbeat {
     /// It is about to stop: its leaderships are to be moved, and it is to be given none.
     #[serde(default)]
     pub is_stopping: bool,
+    /// The room on its disk.
+    #[serde(default)]
+    pub space: Space,
 }
 
 /// The controller's answer to a heartbeat.
@@ -47,6 +53,9 @@ pub struct HeartbeatReply {
     /// To a broker that stops: so does every other one that is in service.
     #[serde(default)]
     pub is_alone: bool,
+    /// Brokers that have little room on their disks.
+    #[serde(default)]
+    pub spaces: BTreeMap<u32, Space>,
 }
 
 /// Who are you. Sent by a broker that knows little.

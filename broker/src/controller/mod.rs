@@ -10,6 +10,7 @@ mod heartbeat;
 mod images;
 mod leadership;
 mod leaving;
+mod loss;
 mod messages;
 mod moves;
 mod producer_ids;
@@ -28,6 +29,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 pub use duties::Duties;
 pub use heartbeat::{Registration, Session, hello};
 pub use images::{ClusterBinding, HostedCluster, Images};
+pub use loss::NotAccepted;
 pub use messages::{Hello, HelloReply, decode, encode};
 pub use producer_ids::ProducerIds;
 

@@ -7,6 +7,7 @@ mod error;
 mod peer_handler;
 mod scrub;
 mod serving;
+mod space;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::http::{Metrics, Readiness};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
-use crate::raft::{GroupKind, RaftHost};
+use crate::raft::{DiskSpace, GroupKind, RaftHost};
 use crate::replica::{Replicas, Reports};
 
 /// How often retention is looked at.
@@ -85,9 +86,8 @@ impl Node {
     pub async fn start(config: NodeConfig, env: Env) -> Result<Self, NodeError> {
         // Before anything registers a metric.
         Metrics::install().map_err(|error| NodeError::Internal(error.to_string()))?;
-        let path = config.data_dir.clone();
-        let opened =
-            tokio::task::spawn_blocking(move || DiskEngine::open(&path, DiskConfig::default()));
+        let (path, disk) = (config.data_dir.clone(), disk_config(&config));
+        let opened = tokio::task::spawn_blocking(move || DiskEngine::open(&path, disk));
         let engine = opened
             .await
             .map_err(|error| NodeError::Internal(error.to_string()))?;
@@ -119,7 +119,8 @@ impl Node {
         {
             transport.set_address(peer.id, &peer.endpoint);
         }
-        let host = RaftHost::new(config.broker_id, env.clone(), store, transport);
+        let space = DiskSpace::new(config.limits.disk_reserve_bytes);
+        let host = RaftHost::new(config.broker_id, env.clone(), store, transport, space);
         let machine = HostedCluster::new(Cluster::default(), ClusterBinding::new());
         let machine = Arc::new(machine);
         let hosted: Arc<dyn HostedMachine> = machine.clone();
@@ -180,6 +181,7 @@ impl Node {
             self.spawn(scrub::run(host.store().clone(), period));
         }
         self.spawn(async move { host.run_repeats().await });
+        self.spawn(space::run(self.parts.clone()));
         self.spawn(bootstrap::follow_images(self.parts.clone()));
         {
             let controller = controller.clone();
@@ -353,6 +355,14 @@ impl Readiness for Parts {
         } else {
             Err(reasons)
         }
+    }
+}
+
+fn disk_config(config: &NodeConfig) -> DiskConfig {
+    let capacity_bytes = config.limits.disk_capacity_bytes;
+    DiskConfig {
+        capacity_bytes: Some(capacity_bytes).filter(|bytes| *bytes > 0),
+        ..DiskConfig::default()
     }
 }
 

@@ -5,15 +5,22 @@
 
 use std::ops::Range;
 
+use raftmq_chaos::faults::FaultClass;
 use raftmq_chaos::planted::Planted;
 use raftmq_chaos::sweep::Plan;
 use raftmq_chaos::verdict::Verdict;
 
 /// Runs seeds until one is anomalous with the bug and good without it; fails when none is. The
 /// ranges begin a few seeds before the first that finds the bug, counted from seed 1.
-fn is_found(bug: Planted, mut seeds: Range<u64>) {
+fn is_found(bug: Planted, seeds: Range<u64>) {
+    is_found_with(&[], bug, seeds);
+}
+
+/// The same with fault classes that no seed draws.
+fn is_found_with(with: &[FaultClass], bug: Planted, mut seeds: Range<u64>) {
     let good = Plan {
         seconds: 60,
+        with: with.to_vec(),
         ..super::short_plan()
     };
     let planted = Plan {
@@ -61,4 +68,15 @@ fn a_vote_that_is_not_synced_is_found() {
 #[test]
 fn an_answer_to_what_waited_during_a_handover_is_found() {
     is_found(Planted::HandoverAnswersWaiting, 1..30);
+}
+
+#[test]
+fn a_full_disk_that_is_ignored_is_found() {
+    is_found_with(&[FaultClass::DiskFull], Planted::FullDiskIgnored, 1..30);
+}
+
+#[test]
+fn a_full_follower_that_takes_records_is_found() {
+    let bug = Planted::FullFollowerTakesRecords;
+    is_found_with(&[FaultClass::DiskFull], bug, 1..60);
 }

@@ -89,6 +89,8 @@ pub enum Method {
     TakeLeadership = 17,
     /// Take a step of a move of replicas in a group led by the receiver. (11 did all at once.)
     MoveReplicas = 20,
+    /// How far the sender has flushed groups that the receiver leads.
+    FlushedMarks = 40,
 }
 
 impl Method {
@@ -107,6 +109,7 @@ impl Method {
             9 => Self::Heartbeat,
             10 => Self::Hello,
             20 => Self::MoveReplicas,
+            40 => Self::FlushedMarks,
             12 => Self::DeleteRecords,
             16 => Self::HandOver,
             17 => Self::TakeLeadership,
@@ -133,6 +136,8 @@ pub enum Refusal {
     NotController = 6,
     /// A planned refusal of the method itself; the body says why.
     Failed = 7,
+    /// The receiver's disk has no room for the records.
+    DiskFull = 40,
 }
 
 impl Refusal {
@@ -144,6 +149,7 @@ impl Refusal {
             5 => Self::Stopped,
             6 => Self::NotController,
             7 => Self::Failed,
+            40 => Self::DiskFull,
             _ => Self::Malformed,
         }
     }
@@ -179,6 +185,14 @@ pub enum PeerError {
         /// In words, where the peer gave any.
         reason: String,
     },
+}
+
+impl PeerError {
+    /// Whether the peer answered with this refusal.
+    #[must_use]
+    pub fn is_refusal(&self, expected: Refusal) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if *refusal == expected)
+    }
 }
 
 /// Who this broker is, as its frames say.
@@ -225,6 +239,7 @@ pub(super) struct Shared {
     losses: Mutex<Losses>,
     lost: Notify,
     heard: Mutex<BTreeMap<u32, Instant>>,
+    refusing_records: RwLock<BTreeSet<u32>>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -246,6 +261,7 @@ impl Transport {
             losses: Mutex::default(),
             lost: Notify::new(),
             heard: Mutex::default(),
+            refusing_records: RwLock::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -284,6 +300,17 @@ impl Transport {
             .or_default()
             .insert(group);
         self.shared.lost.notify_one();
+    }
+
+    /// Sets which peers take no records now, because their disks are full.
+    pub fn set_refusing_records(&self, brokers: BTreeSet<u32>) {
+        *self.shared.refusing_records.write() = brokers;
+    }
+
+    /// Whether a peer takes no records now, as far as is known here.
+    #[must_use]
+    pub fn refuses_records(&self, broker: u32) -> bool {
+        self.shared.refusing_records.read().contains(&broker)
     }
 
     /// Waits until an append is lost that nobody has taken. For one waiter.

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+use raftmq_core::cluster::loss::AcceptLoss;
 use raftmq_core::cluster::{Command, CreateTopic};
 use raftmq_core::codec::CodecError;
 use raftmq_core::limits::COMMAND_BYTES_MAX;
-use raftmq_core::{BrokerEpoch, BrokerId, GroupNumber, Term, TopicId};
+use raftmq_core::{BrokerEpoch, BrokerId, GroupNumber, LogIndex, Term, TopicId};
 
 use crate::support::cluster::{brokers, configs, register, report_isr, report_leader, topic};
 
@@ -64,6 +65,13 @@ fn one_of_each() -> Vec<Command> {
             is_draining: true,
         },
         Command::CancelReassignment { group },
+        Command::AcceptLoss(AcceptLoss {
+            group,
+            partition_epoch: 4,
+            kept: id,
+            last_log: Some((Term(2), LogIndex(9))),
+            accepted_by: "jane".to_owned(),
+        }),
     ]
 }
 
@@ -87,13 +95,14 @@ fn number_of(command: &Command) -> usize {
         Command::AllocateProducerIds { .. } => 14,
         Command::SetBrokerDraining { .. } => 15,
         Command::CancelReassignment { .. } => 16,
+        Command::AcceptLoss(_) => 17,
     }
 }
 
 #[test]
 fn the_list_holds_one_of_each() {
     let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
-    assert_eq!(numbers, (0..17).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..18).collect::<Vec<_>>());
 }
 
 #[test]
@@ -105,7 +114,7 @@ fn every_command_survives_its_bytes() {
 
 #[test]
 fn tags_never_change() {
-    let tags = (1..=13).chain([22, 15, 20, 21]);
+    let tags = (1..=13).chain([22, 15, 20, 21, 40]);
     for (tag, command) in tags.zip(one_of_each()) {
         assert_eq!(command.encode()[..2], [1, tag], "{command:?}");
     }

@@ -9,6 +9,7 @@ mod configs;
 mod elections;
 mod image;
 mod leadership;
+mod losses;
 mod membership;
 mod moves;
 mod names;
