@@ -16,14 +16,23 @@ pub enum Bug {
     HandoverAnswersWaiting = 2,
     /// A leader that was fenced goes on as if nothing had happened once it is back in service.
     FencedLeaderGoesOn = 4,
+    /// A follower whose disk is full takes records all the same.
+    FullFollowerTakesRecords = 1 << 20,
+    /// After an unclean stop nobody is asked what this broker had acknowledged.
+    MarksNotAskedFor = 1 << 21,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 3] = [
+    pub const ALL: [(&'static str, Self); 5] = [
         ("ack-before-commit", Self::AckBeforeCommit),
         ("handover-answers-waiting", Self::HandoverAnswersWaiting),
         ("fenced-leader-goes-on", Self::FencedLeaderGoesOn),
+        (
+            "full-follower-takes-records",
+            Self::FullFollowerTakesRecords,
+        ),
+        ("marks-not-asked-for", Self::MarksNotAskedFor),
     ];
 }
 

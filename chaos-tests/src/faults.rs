@@ -39,11 +39,13 @@ pub enum FaultClass {
     /// A broker is asked to stop, which has its leaderships moved first; it starts again later, in
     /// the middle of that if it took too long.
     Leave,
+    /// The disk of one broker, or of all, has little room left for a while.
+    DiskFull,
 }
 
 impl FaultClass {
     /// Every class.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Partition,
@@ -56,11 +58,12 @@ impl FaultClass {
         Self::ClockJump,
         Self::Reassignment,
         Self::Leave,
+        Self::DiskFull,
     ];
 
-    /// Classes that no seed draws: only `--with` turns them on. Together they make a deposed leader answer
-    /// a read (seed 199 with both). TODO(#4): mend that and let seeds draw them.
-    pub const ON_DEMAND: [Self; 2] = [Self::HungDisk, Self::Reassignment];
+    /// Classes that no seed draws: only `--with` turns them on. Together the first two make a deposed leader
+    /// answer a read (seed 199 with both). TODO(#4): mend that and let seeds draw them.
+    pub const ON_DEMAND: [Self; 3] = [Self::HungDisk, Self::Reassignment, Self::DiskFull];
 
     /// The names of all, separated by commas.
     #[must_use]
@@ -84,6 +87,7 @@ impl FaultClass {
             Self::ClockJump => "clock-jump",
             Self::Reassignment => "reassignment",
             Self::Leave => "leave",
+            Self::DiskFull => "disk-full",
         }
     }
 }

@@ -35,11 +35,15 @@ pub enum Planted {
     HandoverAnswersWaiting,
     /// Broker: a leader that was fenced goes on once it is back in service.
     FencedLeaderGoesOn,
+    /// Core: leaders take records whatever the disks have room for.
+    FullDiskIgnored,
+    /// Broker: a follower whose disk is full takes records all the same.
+    FullFollowerTakesRecords,
 }
 
 impl Planted {
     /// Every bug.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::AckBeforeFlush,
         Self::VoteNotSynced,
         Self::TornTailAccepted,
@@ -51,6 +55,8 @@ impl Planted {
         Self::AckBeforeCommit,
         Self::HandoverAnswersWaiting,
         Self::FencedLeaderGoesOn,
+        Self::FullDiskIgnored,
+        Self::FullFollowerTakesRecords,
     ];
 
     /// Switches the bug on for the rest of the process.
@@ -67,6 +73,8 @@ impl Planted {
             Self::AckBeforeCommit => broker::plant(broker::Bug::AckBeforeCommit),
             Self::HandoverAnswersWaiting => broker::plant(broker::Bug::HandoverAnswersWaiting),
             Self::FencedLeaderGoesOn => broker::plant(broker::Bug::FencedLeaderGoesOn),
+            Self::FullDiskIgnored => core::plant(core::Bug::FullDiskIgnored),
+            Self::FullFollowerTakesRecords => broker::plant(broker::Bug::FullFollowerTakesRecords),
         }
     }
 
@@ -85,6 +93,8 @@ impl Planted {
             Self::AckBeforeCommit => "ack-before-commit",
             Self::HandoverAnswersWaiting => "handover-answers-waiting",
             Self::FencedLeaderGoesOn => "fenced-leader-goes-on",
+            Self::FullDiskIgnored => "full-disk-ignored",
+            Self::FullFollowerTakesRecords => "full-follower-takes-records",
         }
     }
 }

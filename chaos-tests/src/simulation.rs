@@ -83,6 +83,7 @@ struct Run {
     silenced: BTreeSet<u32>,
     power_losses: u64,
     slow_disks: BTreeMap<u32, (FaultClass, Duration)>,
+    full_disks: BTreeSet<u32>,
     has_converged: bool,
     not_converged: Option<NotConverged>,
 }
@@ -108,6 +109,7 @@ impl Run {
             silenced: BTreeSet::new(),
             power_losses: 0,
             slow_disks: BTreeMap::new(),
+            full_disks: BTreeSet::new(),
             has_converged: false,
             not_converged: None,
         }
@@ -198,6 +200,9 @@ impl Run {
                 self.effects.add(*class, 1);
             }
         }
+        let is_felt = |broker: &&u32| self.system.is_short_of_space(**broker);
+        let felt_count = self.full_disks.iter().filter(is_felt).count() as u64;
+        self.effects.add(FaultClass::DiskFull, felt_count);
         let statuses = self.system.statuses();
         for status in statuses.iter().filter(|status| status.is_leader) {
             let (group, term, broker) = (status.group, status.vote.term, status.broker);
@@ -292,6 +297,11 @@ impl Run {
                 partition,
                 replicas,
             } => self.workload.order(partition, replicas),
+            Action::FillDisk { broker, free_bytes } => {
+                self.full_disks.insert(broker);
+                self.system.set_free_bytes(broker, Some(free_bytes));
+            }
+            Action::WidenDisk { broker } => self.widen_disk(broker),
             Action::HealAll => self.heal(sim),
         }
     }
@@ -361,6 +371,11 @@ impl Run {
         self.slow_disks.remove(&broker);
     }
 
+    fn widen_disk(&mut self, broker: u32) {
+        self.system.set_free_bytes(broker, None);
+        self.full_disks.remove(&broker);
+    }
+
     fn heal(&mut self, sim: &mut Sim<'static>) {
         self.links.mend_all();
         self.silenced.clear();
@@ -375,6 +390,7 @@ impl Run {
         }
         for broker in 1..=self.options.brokers_count {
             self.restore_disk(broker);
+            self.widen_disk(broker);
             self.system.set_clock_offset_ms(broker, 0);
         }
         self.restart_all(sim);

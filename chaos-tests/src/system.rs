@@ -45,6 +45,12 @@ pub trait System {
     /// Sets how long each sync of a broker's disk takes.
     fn set_sync_latency_us(&self, broker: u32, latency_us: u64);
 
+    /// Sets how much room a broker's disk has from now on; `None`: nothing limits it.
+    fn set_free_bytes(&self, broker: u32, free_bytes: Option<u64>);
+
+    /// Whether a broker has noticed that its disk has little room.
+    fn is_short_of_space(&self, broker: u32) -> bool;
+
     /// Sets how far a broker's wall clock is from the true time.
     fn set_clock_offset_ms(&self, broker: u32, offset_ms: i64);
 

@@ -159,6 +159,12 @@ impl System for Toy {
 
     fn set_sync_latency_us(&self, _broker: u32, _latency_us: u64) {}
 
+    fn set_free_bytes(&self, _broker: u32, _free_bytes: Option<u64>) {}
+
+    fn is_short_of_space(&self, _broker: u32) -> bool {
+        false
+    }
+
     fn set_clock_offset_ms(&self, _broker: u32, _offset_ms: i64) {}
 
     fn sync_wait(&self, _broker: u32) -> Duration {

@@ -4,6 +4,7 @@
 //! `list_offsets`, which goes to the leaders.
 
 mod brokers;
+mod recovery;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::connection::{admin_client, broker_client};
 use crate::error::{Error, Result};
 use crate::limits::REDIRECTS_AT_ONCE_MAX;
 use crate::metadata::follows_hint;
+
+pub use recovery::Recovery;
 
 /// The control plane of a cluster; made by [`Client::admin`](crate::Client::admin), cheap to clone.
 ///

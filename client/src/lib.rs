@@ -40,7 +40,7 @@ pub use raftmq_proto::v1::{
 };
 pub use raftmq_records::{BatchError, Compression, Header};
 
-pub use self::admin::{Admin, AlterTopic, CreateTopic, ListedOffset, OffsetAt};
+pub use self::admin::{Admin, AlterTopic, CreateTopic, ListedOffset, OffsetAt, Recovery};
 pub use self::client::{Client, ClientBuilder, WallClock};
 pub use self::connector::{Connector, Io, TcpConnector};
 pub use self::consumer::{ConsumedRecord, Consumer, ConsumerBuilder, OutOfRange, Start};

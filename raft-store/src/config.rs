@@ -95,6 +95,9 @@ pub struct DiskConfig {
     pub journal: JournalConfig,
     /// Memory for blocks of the index that are read back.
     pub index_cache_bytes: usize,
+    /// Bytes that the folder is to hold at most: less than the disk has is shown as free. Nothing is
+    /// refused here. `None`: as much as the disk holds.
+    pub capacity_bytes: Option<u64>,
 }
 
 impl Default for DiskConfig {
@@ -102,6 +105,7 @@ impl Default for DiskConfig {
         Self {
             journal: JournalConfig::default(),
             index_cache_bytes: 16 * MIB,
+            capacity_bytes: None,
         }
     }
 }

@@ -22,6 +22,8 @@ pub enum Site {
     Read,
     /// The index beside the journal.
     Index,
+    /// Asking how much space is left.
+    Space,
 }
 
 /// Why the store refused or failed.

@@ -322,6 +322,23 @@ impl Store {
         }
     }
 
+    /// Bytes that can still be written; `None` where nothing limits them.
+    ///
+    /// # Errors
+    /// When the store has failed, or the disk does not say.
+    pub async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        self.read(|engine| engine.free_bytes()).await
+    }
+
+    /// Whether space is short: from now on housekeeping frees what it can at once, also while nothing
+    /// is written. Each repetition of `true` has it look again.
+    pub fn set_tight(&self, is_tight: bool) {
+        self.shared.engine.set_tight(is_tight);
+        if is_tight {
+            self.shared.queue.nudge();
+        }
+    }
+
     /// A pass over everything that is kept, to find damage; the host calls its steps.
     #[must_use]
     pub fn scrub(&self) -> Scrub {

@@ -33,11 +33,17 @@ pub enum Bug {
     MetadataQuorumIgnored = 1 << 13,
     /// A move of replicas counts as done while others may still vote: they wipe their replicas.
     MoveDoneTooEarly = 1 << 10,
+    /// Leaders take records whatever the disks have room for.
+    FullDiskIgnored = 1 << 20,
+    /// A disk counts as roomy again as soon as it is back at the line where it was full.
+    FullDiskFlaps = 1 << 21,
+    /// A loss is accepted although a majority of the replicas is whole.
+    LossAcceptedNeedlessly = 1 << 22,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 11] = [
+    pub const ALL: [(&'static str, Self); 14] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -52,6 +58,9 @@ impl Bug {
         ("wiped-broker-keeps-id", Self::WipedBrokerKeepsId),
         ("learner-votes-too-early", Self::LearnerVotesTooEarly),
         ("metadata-quorum-ignored", Self::MetadataQuorumIgnored),
+        ("full-disk-ignored", Self::FullDiskIgnored),
+        ("full-disk-flaps", Self::FullDiskFlaps),
+        ("loss-accepted-needlessly", Self::LossAcceptedNeedlessly),
     ];
 }
 

@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use raftmq_core::cluster::election::{Survivor, VoteInfo};
 use raftmq_core::cluster::leadership::{MoveLimits, plan_moves};
+use raftmq_core::cluster::loss::plan_loss;
 use raftmq_core::cluster::membership::{Membership, Step};
 use raftmq_core::cluster::placement::place;
 use raftmq_core::cluster::voters::{Electorate, plan_voters};
@@ -23,8 +25,9 @@ use raftmq_core::partition::{
     AppendBuilder, AppendError, Decision, Partition, Pending, Reply, VoidReason,
 };
 use raftmq_core::planted::{Bug, is_planted, plant};
+use raftmq_core::space::{Space, SpaceWatch, may_take_records};
 use raftmq_core::{
-    BrokerEpoch, BrokerId, DirectoryId, Effects, EntryMeta, GroupNumber, Machine, Offset,
+    BrokerEpoch, BrokerId, DirectoryId, Effects, EntryMeta, GroupNumber, LogIndex, Machine, Offset,
     PartitionIndex, Term, TopicId,
 };
 use raftmq_records::BatchHeader;
@@ -130,6 +133,41 @@ fn each_planted_bug_breaks_its_promise() {
     assert_eq!(movable_count(&image), 1, "it gets its leadership back");
 
     each_bug_of_moves_breaks_its_promise();
+    each_bug_of_full_disks_breaks_its_promise();
+}
+
+fn each_bug_of_full_disks_breaks_its_promise() {
+    let me = BrokerId(1);
+    let full = [(me, Space::Scarce)].into();
+    assert!(!may_take_records(me, &[me], &full));
+    plant(Bug::FullDiskIgnored);
+    assert!(may_take_records(me, &[me], &full), "it is full");
+
+    let flaps = || {
+        let mut watch = SpaceWatch::new(1_000);
+        watch.observe(Some(999));
+        watch.observe(Some(1_000)) == Space::Ample
+    };
+    assert!(!flaps());
+    plant(Bug::FullDiskFlaps);
+    assert!(flaps(), "room for one more record is no room");
+
+    let mut image = draining_preferred_replica();
+    let mut partition = PartitionInfo::clone(image.partition(GroupNumber(1)).unwrap());
+    partition.leader = None;
+    let whole = |id| Survivor {
+        broker: BrokerId(id),
+        vote: VoteInfo::default(),
+        last_log: Some((Term(1), LogIndex(1))),
+        is_recovering: false,
+        is_leading: false,
+    };
+    image.partitions.clear();
+    let both = [whole(1), whole(2)];
+    let plan = || plan_loss(&image, &partition, &both, None, String::new());
+    assert!(plan().is_err());
+    plant(Bug::LossAcceptedNeedlessly);
+    assert!(plan().is_ok(), "they need only elect one of them");
 }
 
 /// One partition of the brokers 1 and 2, led by 2; its preferred leader 1 drains.

@@ -110,6 +110,7 @@ fn state_of(broker: &BrokerInfo) -> &'static str {
         (true, true, _) => "fenced, decommissioned",
         (true, false, _) => "fenced",
         (false, true, _) => "decommissioned",
+        (false, false, _) if broker.disk_full => "disk full",
         (false, false, true) => "draining",
         (false, false, false) => "in service",
     }

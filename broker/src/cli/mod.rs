@@ -19,6 +19,7 @@ mod plan;
 mod probe;
 mod produce;
 mod record_format;
+mod recover;
 mod serve;
 mod signal;
 mod topic;

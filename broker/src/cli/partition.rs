@@ -10,6 +10,7 @@ use super::connect::{ConnectArgs, client_failure};
 use super::error::CliResult;
 use super::output::{self, Format};
 use super::plan::ids_text;
+use super::recover::{LossView, RecoverArgs, loss_view, recover};
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -39,6 +40,8 @@ pub(crate) enum PartitionCommand {
         /// The partition
         partition: u32,
     },
+    /// Last resort: go on from one replica where a majority is gone, and lose what only others had
+    Recover(RecoverArgs),
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +55,7 @@ struct PlacementView {
     target: Vec<u32>,
     adding: Vec<u32>,
     removing: Vec<u32>,
+    loss: Option<LossView>,
 }
 
 /// Runs one verb.
@@ -84,6 +88,10 @@ pub(crate) async fn run(
             cancelled.map_err(|error| client_failure(&action, &error))?;
             let text = format!("moving {topic}/{partition} back");
             done(format, "cancelling", &topic, partition, &text)
+        }
+        PartitionCommand::Recover(args) => {
+            let client = connect.connect().await?;
+            recover(&args, &client, format).await
         }
     }
 }
@@ -119,6 +127,7 @@ async fn list(
             ids_text(&view.replicas),
             ids_text(&view.in_sync_replicas),
             ids_text(&view.target),
+            view.loss.as_ref().map_or_else(String::new, LossView::brief),
         ]
     });
     let header = [
@@ -128,6 +137,7 @@ async fn list(
         "replicas",
         "in sync",
         "moving to",
+        "loss accepted",
     ];
     output::print_table(&header, rows)
 }
@@ -143,5 +153,6 @@ fn placement_view(placement: PartitionPlacement) -> PlacementView {
         target: placement.target,
         adding: placement.adding,
         removing: placement.removing,
+        loss: placement.loss.map(loss_view),
     }
 }

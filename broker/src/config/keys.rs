@@ -23,6 +23,8 @@ pub enum Kind {
     Durability,
     /// A whole number of bytes, at least 1.
     Bytes,
+    /// A whole number of bytes; 0 for no limit.
+    BytesOrAll,
     /// A whole number of hours, up to [`SCRUB_INTERVAL_HOURS_MAX`](super::SCRUB_INTERVAL_HOURS_MAX).
     Hours,
     /// A cluster-wide setting under Kafka's name, handed on as text.
@@ -41,6 +43,7 @@ impl Kind {
             Self::Peers => "list of id@host:port",
             Self::Durability => "flush or os",
             Self::Bytes => "bytes (>= 1)",
+            Self::BytesOrAll => "bytes (>= 0)",
             Self::Hours => "hours (0 to 8760)",
             Self::Kafka => "as Kafka",
         }
@@ -85,6 +88,8 @@ const BROKER_KEYS: &[Key] = &[
     key("cluster.peers", Kind::Peers, "", "The initial brokers with their peer listeners, this one included, the same on each of them. Empty: a cluster of this broker alone, which others may join (`cluster.join`)."),
     key("cluster.join", Kind::HostPort, "", "Peer listener of any broker of the cluster that an empty data folder is to join; also the flag `--join`. Empty: the cluster of `cluster.peers`. Once joined, the folder knows the cluster."),
     key("log.scrub.interval.hours", Kind::Hours, "168", "Time in which everything on the disk is read once and its checksums verified, at an even pace. 0: never."),
+    key("limits.disk-reserve-bytes", Kind::Bytes, "536870912", "Free bytes below which this broker takes no records as a leader, and below half of which none as a follower, so that elections, deletions and consumers go on. Records are taken again a quarter above."),
+    key("limits.disk-capacity-bytes", Kind::BytesOrAll, "0", "Bytes that the data folder may take, where it shares its disk with something else; only the reserve is measured against it. 0: as much as the disk holds."),
     key("limits.tail-cache-bytes", Kind::Bytes, "67108864", "Newest log entries kept in memory, for all partitions together."),
     key("limits.grpc-message-bytes", Kind::Bytes, "33554432", "Largest gRPC message, in either direction."),
     key("limits.produce-in-flight-bytes", Kind::Bytes, "134217728", "Produce requests accepted and not yet answered; beyond it, connections are read no further."),

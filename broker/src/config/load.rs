@@ -255,6 +255,8 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         "cluster.peers" => config.peers = peers(text)?,
         "cluster.join" => config.join = optional_host_port(text)?,
         "log.scrub.interval.hours" => config.scrub_interval_hours = scrub_hours(text)?,
+        "limits.disk-reserve-bytes" => config.limits.disk_reserve_bytes = positive(text)?,
+        "limits.disk-capacity-bytes" => config.limits.disk_capacity_bytes = whole(text)?,
         "limits.tail-cache-bytes" => config.limits.tail_cache_bytes = positive(text)?,
         "limits.grpc-message-bytes" => config.limits.grpc_message_bytes_max = positive(text)?,
         "limits.produce-in-flight-bytes" => {
@@ -300,6 +302,11 @@ fn scrub_hours(text: &str) -> Result<u32, String> {
         .ok_or_else(|| {
             format!("expected a whole number from 0 to {SCRUB_INTERVAL_HOURS_MAX}, got {text:?}")
         })
+}
+
+fn whole(text: &str) -> Result<u64, String> {
+    let expected = |_| format!("expected a whole number of at least 0, got {text:?}");
+    text.parse().map_err(expected)
 }
 
 fn positive<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {

@@ -94,6 +94,10 @@ impl Default for NodeConfig {
 /// Bounds of one broker; each is a hard limit with back-pressure or a named error behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Limits {
+    /// Free bytes below which no more records are taken.
+    pub disk_reserve_bytes: u64,
+    /// Bytes that the data folder may take; 0 = as much as the disk holds.
+    pub disk_capacity_bytes: u64,
     /// Bytes of newest log entries kept in memory for replication, apply and consumers.
     pub tail_cache_bytes: u64,
     /// Bytes of one gRPC message, sent or received.
@@ -105,6 +109,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            disk_reserve_bytes: 512 << 20,
+            disk_capacity_bytes: 0,
             tail_cache_bytes: 64 << 20,
             grpc_message_bytes_max: 32 << 20,
             produce_in_flight_bytes_max: 128 << 20,

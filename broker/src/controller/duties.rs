@@ -13,6 +13,7 @@ use raftmq_core::cluster::clocks::Clocks;
 use raftmq_core::cluster::election::{Disowned, Sessions, leaderless_groups};
 use raftmq_core::cluster::{Command, Image};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
+use raftmq_core::space::{Space, SpaceOfBrokers};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -63,9 +64,26 @@ pub(super) struct State {
     disowned: Disowned,
     clocks: Clocks,
     pub(super) moves: Moves,
+    /// Brokers that have little room on their disks.
+    spaces: SpaceOfBrokers,
 }
 
 impl State {
+    fn giving_away(&self, image: &Image) -> Vec<BrokerId> {
+        let mut brokers = self.moves.stopping(image);
+        brokers.extend(self.spaces.keys().filter(|id| image.is_alive(**id)));
+        brokers
+    }
+
+    /// Takes note of the room on a broker's disk. Returns whether that is news.
+    fn hear_space(&mut self, id: BrokerId, space: Space) -> bool {
+        let before = match space {
+            Space::Ample => self.spaces.remove(&id),
+            Space::Low | Space::Scarce => self.spaces.insert(id, space),
+        };
+        before.unwrap_or_default() != space
+    }
+
     fn now_ms(&self) -> u64 {
         let elapsed = self
             .started
@@ -88,6 +106,12 @@ impl Duties {
     /// The brokers in service that are about to stop.
     pub(super) fn stopping(&self, image: &Image) -> Vec<BrokerId> {
         self.state.lock().moves.stopping(image)
+    }
+
+    /// The brokers in service that are to give their leaderships away: they are about to stop, or
+    /// have no room for records.
+    pub(super) fn giving_away(&self, image: &Image) -> Vec<BrokerId> {
+        self.state.lock().giving_away(image)
     }
 
     /// The groups whose election is to be ordered now, which they count as from here on.
@@ -180,7 +204,8 @@ impl Controller {
         }
         let mut farewell = Farewell::default();
         if state.term == term {
-            if state.moves.hear(id, epoch, heartbeat.is_stopping) {
+            let has_news = state.hear_space(id, heartbeat.space);
+            if state.moves.hear(id, epoch, heartbeat.is_stopping) || has_news {
                 state.at_rest = None;
                 self.shared.duties.wake.notify_one();
             }
@@ -203,6 +228,7 @@ impl Controller {
             clock_offset_ms: state.clocks.offset_ms(id, image.alive_brokers().count()),
             is_drained: farewell.is_drained,
             is_alone: farewell.is_alone,
+            spaces: (state.spaces.iter().map(|(id, space)| (id.get(), *space))).collect(),
         })
     }
 
@@ -304,15 +330,15 @@ impl Controller {
         let image = self.shared.images.current();
         self.tend_members(&image);
         if !self.shared.duties.is_at_rest(&image) {
-            // Whoever is about to stop is as good as draining.
-            let stopping = self.shared.duties.stopping(&image);
-            let image = Arc::new(image.with_draining(stopping.iter().copied()));
+            // Whoever is about to stop, or has no room for records, is as good as draining.
+            let giving_away = self.shared.duties.giving_away(&image);
+            let image = Arc::new(image.with_draining(giving_away.iter().copied()));
             let (all_led, none_moving) = (self.elect_leaders(&image), self.drive_moves(&image));
             let is_settled = self.move_leaders(&image) && all_led && none_moving;
             let mut state = self.shared.duties.state.lock();
             // Brokers may have said something new meanwhile, or nothing yet.
             let is_told =
-                state.moves.knows_everybody(&image) && state.moves.stopping(&image) == stopping;
+                state.moves.knows_everybody(&image) && state.giving_away(&image) == giving_away;
             state.at_rest = (is_settled && is_told).then_some(image.version);
         }
     }

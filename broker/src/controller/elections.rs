@@ -42,7 +42,7 @@ impl Controller {
         groups.into_iter().filter(is_left).collect()
     }
 
-    async fn ask_survivors(
+    pub(super) async fn ask_survivors(
         &self,
         image: &Image,
         groups: &[GroupNumber],

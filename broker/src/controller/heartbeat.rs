@@ -11,6 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use raftmq_core::cluster::{ClusterError, Command, Endpoints, Outcome, RegisterBroker};
 use raftmq_core::ids::{BrokerId, DirectoryId, GroupNumber};
+use raftmq_core::space::SpaceOfBrokers;
 use raftmq_store::GroupId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -58,6 +59,7 @@ struct State {
     clock: Option<ClockReading>,
     is_stopping: bool,
     farewell: Farewell,
+    spaces: SpaceOfBrokers,
 }
 
 /// Whether a broker may take itself for being in service.
@@ -154,6 +156,12 @@ impl Session {
         let due_ms = reading.wall_ms.saturating_add(passed_ms);
         let jumped_ms = wall_ms.saturating_sub(due_ms);
         Some(reading.offset_ms.saturating_add(jumped_ms))
+    }
+
+    /// The brokers that have little room on their disks, as the controller said last.
+    #[must_use]
+    pub fn spaces(&self) -> SpaceOfBrokers {
+        self.state.lock().spaces.clone()
     }
 
     /// Whether the cluster has refused this broker for good: it was decommissioned, or its id belongs
@@ -317,6 +325,7 @@ impl Controller {
             not_leading: self.not_leading(),
             wall_ms: Some(wall_ms),
             is_stopping,
+            space: host.space().space(),
         };
         // The controller's own session with this broker begins no earlier than that.
         let asked_at = Instant::now();
@@ -408,6 +417,8 @@ impl Controller {
             is_drained: reply.is_drained,
             is_alone: reply.is_alone,
         };
+        let spaces = reply.spaces.iter();
+        state.spaces = spaces.map(|(id, space)| (BrokerId(*id), *space)).collect();
         if reply.must_register {
             state.broker_epoch = 0;
         }

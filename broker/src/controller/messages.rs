@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use raftmq_core::cluster::{ClusterError, Endpoints, Outcome};
 use raftmq_core::ids::DirectoryId;
+use raftmq_core::space::Space;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct Heartbeat {
     /// It is about to stop: its leaderships are to be moved, and it is to be given none.
     #[serde(default)]
     pub is_stopping: bool,
+    /// The room on its disk.
+    #[serde(default)]
+    pub space: Space,
 }
 
 /// The controller's answer to a heartbeat.
@@ -49,6 +53,9 @@ pub struct HeartbeatReply {
     /// To a broker that stops: so does every other one that is in service.
     #[serde(default)]
     pub is_alone: bool,
+    /// Brokers that have little room on their disks.
+    #[serde(default)]
+    pub spaces: BTreeMap<u32, Space>,
 }
 
 /// Who are you. Sent by a broker that knows little.

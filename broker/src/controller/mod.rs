@@ -11,6 +11,7 @@ mod images;
 mod joining;
 mod leadership;
 mod leaving;
+mod loss;
 mod members;
 mod messages;
 mod moves;
@@ -32,6 +33,7 @@ pub use duties::Duties;
 use heartbeat::Standing;
 pub use heartbeat::{Registration, Session, hello};
 pub use images::{ClusterBinding, HostedCluster, Images};
+pub use loss::NotAccepted;
 pub use messages::{Hello, HelloReply, JoinRequest, Joined, decode, encode};
 pub use producer_ids::ProducerIds;
 

@@ -16,8 +16,8 @@ use raftmq_proto::v1::{
     DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse,
     DescribeClusterRequest, DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse,
     DrainBrokerRequest, DrainBrokerResponse, Error, ErrorCode, ListPartitionsRequest,
-    ListPartitionsResponse, RebalanceRequest, RebalanceResponse, UndrainBrokerRequest,
-    UndrainBrokerResponse,
+    ListPartitionsResponse, RebalanceRequest, RebalanceResponse, RecoverPartitionRequest,
+    RecoverPartitionResponse, UndrainBrokerRequest, UndrainBrokerResponse,
 };
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
@@ -219,7 +219,7 @@ impl Admin for AdminFrontEnd {
         Ok(Response::new(DescribeClusterResponse {
             cluster_id: image.cluster_id.as_deref().unwrap_or_default().to_owned(),
             controller_broker_id: self.parts.controller.controller_id().unwrap_or_default(),
-            brokers: brokers_with_counts(&image),
+            brokers: brokers_with_counts(&image, &self.parts.controller.session().spaces()),
             topics_count: count(image.topics.len()),
             partitions_count: count(image.partitions.len()),
             offline_partitions_count: count(offline),
@@ -262,6 +262,13 @@ impl Admin for AdminFrontEnd {
         request: Request<CancelReassignmentRequest>,
     ) -> Result<Response<CancelReassignmentResponse>, Status> {
         self.cancel_move(&request.into_inner()).await
+    }
+
+    async fn recover_partition(
+        &self,
+        request: Request<RecoverPartitionRequest>,
+    ) -> Result<Response<RecoverPartitionResponse>, Status> {
+        self.recover(request.into_inner()).await
     }
 
     async fn rebalance(

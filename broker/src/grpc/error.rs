@@ -6,7 +6,7 @@ use raftmq_core::ids::BrokerId;
 use raftmq_core::partition::AppendError;
 use raftmq_proto::v1::{Error, ErrorCode};
 
-use crate::controller::ControlError;
+use crate::controller::{ControlError, NotAccepted};
 use crate::replica::ReplicaError;
 
 /// A partition's error. `image` tells where its leader is.
@@ -28,6 +28,7 @@ pub(super) fn of_replica(error: &ReplicaError, image: &Image) -> Error {
         ReplicaError::NotEnoughReplicasAfterAppend { .. } => {
             ErrorCode::NotEnoughReplicasAfterAppend
         }
+        ReplicaError::StorageFull { .. } => ErrorCode::StorageFull,
         ReplicaError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReplicaError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         ReplicaError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
@@ -57,6 +58,14 @@ pub(super) fn of_control(error: &ControlError) -> Error {
     match error {
         ControlError::NoController => Error::new(ErrorCode::NoController, error.to_string()),
         ControlError::Refused(refused) => Error::new(of_cluster(refused), refused.to_string()),
+    }
+}
+
+/// The refusal of a loss.
+pub(super) fn of_not_accepted(error: &NotAccepted) -> Error {
+    match error {
+        NotAccepted::Refused(refused) => Error::invalid_request(refused.to_string()),
+        NotAccepted::Control(control) => of_control(control),
     }
 }
 
@@ -104,6 +113,7 @@ fn of_cluster(error: &ClusterError) -> ErrorCode {
         | ClusterError::QuorumLost { .. }
         | ClusterError::NoReassignment { .. }
         | ClusterError::ReassignmentMismatch { .. }
+        | ClusterError::PartitionChanged { .. }
         | ClusterError::InvalidProducerIdCount { .. } => ErrorCode::InvalidRequest,
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use raftmq_core::cluster::leadership::leaders_counts;
 use raftmq_core::cluster::{Image, Topic};
 use raftmq_core::ids::BrokerId;
+use raftmq_core::space::SpaceOfBrokers;
 use raftmq_proto::v1::{
     BrokerInfo, Error, MetadataRequest, MetadataResponse, PartitionInfo, TopicInfo,
 };
@@ -54,8 +55,8 @@ pub(super) fn brokers(image: &Image) -> Vec<BrokerInfo> {
     image.brokers.values().map(|broker| info(broker)).collect()
 }
 
-/// Every broker, with how much it leads and holds; costs a look at each partition.
-pub(super) fn brokers_with_counts(image: &Image) -> Vec<BrokerInfo> {
+/// Every broker, with how much it leads and holds, and whether its disk is full; costs a look at each partition.
+pub(super) fn brokers_with_counts(image: &Image, full: &SpaceOfBrokers) -> Vec<BrokerInfo> {
     let leaders = leaders_counts(image);
     let mut replicas: BTreeMap<BrokerId, usize> = BTreeMap::new();
     for id in image.partitions.values().flat_map(|info| &info.replicas) {
@@ -69,6 +70,7 @@ pub(super) fn brokers_with_counts(image: &Image) -> Vec<BrokerInfo> {
     for broker in &mut brokers {
         broker.leaders_count = count(&leaders, broker.broker_id);
         broker.replicas_count = count(&replicas, broker.broker_id);
+        broker.disk_full = full.contains_key(&BrokerId(broker.broker_id));
     }
     brokers
 }

@@ -8,6 +8,7 @@ mod fetch;
 mod metadata;
 mod placement;
 mod produce;
+mod recovery;
 
 use raftmq_proto::v1::admin_server::AdminServer;
 use raftmq_proto::v1::broker_server::BrokerServer;

@@ -21,13 +21,14 @@ use tonic::{Response, Status};
 
 use super::admin::AdminFrontEnd;
 use super::error::{of_balance, of_control};
+use super::recovery::accepted_loss;
 use crate::controller::ControlError;
 
 /// Changes of a plan that are proposed at the same time.
 const PROPOSALS_AT_ONCE: usize = 32;
 
 impl AdminFrontEnd {
-    fn partition(&self, topic: &str, index: u32) -> Result<Arc<PartitionInfo>, Status> {
+    pub(super) fn partition(&self, topic: &str, index: u32) -> Result<Arc<PartitionInfo>, Status> {
         self.topic(topic)?;
         let image = self.image();
         let info = image.partition_of(topic, PartitionIndex(index));
@@ -193,5 +194,6 @@ fn placement_of(image: &Image, info: &PartitionInfo) -> PartitionPlacement {
         target: numbers(info.target.as_deref().unwrap_or_default()),
         adding: numbers(&info.adding),
         removing: numbers(&info.removing),
+        loss: image.loss(info.group).map(|loss| accepted_loss(loss)),
     }
 }

@@ -215,6 +215,10 @@ pub(super) async fn follow_images(parts: Parts) {
     let mut images = parts.controller.images();
     let mut image = images.current();
     let mut epochs = BTreeMap::new();
+    set_addresses(&parts, &image);
+    if !parts.host.store().was_shut_down_cleanly() {
+        parts.host.ask_for_marks().await;
+    }
     loop {
         follow(&parts, &image).await;
         for broker in image.brokers.values() {
@@ -227,13 +231,18 @@ pub(super) async fn follow_images(parts: Parts) {
     }
 }
 
-async fn follow(parts: &Parts, image: &Image) {
+fn set_addresses(parts: &Parts, image: &Image) {
     let transport = parts.host.transport();
     for broker in image.brokers.values() {
         if broker.id.get() != parts.host.broker_id() {
             transport.set_address(broker.id.get(), &broker.endpoints.peer);
         }
     }
+}
+
+async fn follow(parts: &Parts, image: &Image) {
+    set_addresses(parts, image);
+    let transport = parts.host.transport();
     if let Some(cluster_id) = image.cluster_id.as_deref()
         && transport.identity().cluster_id != cluster_id
     {

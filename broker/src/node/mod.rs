@@ -8,6 +8,7 @@ mod joining;
 mod peer_handler;
 mod scrub;
 mod serving;
+mod space;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::http::{Metrics, Readiness};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
-use crate::raft::{GroupKind, RaftHost};
+use crate::raft::{DiskSpace, GroupKind, RaftHost};
 use crate::replica::{Replicas, Reports};
 
 /// How often retention is looked at.
@@ -86,9 +87,8 @@ impl Node {
     pub async fn start(config: NodeConfig, env: Env) -> Result<Self, NodeError> {
         // Before anything registers a metric.
         Metrics::install().map_err(|error| NodeError::Internal(error.to_string()))?;
-        let path = config.data_dir.clone();
-        let opened =
-            tokio::task::spawn_blocking(move || DiskEngine::open(&path, DiskConfig::default()));
+        let (path, disk) = (config.data_dir.clone(), disk_config(&config));
+        let opened = tokio::task::spawn_blocking(move || DiskEngine::open(&path, disk));
         let engine = opened
             .await
             .map_err(|error| NodeError::Internal(error.to_string()))?;
@@ -118,7 +118,8 @@ impl Node {
             directory_id: folder.directory_id,
         };
         let (transport, is_new) = enter(&mut config, &env, &store, &registration, folder).await?;
-        let host = RaftHost::new(config.broker_id, env.clone(), store, transport);
+        let space = DiskSpace::new(config.limits.disk_reserve_bytes);
+        let host = RaftHost::new(config.broker_id, env.clone(), store, transport, space);
         let machine = HostedCluster::new(Cluster::default(), ClusterBinding::new());
         let machine = Arc::new(machine);
         let hosted: Arc<dyn HostedMachine> = machine.clone();
@@ -174,6 +175,7 @@ impl Node {
             self.spawn(scrub::run(host.store().clone(), period));
         }
         self.spawn(async move { host.run_repeats().await });
+        self.spawn(space::run(self.parts.clone()));
         self.spawn(bootstrap::follow_images(self.parts.clone()));
         {
             let controller = controller.clone();
@@ -397,6 +399,14 @@ async fn enter(
         });
     }
     Ok((transport, false))
+}
+
+fn disk_config(config: &NodeConfig) -> DiskConfig {
+    let capacity_bytes = config.limits.disk_capacity_bytes;
+    DiskConfig {
+        capacity_bytes: Some(capacity_bytes).filter(|bytes| *bytes > 0),
+        ..DiskConfig::default()
+    }
 }
 
 fn store_config(config: &NodeConfig) -> StoreConfig {

@@ -42,6 +42,7 @@ impl PeerHandler for NodePeerHandler {
                 | Method::GroupStates
                 | Method::DropLeases
                 | Method::Campaign
+                | Method::FlushedMarks
                 | Method::TakeLeadership => parts.host.serve(method, call).await,
             }
         })

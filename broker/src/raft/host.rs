@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::storage::RaftLogStorageExt;
-use openraft::{EmptyNode, EntryPayload, Membership};
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::RwLock;
-use raftmq_store::{Entry, GroupHealth, GroupId, GroupStore, Store, log_id};
+use raftmq_store::{GroupHealth, GroupId, GroupStore, Store, log_id};
 use thiserror::Error;
 
+use super::adopt::voters_entry;
 use super::events::Events;
 use super::group::{Group, GroupKind};
 use super::machine::HostedMachine;
 use super::network::NetworkFactory;
+use super::space::DiskSpace;
 use super::state_machine::StateMachine;
 use super::transport::Transport;
 use super::types::{Raft, TypeConfig};
@@ -50,6 +51,7 @@ struct Shared {
     env: Env,
     store: Store,
     transport: Transport,
+    space: DiskSpace,
     events: Events,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
 }
@@ -63,7 +65,13 @@ impl std::fmt::Debug for RaftHost {
 impl RaftHost {
     /// A host without groups.
     #[must_use]
-    pub fn new(broker_id: u32, env: Env, store: Store, transport: Transport) -> Self {
+    pub fn new(
+        broker_id: u32,
+        env: Env,
+        store: Store,
+        transport: Transport,
+        space: DiskSpace,
+    ) -> Self {
         let events = Events::default();
         let groups = RwLock::default();
         Self {
@@ -72,6 +80,7 @@ impl RaftHost {
                 env,
                 store,
                 transport,
+                space,
                 events,
                 groups,
             }),
@@ -88,6 +97,12 @@ impl RaftHost {
     #[must_use]
     pub fn transport(&self) -> &Transport {
         &self.shared.transport
+    }
+
+    /// The room on this broker's disk.
+    #[must_use]
+    pub fn space(&self) -> &DiskSpace {
+        &self.shared.space
     }
 
     /// What groups tell.
@@ -180,16 +195,21 @@ impl RaftHost {
     ///
     /// The store's.
     pub async fn remove(&self, id: GroupId) -> Result<(), HostError> {
-        let group = self.shared.groups.write().remove(&id);
-        if let Some(group) = group {
-            let _ = group.raft().shutdown().await;
-        }
+        self.close(id).await;
         let removed = self.shared.store.remove_group(id).await;
         removed.map_err(|error| HostError {
             group: id,
             action: "removed",
             reason: error.to_string(),
         })
+    }
+
+    /// Stops a group; what it has on disk stays. Repetition changes nothing.
+    pub async fn close(&self, id: GroupId) {
+        let group = self.shared.groups.write().remove(&id);
+        if let Some(group) = group {
+            let _ = group.raft().shutdown().await;
+        }
     }
 
     /// Stops every group; what they have on disk stays.
@@ -263,15 +283,7 @@ impl RaftHost {
 /// them: term 0, index 0, the same on every replica. `initialize` itself is no use here: it
 /// campaigns at once, returns only when that is won, and refuses a replica that has voted.
 async fn begin_log(store: &GroupStore, voters: &[u32]) -> Result<(), impl Display + use<>> {
-    let nodes: BTreeMap<u64, EmptyNode> = voters
-        .iter()
-        .map(|id| (u64::from(*id), EmptyNode::default()))
-        .collect();
-    let membership = EntryPayload::Membership(Membership::from(nodes));
-    let entry = Entry {
-        log_id: log_id(0, 0),
-        payload: membership,
-    };
+    let entry = voters_entry(log_id(0, 0), voters);
     let mut log = store.log();
     RaftLogStorageExt::<TypeConfig>::blocking_append(&mut log, [entry]).await
 }

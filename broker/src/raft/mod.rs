@@ -3,14 +3,17 @@
 //! Joins `raftmq-core` (decides) and `raftmq-store` (keeps). Does not know topics, clients or
 //! protocols; services above give it machines and commands.
 
+pub mod adopt;
 pub mod events;
 pub mod group;
 pub mod handover;
 pub mod host;
 pub mod machine;
+pub mod marks;
 pub mod membership;
 pub mod network;
 pub mod serve;
+pub mod space;
 pub mod state_machine;
 pub mod status;
 pub mod suspension;
@@ -20,4 +23,5 @@ pub mod types;
 pub use group::{Group, GroupKind, ProposeError};
 pub use handover::{HandOver, HandOvers, Ready};
 pub use host::{HostError, RaftHost};
+pub use space::DiskSpace;
 pub use types::{LogId, METADATA_GROUP, Reply, TypeConfig};

@@ -3,13 +3,14 @@
 //! Appends are pipelined: as many as the transport takes are under way, answered in order.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest,
     VoteResponse,
@@ -24,6 +25,8 @@ use super::types::{LogId, TypeConfig};
 
 /// Appends of one group to one follower that are under way at once.
 const APPENDS_IN_FLIGHT: usize = 64;
+/// Pause before a follower whose disk is full is offered records again, unless it is heard of before.
+const REFUSED_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Makes the network of one group.
 #[derive(Debug, Clone)]
@@ -100,9 +103,12 @@ impl Network {
         let answer = self.call(Lane::Append, Method::Append, codec::encode_append(request));
         let (transport, target, group) = (self.transport.clone(), self.target, self.group);
         async move {
-            let answered = answer
-                .await
-                .inspect_err(|_| transport.note_lost_append(target, group));
+            let answered = answer.await.inspect_err(|error| {
+                // Whom a full disk keeps from taking records is looked at again when it has room.
+                if !error.is_refusal(Refusal::DiskFull) {
+                    transport.note_lost_append(target, group);
+                }
+            });
             codec::decode_append_response(answered.map_err(unreachable)?).map_err(malformed)
         }
     }
@@ -151,6 +157,11 @@ impl RaftNetworkV2<TypeConfig> for Network {
             std::future::ready((!stop).then_some(result))
         });
         Box::pin(std::future::ready(Ok(until_error.boxed())))
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let refuses = self.transport.refuses_records(self.target);
+        refuses.then(|| Backoff::new(std::iter::repeat(REFUSED_BACKOFF)))
     }
 
     async fn vote(

@@ -9,11 +9,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteResponse};
+use raftmq_core::space::Space;
 use raftmq_store::{GroupHealth, GroupId, Vote};
 
-use super::group::Group;
+use super::group::{Group, GroupKind};
 use super::handover::{Ready, take_leadership};
 use super::host::RaftHost;
+use super::space::must_refuse;
 use super::state_machine::Snapshot;
 use super::transport::codec::{self, Malformed, Reader};
 use super::transport::{Inbound, Method, Refusal, Served};
@@ -68,6 +70,7 @@ impl RaftHost {
             Method::GroupStates => self.serve_group_states(call.body),
             Method::DropLeases => self.serve_drop_leases(call.body).await,
             Method::Campaign => self.serve_campaign(call.body).await,
+            Method::FlushedMarks => self.serve_flushed_marks(call.sender, call.body),
             Method::Append
             | Method::Vote
             | Method::PreVote
@@ -75,7 +78,7 @@ impl RaftHost {
             | Method::TakeLeadership => {
                 let group = self.get(GroupId(call.group_id));
                 let group = group.ok_or((Refusal::UnknownGroup, String::new()))?;
-                serve_group(&group, method, call.body).await
+                serve_group(&group, self.space().space(), method, call.body).await
             }
             Method::Propose
             | Method::Heartbeat
@@ -170,10 +173,14 @@ impl RaftHost {
     }
 }
 
-async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
+async fn serve_group(group: &Group, space: Space, method: Method, body: Bytes) -> Served {
     match method {
         Method::Append => {
             let request = codec::decode_append(body).map_err(malformed)?;
+            if group.kind() == GroupKind::Partition && must_refuse(space, &request.entries) {
+                tracing::trace!(target: "raftmq::mark", name = "full_follower_refused_records");
+                return Err((Refusal::DiskFull, "the disk is full".to_owned()));
+            }
             let last = request.entries.last().map(|entry| entry.log_id);
             let response = group
                 .raft()
@@ -204,6 +211,7 @@ async fn serve_group(group: &Group, method: Method, body: Bytes) -> Served {
                 .map_err(|reason| (Refusal::Failed, reason))
         }
         Method::GroupStates
+        | Method::FlushedMarks
         | Method::DropLeases
         | Method::Campaign
         | Method::Propose
@@ -281,7 +289,7 @@ pub fn encode_groups(groups: &[GroupId]) -> Bytes {
     buffer.freeze()
 }
 
-fn decode_groups(body: Bytes) -> Result<Vec<GroupId>, Malformed> {
+pub(super) fn decode_groups(body: Bytes) -> Result<Vec<GroupId>, Malformed> {
     let mut reader = Reader::new(body);
     let count = reader.count(8)?;
     (0..count).map(|_| reader.u64().map(GroupId)).collect()

@@ -3,8 +3,28 @@
 
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::metrics::RaftDataMetrics;
+use openraft::type_config::alias::WatchReceiverOf;
 
 use super::group::Group;
+use super::types::TypeConfig;
+
+/// Follows what openraft shows of a group's data.
+pub type DataMetrics = WatchReceiverOf<TypeConfig, RaftDataMetrics<TypeConfig>>;
+
+/// The matched log index of each replica, as the leader knows it; empty on others.
+#[must_use]
+pub fn matched_of(data: &DataMetrics) -> Vec<(u32, u64)> {
+    let metrics = data.borrow_watched();
+    let Some(replication) = metrics.replication.as_ref() else {
+        return Vec::new();
+    };
+    let matched = replication.iter().filter_map(|(id, log_id)| {
+        let broker = u32::try_from(*id).ok()?;
+        log_id.as_ref().map(|log_id| (broker, log_id.index))
+    });
+    matched.collect()
+}
 
 /// A moment of one replica.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -66,6 +66,18 @@ pub enum ReplicaError {
         /// How many there must be.
         required: usize,
     },
+    /// The disk here, or those of a majority of the replicas, have no room; nothing was written.
+    #[error(
+        "no room for records of {topic}-{partition}: the disks of brokers {brokers:?} are full"
+    )]
+    StorageFull {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// Whose disks.
+        brokers: Vec<u32>,
+    },
     /// The offset is not in the log.
     #[error("offset {offset} is outside {log_start}..={log_end}")]
     OffsetOutOfRange {

@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 use raftmq_core::cluster::{Image, PartitionInfo, Topic};
 use raftmq_core::ids::{BrokerId, GroupNumber, Term};
 use raftmq_core::partition::Partition;
+use raftmq_core::space::{Space, SpaceOfBrokers};
 use raftmq_store::GroupId;
 
 use super::Replicas;
@@ -43,7 +44,7 @@ impl Replicas {
             let settings = *settings
                 .entry(topic.id)
                 .or_insert_with(|| settings_of(image, topic));
-            let view = view_of(image, topic, info, settings);
+            let view = view_of(image, topic, info, settings, &self.shared.spaces.lock());
             match self.of_group(GroupId(info.group.get())) {
                 Some(replica) => {
                     replica.set_view(view);
@@ -52,16 +53,30 @@ impl Replicas {
                 None => to_open.push((info.clone(), view)),
             }
         }
+        let opened = to_open.iter().map(|(info, _)| info.group);
+        let failed = self.begin_again(image, opened.collect::<Vec<_>>()).await;
+        to_open.retain(|(info, _)| !failed.contains(&info.group));
         stream::iter(to_open)
             .for_each_concurrent(REPLICAS_AT_ONCE, |(info, view)| self.open(info, view))
             .await;
-        let obsolete = match &before {
+        let mut obsolete = match &before {
             // What is on disk may be of partitions that no image of this process has shown.
             Some(before) if before.last_group == image.last_group => changed,
             Some(_) | None => self.stored(image),
         };
+        obsolete.retain(|group| !failed.contains(group));
         self.remove_obsolete(image, me, obsolete).await;
         *self.shared.followed.lock() = Some(image.clone());
+    }
+
+    /// Takes note of the brokers that have little room on their disks, in place of those before.
+    pub fn note_spaces(&self, spaces: &SpaceOfBrokers) {
+        self.shared.spaces.lock().clone_from(spaces);
+        for replica in self.all() {
+            let view = PartitionView::clone(&replica.view());
+            let spaces = spaces_among(&view.replicas, spaces);
+            replica.set_view(PartitionView { spaces, ..view });
+        }
     }
 
     /// Begins to lead where that was missed (openraft shows a leadership a moment after it applies its
@@ -152,11 +167,19 @@ fn settings_of(image: &Image, topic: &Topic) -> PartitionSettings {
     }
 }
 
+/// The brokers with little room among these.
+fn spaces_among(replicas: &[u32], spaces: &SpaceOfBrokers) -> SpaceOfBrokers {
+    let is_replica = |(id, _): &(&BrokerId, &Space)| replicas.contains(&id.get());
+    let among = spaces.iter().filter(is_replica);
+    among.map(|(id, space)| (*id, *space)).collect()
+}
+
 fn view_of(
     image: &Image,
     topic: &Topic,
     info: &PartitionInfo,
     settings: PartitionSettings,
+    spaces: &SpaceOfBrokers,
 ) -> PartitionView {
     let replicas: Vec<u32> = info.replicas.iter().map(|id| id.get()).collect();
     let is_fenced = |id: &u32| !image.is_alive(BrokerId(*id));
@@ -164,6 +187,7 @@ fn view_of(
         topic: topic.name.clone(),
         partition: info.index.get(),
         fenced: replicas.iter().copied().filter(is_fenced).collect(),
+        spaces: spaces_among(&replicas, spaces),
         replicas,
         isr: info.isr.iter().map(|id| id.get()).collect(),
         leader: info.leader.map(BrokerId::get),

@@ -3,6 +3,7 @@
 //!
 //! Follows the metadata image: opens, reconfigures and removes replicas. Does not know protocols.
 
+mod again;
 mod append;
 mod binding;
 mod error;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use raftmq_core::cluster::{Image, clocks};
 use raftmq_core::ids::{BrokerId, PartitionIndex};
+use raftmq_core::space::SpaceOfBrokers;
 use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
 use tokio::sync::{Semaphore, oneshot};
@@ -55,6 +57,8 @@ struct Shared {
     replicas: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
     /// The image that the replicas were last made to agree with.
     followed: Mutex<Option<Image>>,
+    /// The brokers that have little room on their disks.
+    spaces: Mutex<SpaceOfBrokers>,
     produce_budget: Arc<Semaphore>,
     produce_budget_bytes: usize,
 }
@@ -84,6 +88,7 @@ impl Replicas {
                 purges: Purges::default(),
                 replicas: RwLock::default(),
                 followed: Mutex::default(),
+                spaces: Mutex::default(),
                 produce_budget: Arc::new(Semaphore::new(produce_budget_bytes)),
                 produce_budget_bytes,
             }),

@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::metrics::RaftDataMetrics;
 use raftmq_core::ids::{BrokerId, LogIndex, Offset, Term};
 use raftmq_core::partition::isr::IsrTracker;
 use raftmq_core::partition::{self, AppendBuilder, Decision, Pending};
+use raftmq_core::space::Space;
 use raftmq_store::LogId;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -30,7 +30,8 @@ use crate::env::Env;
 use crate::planted::{self, Bug};
 use crate::raft::group::{Proposal, outcome};
 use crate::raft::machine::put_envelope;
-use crate::raft::{Group, ProposeError, Reply, TypeConfig};
+use crate::raft::status::{DataMetrics, matched_of};
+use crate::raft::{Group, ProposeError, Reply};
 
 /// Payload at which an entry is closed.
 const ENTRY_BYTES_TARGET: usize = 1 << 20;
@@ -66,9 +67,6 @@ struct Entry {
     end_offset: Offset,
 }
 
-type DataMetrics =
-    openraft::type_config::alias::WatchReceiverOf<TypeConfig, RaftDataMetrics<TypeConfig>>;
-
 pub(super) struct Session {
     context: Context,
     inbox: Inbox,
@@ -81,6 +79,9 @@ pub(super) struct Session {
     started: Instant,
     /// While there is one, nothing is proposed.
     handover: Option<Handover>,
+    /// Why no records are taken, while disks are full.
+    full: Option<ReplicaError>,
+    refused_full: metrics::Counter,
 }
 
 /// Why a session ended.
@@ -119,6 +120,8 @@ impl Session {
             isr,
             started,
             handover: None,
+            full: None,
+            refused_full: metrics::counter!("raftmq_partition_refused_full_total"),
         }
     }
 
@@ -276,10 +279,8 @@ impl Session {
                 break;
             };
             self.waiting_bytes -= append.batch.len();
-            if append.acks == Acks::All
-                && let Err(error) = self.isr.check_before_write()
-            {
-                Answer::new(append.acks, append.reply, append.permit).fail(too_few(&error));
+            if let Some(error) = self.refusal(append.acks) {
+                Answer::new(append.acks, append.reply, append.permit).fail(error);
                 continue;
             }
             let decision = state.decide(&self.pending, &append.header);
@@ -323,6 +324,16 @@ impl Session {
                 end_offset,
             },
         ))
+    }
+
+    /// Why nothing may be written now.
+    fn refusal(&self, acks: Acks) -> Option<ReplicaError> {
+        if self.full.is_some() {
+            self.refused_full.increment(1);
+            return self.full.clone();
+        }
+        let too_few_for = |error| (acks == Acks::All).then(|| too_few(&error));
+        self.isr.check_before_write().err().and_then(too_few_for)
     }
 
     /// Takes the outcome of the oldest entry in flight. False: the session must end.
@@ -410,7 +421,8 @@ impl Session {
         self.isr
             .configure(settings.min_insync_replicas, settings.lag_time_max_ms);
         for broker in replicas {
-            if view.fenced.contains(&broker.get()) {
+            let is_scarce = view.spaces.get(&broker) == Some(&Space::Scarce);
+            if is_scarce || view.fenced.contains(&broker.get()) {
                 self.isr.fence(broker);
             } else {
                 self.isr.unfence(broker);
@@ -418,6 +430,7 @@ impl Session {
         }
         let known: Vec<_> = view.isr.iter().copied().map(BrokerId).collect();
         self.isr.reported(&known);
+        self.full = view.full_for(BrokerId(self.context.broker_id));
     }
 
     fn not_leader(&self, leader: Option<u32>) -> ReplicaError {
@@ -451,19 +464,6 @@ impl Session {
         }
         self.settling.fail(&error);
     }
-}
-
-/// The matched log index of each replica, from openraft's metrics.
-fn matched_of(data: &DataMetrics) -> Vec<(u32, u64)> {
-    let metrics = data.borrow_watched();
-    let Some(replication) = metrics.replication.as_ref() else {
-        return Vec::new();
-    };
-    let matched = replication.iter().filter_map(|(id, log_id)| {
-        let broker = u32::try_from(*id).ok()?;
-        log_id.as_ref().map(|log_id| (broker, log_id.index))
-    });
-    matched.collect()
 }
 
 async fn next_outcome(in_flight: &mut VecDeque<InFlight>) -> Result<(u64, Reply), ProposeError> {

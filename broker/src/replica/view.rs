@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use raftmq_core::ids::BrokerId;
+use raftmq_core::space::{SpaceOfBrokers, may_take_records};
 use raftmq_store::GroupId;
 use tokio::sync::Notify;
+
+use super::error::ReplicaError;
 
 /// One partition as the metadata image shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +24,25 @@ pub struct PartitionView {
     pub isr: Vec<u32>,
     /// Replicas whose broker is fenced.
     pub fenced: Vec<u32>,
+    /// Replicas whose broker has little room on its disk.
+    pub spaces: SpaceOfBrokers,
     /// Who leads, as the metadata group knows.
     pub leader: Option<u32>,
     /// Settings in force.
     pub settings: PartitionSettings,
+}
+
+impl PartitionView {
+    /// Why the leader `me` takes no records, if disks are too full for that.
+    pub(super) fn full_for(&self, me: BrokerId) -> Option<ReplicaError> {
+        let replicas: Vec<_> = self.replicas.iter().copied().map(BrokerId).collect();
+        let refuses = !may_take_records(me, &replicas, &self.spaces);
+        refuses.then(|| ReplicaError::StorageFull {
+            topic: self.topic.clone(),
+            partition: self.partition,
+            brokers: self.spaces.keys().map(|id| id.get()).collect(),
+        })
+    }
 }
 
 /// The topic's settings that a replica acts on.

@@ -19,6 +19,8 @@ mod demo;
 #[cfg(test)]
 mod dev;
 #[cfg(test)]
+mod disk_full;
+#[cfg(test)]
 mod folders;
 #[cfg(test)]
 mod in_process;
@@ -29,11 +31,15 @@ mod leadership;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod marks;
+#[cfg(test)]
 mod membership;
 #[cfg(test)]
 mod moves;
 #[cfg(test)]
 mod real_faults;
+#[cfg(test)]
+mod recover;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]

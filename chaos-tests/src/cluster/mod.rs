@@ -15,13 +15,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use raftmq::config::{NodeConfig, PeerAddress};
+use raftmq::config::{Limits, NodeConfig, PeerAddress};
 use raftmq::env::Env;
 use raftmq::node::{Node, Parts};
 use raftmq::raft::Group;
 use raftmq::raft::status::RaftStatus as BrokerStatus;
 use raftmq_core::ids::Term;
 use raftmq_core::partition::Partition;
+use raftmq_core::space::Space;
 use raftmq_store::{
     CommitDriver, JournalConfig, MemoryDisk, MemoryEngine, Store, StoreConfig, Torn,
 };
@@ -30,7 +31,7 @@ use tokio::sync::Notify;
 use crate::invariants::{LogPosition, RaftStatus, StateStatus, VoteStatus};
 use crate::nemesis::{Host, Tail};
 use crate::net::{GRPC_PORT, PEER_PORT, SimNet};
-use crate::seed::Options;
+use crate::seed::{DISK_RESERVE_BYTES, Options};
 use crate::system::{BrokerContext, Clients, System};
 use crate::trace::Fnv;
 use seams::{BrokerNet, SimulatedClock};
@@ -83,6 +84,10 @@ impl Cluster {
             peer_listen: format!("{}:{PEER_PORT}", Host::Broker(id)),
             http_listen: String::new(),
             peers: peers.collect(),
+            limits: Limits {
+                disk_reserve_bytes: DISK_RESERVE_BYTES,
+                ..Limits::default()
+            },
             ..NodeConfig::default()
         }
     }
@@ -187,6 +192,21 @@ impl System for Cluster {
         if let Some(disk) = self.disks.get(&broker) {
             disk.slow(Duration::from_micros(latency_us));
         }
+    }
+
+    fn set_free_bytes(&self, broker: u32, free_bytes: Option<u64>) {
+        if let Some(disk) = self.disks.get(&broker) {
+            let used = disk.used_bytes();
+            disk.set_capacity(free_bytes.map(|free| used.saturating_add(free)));
+        }
+    }
+
+    fn is_short_of_space(&self, broker: u32) -> bool {
+        let running = self.running.borrow();
+        let space = running
+            .get(&broker)
+            .map(|one| one.parts.host.space().space());
+        space.is_some_and(|space| space != Space::Ample)
     }
 
     fn set_clock_offset_ms(&self, broker: u32, offset_ms: i64) {

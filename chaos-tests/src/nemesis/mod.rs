@@ -139,6 +139,18 @@ pub enum Action {
         /// Where it goes.
         replicas: Vec<u32>,
     },
+    /// A broker's disk has this much room from now on.
+    FillDisk {
+        /// Which.
+        broker: u32,
+        /// In bytes.
+        free_bytes: u64,
+    },
+    /// Nothing limits a broker's disk any more.
+    WidenDisk {
+        /// Which.
+        broker: u32,
+    },
     /// Everything is mended and every broker runs.
     HealAll,
 }
@@ -159,11 +171,13 @@ impl Action {
                 offset_ms: ..=-1, ..
             } => Some(FaultClass::ClockJump),
             Self::Reassign { .. } => Some(FaultClass::Reassignment),
+            Self::FillDisk { .. } => Some(FaultClass::DiskFull),
             Self::Restart { .. }
             | Self::RestartAll
             | Self::Mend { .. }
             | Self::RestoreLink { .. }
             | Self::RestoreDisk { .. }
+            | Self::WidenDisk { .. }
             | Self::JumpClock { offset_ms: 0, .. }
             | Self::HealAll => None,
         }

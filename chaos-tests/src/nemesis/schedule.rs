@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 
 use super::{Action, Farewell, Host, Step, Tail};
 use crate::faults::FaultClass;
-use crate::seed::{Options, Stream, stream};
+use crate::seed::{DISK_RESERVE_BYTES, Options, Stream, stream};
 
 /// Faults start this long after the run does: the cluster forms and the topic is created.
 pub const QUIET_START_MS: u32 = 4_000;
@@ -55,6 +55,7 @@ pub fn schedule(options: &Options) -> Vec<Step> {
             FaultClass::ClockJump => timeline.each(Timeline::clock_jump),
             FaultClass::Reassignment => timeline.each(Timeline::reassignment),
             FaultClass::Leave => timeline.each(Timeline::leave),
+            FaultClass::DiskFull => timeline.each(Timeline::disk_full),
         }
     }
     steps.push(Step {
@@ -371,6 +372,19 @@ impl Timeline<'_> {
         };
         self.push(begin, slow);
         self.push(end, Action::RestoreDisk { broker });
+    }
+
+    /// From the room that a broker still takes records with to less than a follower takes them with.
+    fn disk_full(&mut self, begin: u32, end: u32) {
+        let eighths = [9, 6, 3][self.rng.random_range(0..3)];
+        let free_bytes = DISK_RESERVE_BYTES / 8 * eighths;
+        let all = 1..=self.options.brokers_count;
+        let one = self.broker();
+        let is_everywhere = self.rng.random_bool(0.3);
+        for broker in all.filter(|broker| is_everywhere || *broker == one) {
+            self.push(begin, Action::FillDisk { broker, free_bytes });
+            self.push(end, Action::WidenDisk { broker });
+        }
     }
 
     fn leave(&mut self, begin: u32, end: u32) {

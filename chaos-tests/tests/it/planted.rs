@@ -13,11 +13,11 @@ use raftmq_chaos::verdict::Verdict;
 /// Runs seeds until one is anomalous with the bug and good without it; fails when none is. The
 /// ranges begin a few seeds before the first that finds the bug, counted from seed 1.
 fn is_found(bug: Planted, seeds: Range<u64>) {
-    is_found_under(&[], bug, seeds);
+    is_found_with(&[], bug, seeds);
 }
 
 /// [`is_found`] with classes of faults on that not every seed draws.
-fn is_found_under(with: &[FaultClass], bug: Planted, mut seeds: Range<u64>) {
+fn is_found_with(with: &[FaultClass], bug: Planted, mut seeds: Range<u64>) {
     let good = Plan {
         seconds: 60,
         with: with.to_vec(),
@@ -73,5 +73,16 @@ fn an_answer_to_what_waited_during_a_handover_is_found() {
 #[test]
 fn a_fenced_leader_that_goes_on_is_found() {
     let with = [FaultClass::HungDisk, FaultClass::Reassignment];
-    is_found_under(&with, Planted::FencedLeaderGoesOn, 199..230);
+    is_found_with(&with, Planted::FencedLeaderGoesOn, 199..230);
+}
+
+#[test]
+fn a_full_disk_that_is_ignored_is_found() {
+    is_found_with(&[FaultClass::DiskFull], Planted::FullDiskIgnored, 1..30);
+}
+
+#[test]
+fn a_full_follower_that_takes_records_is_found() {
+    let bug = Planted::FullFollowerTakesRecords;
+    is_found_with(&[FaultClass::DiskFull], bug, 1..60);
 }

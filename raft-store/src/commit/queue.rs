@@ -69,6 +69,8 @@ pub(super) struct QueueState {
     pub(super) lazy: BTreeMap<(GroupId, u8), LazyRow>,
     sequence: u64,
     closing: bool,
+    /// Housekeeping may have something to do, although nothing is to be written.
+    is_nudged: bool,
     pub(super) failed: Option<StoreError>,
     pub(super) waiting_since: Option<Instant>,
 }
@@ -219,6 +221,12 @@ impl CommitQueue {
         self.wake();
     }
 
+    /// Lets the loop look at its housekeeping, whether anything is queued or not.
+    pub(crate) fn nudge(&self) {
+        self.state.lock().is_nudged = true;
+        self.wake();
+    }
+
     /// Lets the loop drain what is queued and end; later submissions are refused.
     pub(crate) fn close(&self) {
         self.state.lock().closing = true;
@@ -242,6 +250,7 @@ impl CommitQueue {
             is_idle,
         };
         let mut state = self.state.lock();
+        state.is_nudged = false;
         let mut bytes = 0;
         while let Some(front) = state.items.front() {
             let next = front.room;
@@ -314,7 +323,7 @@ pub(super) fn ready(state: &QueueState) -> Option<Wake> {
     } else if state.closing {
         Some(Wake::End)
     } else {
-        None
+        state.is_nudged.then_some(Wake::Timer)
     }
 }
 

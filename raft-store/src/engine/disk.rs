@@ -59,7 +59,8 @@ impl DiskEngine {
         std::fs::create_dir_all(path).map_err(failed)?;
         let lock = lock_folder(path)?;
         check_format(path)?;
-        let files = DiskFiles::open(path.join(JOURNAL_FOLDER)).map_err(failed)?;
+        let files = DiskFiles::open(path.join(JOURNAL_FOLDER), config.capacity_bytes);
+        let files = files.map_err(failed)?;
         let index = RocksIndex::open(&path.join(INDEX_FOLDER), config.index_cache_bytes)?;
         Ok(Self(
             JournalEngine::open(files, index, config.journal)?,

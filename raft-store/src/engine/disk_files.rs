@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,9 @@ use super::files::{Files, SegmentFile};
 const SLICES_MAX: usize = 1024;
 
 const EXTENSION: &str = "seg";
+
+/// The unit in which the operating system counts the blocks of a file.
+const STAT_BLOCK_BYTES: u64 = 512;
 
 /// A preallocated file.
 pub(super) struct DiskFile {
@@ -59,15 +62,20 @@ impl SegmentFile for DiskFile {
 /// The folder of segments.
 pub(super) struct DiskFiles {
     folder: PathBuf,
+    /// What the folder around it may hold at most.
+    capacity_bytes: Option<u64>,
 }
 
 impl DiskFiles {
-    pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(folder: PathBuf, capacity_bytes: Option<u64>) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         if let Some(parent) = folder.parent() {
             sync_folder(parent)?;
         }
-        Ok(Self { folder })
+        Ok(Self {
+            folder,
+            capacity_bytes,
+        })
     }
 
     fn path(&self, segment: u64) -> PathBuf {
@@ -126,6 +134,33 @@ impl Files for DiskFiles {
     fn remove(&self, segment: u64) -> io::Result<()> {
         std::fs::remove_file(self.path(segment))
     }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        let disk = rustix::fs::statvfs(&self.folder)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let Some(capacity) = self.capacity_bytes else {
+            return Ok(Some(free));
+        };
+        let root = self.folder.parent().unwrap_or(&self.folder);
+        Ok(Some(free.min(capacity.saturating_sub(used_bytes(root)?))))
+    }
+}
+
+/// Bytes that the files of a folder and of those in it take on the disk.
+fn used_bytes(folder: &Path) -> io::Result<u64> {
+    let mut used = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let taken = match entry.metadata() {
+            Ok(found) if found.is_dir() => used_bytes(&entry.path())?,
+            Ok(found) => found.blocks().saturating_mul(STAT_BLOCK_BYTES),
+            // Removed since the folder was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        used += taken;
+    }
+    Ok(used)
 }
 
 /// Makes created, renamed and removed names of a folder durable.

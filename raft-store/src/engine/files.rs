@@ -41,4 +41,7 @@ pub(crate) trait Files: Send + Sync + 'static {
 
     /// Removes a segment; readers that hold it keep it.
     fn remove(&self, segment: u64) -> io::Result<()>;
+
+    /// Bytes that can still be written; `None` where nothing limits them.
+    fn free_bytes(&self) -> io::Result<Option<u64>>;
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, RwLock};
@@ -70,6 +70,8 @@ pub(crate) struct JournalEngine<F: Files, I: Index> {
     pub(super) segments: RwLock<Segments<F::File>>,
     pub(super) upkeep: Mutex<Upkeep>,
     pub(super) replay_bytes: AtomicU64,
+    /// Space is short.
+    pub(super) is_tight: AtomicBool,
     pub(super) recovery: RecoveryReport,
 }
 

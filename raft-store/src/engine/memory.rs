@@ -387,6 +387,13 @@ impl Files for MemoryFiles {
             Ok(())
         })
     }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        self.0.with_io(|disk| {
+            let free = |capacity: u64| capacity.saturating_sub(disk.used_bytes());
+            Ok(disk.capacity_bytes.map(free))
+        })
+    }
 }
 
 /// The engine on a simulated disk.

@@ -346,8 +346,20 @@ pub trait Engine: Send + Sync + 'static {
         family: RowFamily,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
-    /// Sizes, for metrics and disk-full handling.
+    /// Sizes, for metrics.
     fn usage(&self) -> Usage;
+
+    /// Bytes that can still be written; `None` where nothing limits them.
+    ///
+    /// # Errors
+    /// When the disk does not say.
+    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    /// Whether space is short, so that housekeeping frees what it can at once instead of waiting until
+    /// that is cheap. Repeating it is harmless.
+    fn set_tight(&self, _is_tight: bool) {}
 
     /// What happened when this engine was opened.
     fn recovery(&self) -> &RecoveryReport;
@@ -432,6 +444,14 @@ macro_rules! delegate_engine {
 
             fn usage(&self) -> Usage {
                 self.0.usage()
+            }
+
+            fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+                self.0.free_bytes()
+            }
+
+            fn set_tight(&self, is_tight: bool) {
+                self.0.set_tight(is_tight);
             }
 
             fn recovery(&self) -> &RecoveryReport {

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -82,6 +82,7 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
             segments: RwLock::new(segments),
             upkeep: Mutex::new(Upkeep::starting_at(mark.place.segment)),
             replay_bytes: AtomicU64::new(0),
+            is_tight: AtomicBool::new(false),
             recovery: RecoveryReport::default(),
         };
         if is_new {

@@ -4,6 +4,7 @@
 //! durable, because a restart works from the last durable index and the journal after it. Knows
 //! nothing of groups beyond whose entry a description names.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::Maintenance;
@@ -25,6 +26,9 @@ const MOVE_FRAMES_MAX: usize = 1024;
 
 /// Dead segments that wait for a flush of the index before one is started for them.
 const DEAD_SEGMENTS_MAX: usize = 4;
+
+/// Live share under which survivors are moved while space is short: half of what is moved comes back.
+const RELOCATE_BELOW_PERCENT_TIGHT: u64 = 50;
 
 /// A flush of the index that was started.
 struct Flush {
@@ -71,18 +75,40 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
             }
             return Ok(Maintenance::Busy);
         }
-        if self.is_flush_due() {
+        if self.is_flush_due(&upkeep) {
             self.start_flush(&mut upkeep)?;
             return Ok(Maintenance::Busy);
         }
         self.move_survivors(&mut upkeep)
     }
 
-    fn is_flush_due(&self) -> bool {
+    fn is_flush_due(&self, upkeep: &Upkeep) -> bool {
         let index_bytes = self.writer.lock().index_bytes;
         self.replay_bytes.load(Ordering::Relaxed) >= self.config.replay_bytes_max
             || index_bytes >= self.config.index_memory_bytes
             || self.dead_segments().len() >= DEAD_SEGMENTS_MAX
+            || self.is_tight() && self.would_free(upkeep)
+    }
+
+    /// Bytes that can still be written.
+    pub(crate) fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        let free = self.files.free_bytes();
+        free.map_err(|error| StoreError::io(Site::Space, &error))
+    }
+
+    pub(crate) fn set_tight(&self, is_tight: bool) {
+        self.is_tight.store(is_tight, Ordering::Relaxed);
+    }
+
+    fn is_tight(&self) -> bool {
+        self.is_tight.load(Ordering::Relaxed)
+    }
+
+    /// Whether a flush of the index lets go of a segment, or makes one movable.
+    fn would_free(&self, upkeep: &Upkeep) -> bool {
+        let current = self.writer.lock().segment;
+        let not_durable = upkeep.durable_segment.min(current)..current;
+        !self.dead_segments().is_empty() || self.sparse_in(not_durable).is_some()
     }
 
     /// Segments that hold no live entry and are no longer written.
@@ -123,21 +149,22 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         Ok(())
     }
 
-    /// The oldest segment that is worth moving.
-    fn sparse_segment(&self, upkeep: &Upkeep) -> Option<u64> {
-        let percent = u64::from(self.config.relocate_below_percent);
+    /// The oldest segment of these that is worth moving.
+    fn sparse_in(&self, numbers: Range<u64>) -> Option<u64> {
+        let mut percent = u64::from(self.config.relocate_below_percent);
+        if self.is_tight() {
+            percent = percent.max(RELOCATE_BELOW_PERCENT_TIGHT);
+        }
         let limit = self.config.segment_bytes / 100 * percent;
         let segments = self.segments.read();
-        let mut movable = segments
-            .range(..upkeep.durable_segment)
-            .filter(|(_, segment)| {
-                segment.live_bytes > 0 && segment.live_bytes < limit && !segment.is_unmovable
-            });
+        let mut movable = segments.range(numbers).filter(|(_, segment)| {
+            segment.live_bytes > 0 && segment.live_bytes < limit && !segment.is_unmovable
+        });
         movable.next().map(|(number, _)| *number)
     }
 
     fn move_survivors(&self, upkeep: &mut Upkeep) -> Result<Maintenance, StoreError> {
-        let Some(number) = self.sparse_segment(upkeep) else {
+        let Some(number) = self.sparse_in(0..upkeep.durable_segment) else {
             upkeep.moving = None;
             return Ok(Maintenance::Idle);
         };

@@ -21,6 +21,7 @@ mod openraft_suite;
 mod removal;
 mod scrub;
 mod segment_headers;
+mod space;
 mod spy;
 mod stress;
 mod support;

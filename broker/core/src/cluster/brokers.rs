@@ -256,7 +256,8 @@ fn registered(id: BrokerId, register: RegisterBroker, known: Option<&Broker>) ->
     }
 }
 
-fn check_length(what: &str, text: &str) -> Result<(), ClusterError> {
+/// Checks the length of a name or endpoint.
+pub(super) fn check_length(what: &str, text: &str) -> Result<(), ClusterError> {
     if text.len() <= NAME_BYTES_MAX {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::cluster::command::{Command, CreateTopic, RegisterBroker};
 use crate::cluster::image::Endpoints;
+use crate::cluster::loss::{read_accept, write_accept};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
 use crate::limits::{
@@ -84,12 +85,7 @@ impl Command {
                 leader_epoch,
                 isr,
             } => write_brokers(writer.u64(group.0).u64(leader_epoch.0), isr),
-            Self::ClearLeader { groups } => {
-                writer.count(groups.len());
-                for group in groups {
-                    writer.u64(group.0);
-                }
-            }
+            Self::ClearLeader { groups } => write_groups(writer, groups),
             Self::SetReplicas { group, target } => write_brokers(writer.u64(group.0), target),
             Self::CompleteReassignment {
                 group,
@@ -105,6 +101,7 @@ impl Command {
             Self::AllocateProducerIds { broker, count } => {
                 writer.u32(broker.0).u32(*count);
             }
+            Self::AcceptLoss(accept) => write_accept(writer, accept),
         }
     }
 
@@ -155,6 +152,7 @@ fn tag_of(command: &Command) -> u8 {
         Command::SetBrokerDraining { .. } => 20,
         Command::DecommissionBroker { .. } => 35,
         Command::RemoveBroker { .. } => 36,
+        Command::AcceptLoss(_) => 40,
     }
 }
 
@@ -254,6 +252,7 @@ fn read_config_or_partition(tag: u8, reader: &mut Reader) -> Result<Command, Cod
         21 => Command::CancelReassignment {
             group: GroupNumber(reader.u64()?),
         },
+        40 => read_accept(reader)?,
         tag => return Err(unknown(tag)),
     })
 }
@@ -337,6 +336,13 @@ pub(super) fn write_brokers(writer: &mut Writer, brokers: &[BrokerId]) {
 pub(super) fn read_brokers(reader: &mut Reader) -> Result<Vec<BrokerId>, CodecError> {
     let count = reader.count("replicas", 4, REPLICAS_COUNT_MAX)?;
     (0..count).map(|_| Ok(BrokerId(reader.u32()?))).collect()
+}
+
+fn write_groups(writer: &mut Writer, groups: &[GroupNumber]) {
+    writer.count(groups.len());
+    for group in groups {
+        writer.u64(group.0);
+    }
 }
 
 fn write_assignments(writer: &mut Writer, assignments: &[Vec<BrokerId>]) {

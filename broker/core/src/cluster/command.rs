@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::image::Endpoints;
+use crate::cluster::loss::AcceptLoss;
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
 
 /// A broker's registration.
@@ -173,4 +174,6 @@ pub enum Command {
         /// How many.
         count: u32,
     },
+    /// Lets a partition go on from one replica, in a new group. Repetition changes nothing.
+    AcceptLoss(AcceptLoss),
 }

@@ -21,6 +21,12 @@ pub enum ClusterError {
         /// What came.
         actual: String,
     },
+    /// The partition is not as it was when that was decided.
+    #[error("group {group} has changed since that was decided")]
+    PartitionChanged {
+        /// Its group.
+        group: GroupNumber,
+    },
     /// No such broker.
     #[error("broker {broker} is not registered")]
     UnknownBroker {

@@ -12,6 +12,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::config_keys::{self, ConfigSource, EffectiveConfig};
+use crate::cluster::loss::Loss;
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, PartitionIndex, Term, TopicId};
 
 /// Where a broker listens, each as `host:port`.
@@ -145,6 +146,8 @@ pub struct Image {
     pub partitions: OrdMap<GroupNumber, Arc<PartitionInfo>>,
     /// What was set for the whole cluster.
     pub configs: OrdMap<Arc<str>, Arc<str>>,
+    /// Losses that were accepted, by the group in which the partition went on.
+    pub losses: OrdMap<GroupNumber, Arc<Loss>>,
     /// The next group's number less one: 0 before the first partition.
     pub last_group: GroupNumber,
     /// The next producer id to hand out.

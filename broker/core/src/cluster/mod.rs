@@ -16,6 +16,7 @@ pub mod election;
 mod error;
 pub mod image;
 pub mod leadership;
+pub mod loss;
 pub mod membership;
 mod names;
 mod partitions;
@@ -76,6 +77,11 @@ pub enum Outcome {
         /// How many.
         count: usize,
     },
+    /// The partition goes on in this group, or did so before.
+    LossAccepted {
+        /// The new group.
+        group: GroupNumber,
+    },
     /// These producer ids belong to the broker that asked.
     ProducerIds {
         /// The first.
@@ -99,6 +105,7 @@ struct Dirty {
     removed_brokers: BTreeSet<BrokerId>,
     topics: BTreeSet<TopicId>,
     partitions: BTreeSet<GroupNumber>,
+    losses: BTreeSet<GroupNumber>,
 }
 
 /// The replicated metadata state.
@@ -185,6 +192,7 @@ impl Cluster {
             Command::AllocateProducerIds { broker, count } => {
                 self.allocate_producer_ids(broker, count)
             }
+            Command::AcceptLoss(accept) => self.accept_loss(meta, accept, effects),
         }
     }
 
@@ -303,6 +311,11 @@ impl Dirty {
 
     fn mark_partition(&mut self, group: GroupNumber) {
         self.partitions.insert(group);
+        self.has_changed = true;
+    }
+
+    fn mark_loss(&mut self, group: GroupNumber) {
+        self.losses.insert(group);
         self.has_changed = true;
     }
 }

@@ -1,6 +1,6 @@
 //! The bytes of the metadata state: a row for each broker, topic and partition, and checkpoints.
 //!
-//! Rows: `h` the head; `c` the cluster's configs; `b` + broker id; `t` + topic id; `p` + group;
+//! Rows: `h` the head; `c` the cluster's configs; `b` + broker id; `t` + topic id; `p` + group; `l` + group;
 //! `r` + the id of a removed broker.
 //! A checkpoint is all rows in one value. Keys and formats are append-only (STYLE rule 23).
 
@@ -14,6 +14,7 @@ use crate::cluster::codec::{
     write_endpoints,
 };
 use crate::cluster::image::{Broker, Image, PartitionInfo, Topic};
+use crate::cluster::loss::{read_loss, write_loss};
 use crate::cluster::{Cluster, Dirty};
 use crate::codec::{CodecError, Reader, RestoreError, Writer};
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, PartitionIndex, Term, TopicId};
@@ -28,6 +29,7 @@ const PARTITION_VERSION: u8 = 2;
 const FAMILY_BROKER: u8 = b'b';
 const FAMILY_CONFIGS: u8 = b'c';
 const FAMILY_HEAD: u8 = b'h';
+const FAMILY_LOSS: u8 = b'l';
 const FAMILY_PARTITION: u8 = b'p';
 const FAMILY_REMOVED: u8 = b'r';
 const FAMILY_TOPIC: u8 = b't';
@@ -63,7 +65,11 @@ pub(super) fn take_dirty(cluster: &mut Cluster) -> RowUpdates {
             .partitions
             .get(&group)
             .map(|partition| write_partition(partition));
-        change(partition_key(group), row);
+        change(group_key(FAMILY_PARTITION, group), row);
+    }
+    for group in dirty.losses {
+        let row = image.losses.get(&group).map(|loss| write_loss(loss));
+        change(group_key(FAMILY_LOSS, group), row);
     }
     for id in dirty.removed_brokers {
         change(removed_key(id), Some(Bytes::from_static(&[VERSION])));
@@ -92,6 +98,7 @@ pub(super) fn restore(rows: impl Iterator<Item = (Bytes, Bytes)>) -> Result<Clus
                 read_head(&mut reader, &mut image)?;
                 has_head = true;
             }
+            FAMILY_LOSS => read_loss(&mut reader, &mut image)?,
             FAMILY_PARTITION => read_partition(&mut reader, &mut image)?,
             FAMILY_REMOVED => read_removed(&key, &mut reader, &mut image)?,
             FAMILY_TOPIC => read_topic(&mut reader, &mut image)?,
@@ -158,6 +165,7 @@ fn everything(image: &Image) -> Dirty {
         removed_brokers: image.removed_brokers.iter().copied().collect(),
         topics: image.topics.keys().copied().collect(),
         partitions: image.partitions.keys().copied().collect(),
+        losses: image.losses.keys().copied().collect(),
     }
 }
 
@@ -192,6 +200,10 @@ fn check(image: &Image) -> Result<(), RestoreError> {
         .all(|partition| partition.is_consistent())
     {
         return contradiction("a partition's reassignment does not fit its replicas");
+    }
+    let has_partition = |group: &GroupNumber| image.partitions.contains_key(group);
+    if !image.losses.keys().all(has_partition) {
+        return contradiction("an accepted loss has no partition");
     }
     if image
         .partitions
@@ -407,8 +419,8 @@ fn topic_key(id: TopicId) -> Bytes {
     writer.finish()
 }
 
-fn partition_key(group: GroupNumber) -> Bytes {
+fn group_key(family: u8, group: GroupNumber) -> Bytes {
     let mut writer = Writer::with_capacity(9);
-    writer.u8(FAMILY_PARTITION).u64(group.0);
+    writer.u8(family).u64(group.0);
     writer.finish()
 }

@@ -11,7 +11,7 @@ use crate::cluster::config_keys::{DEFAULT_REPLICATION_FACTOR, NUM_PARTITIONS};
 use crate::cluster::configs::check_topic_configs;
 use crate::cluster::image::{PartitionInfo, Topic};
 use crate::cluster::{Cluster, ClusterError, Outcome, Reply, check_topic_name, placement};
-use crate::effect::{Effect, Effects};
+use crate::effect::Effects;
 use crate::ids::{BrokerId, GroupNumber, PartitionIndex, Term, TopicId};
 use crate::limits::{
     PARTITIONS_COUNT_MAX, REPLICATION_FACTOR_MAX, TOPIC_PARTITIONS_COUNT_MAX, TOPICS_COUNT_MAX,
@@ -50,9 +50,7 @@ impl Cluster {
         self.image.topic_ids.remove(topic.name.as_str());
         self.dirty.mark_topic(topic_id);
         for group in topic.partitions {
-            self.image.partitions.remove(&group);
-            self.dirty.mark_partition(group);
-            effects.push(Effect::GroupRemoved { group });
+            self.forget_partition(group, effects);
         }
         assert_eq!(
             self.image.topics.len(),

@@ -61,6 +61,12 @@ pub enum Command {
     },
 }
 
+/// Whether these bytes of a command add records, without decoding them.
+#[must_use]
+pub fn adds_records(command: &[u8]) -> bool {
+    matches!(command, [VERSION, TAG_APPEND, ..])
+}
+
 impl Command {
     /// Writes the command. Use [`AppendBuilder`] for appends on the hot path: this copies.
     #[must_use]

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 pub use self::append::{Batch, VoidReason, check_append};
-pub use self::command::{Append, AppendBuilder, Command, LogStartReason};
+pub use self::command::{Append, AppendBuilder, Command, LogStartReason, adds_records};
 pub use self::index::Position;
 pub use self::pending::{Decision, Pending};
 pub use self::producer::{AppendError, Producer, ProducerBatch};

@@ -12,4 +12,5 @@
 mod cluster;
 mod codec;
 mod partition;
+mod space;
 mod support;

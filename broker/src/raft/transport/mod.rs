@@ -91,6 +91,8 @@ pub enum Method {
     MoveReplicas = 20,
     /// Take the sender into the cluster, and give it an id where it has none.
     Join = 35,
+    /// How far the sender has flushed groups that the receiver leads.
+    FlushedMarks = 40,
 }
 
 impl Method {
@@ -109,6 +111,7 @@ impl Method {
             9 => Self::Heartbeat,
             10 => Self::Hello,
             20 => Self::MoveReplicas,
+            40 => Self::FlushedMarks,
             12 => Self::DeleteRecords,
             16 => Self::HandOver,
             17 => Self::TakeLeadership,
@@ -136,6 +139,8 @@ pub enum Refusal {
     NotController = 6,
     /// A planned refusal of the method itself; the body says why.
     Failed = 7,
+    /// The receiver's disk has no room for the records.
+    DiskFull = 40,
 }
 
 impl Refusal {
@@ -147,6 +152,7 @@ impl Refusal {
             5 => Self::Stopped,
             6 => Self::NotController,
             7 => Self::Failed,
+            40 => Self::DiskFull,
             _ => Self::Malformed,
         }
     }
@@ -182,6 +188,14 @@ pub enum PeerError {
         /// In words, where the peer gave any.
         reason: String,
     },
+}
+
+impl PeerError {
+    /// Whether the peer answered with this refusal.
+    #[must_use]
+    pub fn is_refusal(&self, expected: Refusal) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if *refusal == expected)
+    }
 }
 
 /// Who this broker is, as its frames say.
@@ -228,6 +242,7 @@ pub(super) struct Shared {
     losses: Mutex<Losses>,
     lost: Notify,
     heard: Mutex<BTreeMap<u32, Instant>>,
+    refusing_records: RwLock<BTreeSet<u32>>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -249,6 +264,7 @@ impl Transport {
             losses: Mutex::default(),
             lost: Notify::new(),
             heard: Mutex::default(),
+            refusing_records: RwLock::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -292,6 +308,17 @@ impl Transport {
             .or_default()
             .insert(group);
         self.shared.lost.notify_one();
+    }
+
+    /// Sets which peers take no records now, because their disks are full.
+    pub fn set_refusing_records(&self, brokers: BTreeSet<u32>) {
+        *self.shared.refusing_records.write() = brokers;
+    }
+
+    /// Whether a peer takes no records now, as far as is known here.
+    #[must_use]
+    pub fn refuses_records(&self, broker: u32) -> bool {
+        self.shared.refusing_records.read().contains(&broker)
     }
 
     /// Waits until an append is lost that nobody has taken. For one waiter.

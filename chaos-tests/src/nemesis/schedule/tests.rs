@@ -117,3 +117,23 @@ fn crashes_leave_all_but_one_of_a_majority_running() {
     }
     assert!(had_aftershock);
 }
+
+#[test]
+fn a_full_disk_is_widened_again_and_some_are_full_everywhere() {
+    let mut was_everywhere = false;
+    for seed in 0..50 {
+        let mut options = Options::expand(seed, 60);
+        options.faults = [FaultClass::DiskFull].into();
+        let mut full: BTreeSet<u32> = BTreeSet::new();
+        for step in schedule(&options) {
+            if let Action::FillDisk { broker, .. } = step.action {
+                assert!(full.insert(broker));
+            } else if let Action::WidenDisk { broker } = step.action {
+                assert!(full.remove(&broker));
+            }
+            was_everywhere |= full.len() == options.brokers_count as usize;
+        }
+        assert!(full.is_empty());
+    }
+    assert!(was_everywhere);
+}

@@ -3,14 +3,14 @@
 use raftmq_client::ErrorCode;
 use raftmq_proto::v1::admin_server::Admin;
 use raftmq_proto::v1::{
-    AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse,
-    CancelReassignmentRequest, CancelReassignmentResponse, CreateTopicRequest, CreateTopicResponse,
-    DecommissionBrokerRequest, DecommissionBrokerResponse, DeleteRecordsRequest,
-    DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest,
-    DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse, DrainBrokerRequest,
-    DrainBrokerResponse, Error, ListPartitionsRequest, ListPartitionsResponse, PartitionPlacement,
-    RebalanceRequest, RebalanceResponse, ReplicaChange, UndrainBrokerRequest,
-    UndrainBrokerResponse,
+    AcceptedLoss, AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest,
+    AlterTopicResponse, CancelReassignmentRequest, CancelReassignmentResponse, CreateTopicRequest,
+    CreateTopicResponse, DecommissionBrokerRequest, DecommissionBrokerResponse,
+    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse,
+    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse,
+    DrainBrokerRequest, DrainBrokerResponse, Error, ListPartitionsRequest, ListPartitionsResponse,
+    PartitionPlacement, RebalanceRequest, RebalanceResponse, RecoverPartitionRequest,
+    RecoverPartitionResponse, ReplicaChange, UndrainBrokerRequest, UndrainBrokerResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -165,6 +165,22 @@ impl Admin for Server {
         _: Request<CancelReassignmentRequest>,
     ) -> Result<Response<CancelReassignmentResponse>, Status> {
         Err(Error::invalid_request("none runs").into())
+    }
+
+    async fn recover_partition(
+        &self,
+        request: Request<RecoverPartitionRequest>,
+    ) -> Result<Response<RecoverPartitionResponse>, Status> {
+        let request = request.into_inner();
+        let loss = AcceptedLoss {
+            kept_broker_id: request.keep_broker_id,
+            accepted_by: request.accepted_by,
+            ..AcceptedLoss::default()
+        };
+        Ok(Response::new(RecoverPartitionResponse {
+            loss: Some(loss),
+            group_id: u64::from(request.accept_loss),
+        }))
     }
 
     async fn rebalance(

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+use raftmq_core::cluster::loss::AcceptLoss;
 use raftmq_core::cluster::{Command, CreateTopic, RegisterBroker};
 use raftmq_core::codec::CodecError;
 use raftmq_core::limits::COMMAND_BYTES_MAX;
-use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
+use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, LogIndex, Term, TopicId};
 
 use crate::support::cluster::{brokers, configs, register, report_isr, report_leader, topic};
 
@@ -66,6 +67,13 @@ fn one_of_each() -> Vec<Command> {
         Command::CancelReassignment { group },
         Command::DecommissionBroker { id },
         Command::RemoveBroker { id },
+        Command::AcceptLoss(AcceptLoss {
+            group,
+            partition_epoch: 4,
+            kept: id,
+            last_log: Some((Term(2), LogIndex(9))),
+            accepted_by: "jane".to_owned(),
+        }),
     ]
 }
 
@@ -91,13 +99,14 @@ fn number_of(command: &Command) -> usize {
         Command::CancelReassignment { .. } => 16,
         Command::DecommissionBroker { .. } => 17,
         Command::RemoveBroker { .. } => 18,
+        Command::AcceptLoss(_) => 19,
     }
 }
 
 #[test]
 fn the_list_holds_one_of_each() {
     let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
-    assert_eq!(numbers, (0..19).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..20).collect::<Vec<_>>());
 }
 
 #[test]
@@ -109,7 +118,7 @@ fn every_command_survives_its_bytes() {
 
 #[test]
 fn tags_never_change() {
-    let tags = (1..=13).chain([22, 15, 20, 21, 35, 36]);
+    let tags = (1..=13).chain([22, 15, 20, 21, 35, 36, 40]);
     for (tag, command) in tags.zip(one_of_each()) {
         assert_eq!(command.encode()[..2], [1, tag], "{command:?}");
     }

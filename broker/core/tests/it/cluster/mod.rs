@@ -10,6 +10,7 @@ mod decommission;
 mod elections;
 mod image;
 mod leadership;
+mod losses;
 mod membership;
 mod moves;
 mod names;

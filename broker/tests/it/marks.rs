@@ -1,0 +1,84 @@
+//! A tail that a broker had acknowledged and that is not on its disk any more, without a trace: its
+//! peers remember. Real sockets and disks, in this process.
+
+use raftmq::env::Env;
+use raftmq::raft::transport::{Identity, Transport};
+use raftmq::raft::{DiskSpace, RaftHost};
+use raftmq_client::{Client, Record};
+use raftmq_store::{CommitDriver, DiskConfig, DiskEngine, GroupHealth, Store, StoreConfig};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+use crate::damage::copy_folder;
+use crate::in_process::{eventually, in_service, peer, start};
+
+async fn produce(client: &Client, count: usize) {
+    let producer = client.producer().build().await.expect("a producer");
+    for number in 0..count {
+        let sent = producer
+            .send(Record::to("kept").value(format!("{number}")))
+            .await;
+        sent.expect("accepted").await.expect("acknowledged");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledged_tail_that_vanished_makes_the_replica_recovering_because_the_leader_remembers()
+ {
+    let folders = [(); 2].map(|()| TempDir::new().expect("a folder"));
+    let first = start(1, Vec::new(), &folders[0]).await;
+    let second = start(2, vec![peer(1, &first)], &folders[1]).await;
+    in_service(&[&first, &second]).await;
+    let client = Client::builder().bootstrap(first.grpc_endpoint());
+    let client = client.build().await.expect("a client");
+    let topic = client.admin().create_topic("kept").assign(0, &[1, 2]);
+    topic.send().await.expect("a topic");
+    produce(&client, 20).await;
+    second.stop().await;
+    // What the disk shows later: everything up to here, and no trace of more.
+    let old = TempDir::new().expect("a folder");
+    copy_folder(folders[1].path(), old.path());
+    let second = start(2, vec![peer(1, &first)], &folders[1]).await;
+    in_service(&[&first, &second]).await;
+    let leader = first.parts().replicas.find("kept", 0).expect("a replica");
+    eventually("a leader", || leader.leading_term().is_some()).await;
+    produce(&client, 20).await;
+    let acknowledged = leader.group().store().last_log_index();
+    second.stop().await;
+
+    let opened = DiskEngine::open(old.path(), DiskConfig::default()).expect("it opens");
+    let store = Store::open(
+        Arc::new(opened),
+        CommitDriver::Thread,
+        StoreConfig::default(),
+    );
+    let store = store.expect("a store");
+    let group = store.group(leader.id());
+    assert_eq!(
+        group.health(),
+        GroupHealth::Ok,
+        "nothing on this disk says so"
+    );
+    assert!(group.last_log_index() < acknowledged);
+    let identity = Identity {
+        broker_id: 2,
+        ..Identity::default()
+    };
+    let transport = Transport::new(Env::real(), identity);
+    transport.set_address(1, first.peer_endpoint());
+    let host = RaftHost::new(2, Env::real(), store.clone(), transport, DiskSpace::new(1));
+
+    assert_eq!(host.ask_for_marks().await, vec![leader.id()]);
+
+    let GroupHealth::Recovering { acknowledged, .. } = group.health() else {
+        panic!("{:?}", group.health());
+    };
+    assert_eq!(
+        acknowledged.map(|mark| mark.index),
+        leader.group().store().last_log_index(),
+        "it votes for nobody who has less"
+    );
+    assert_eq!(host.ask_for_marks().await, vec![], "no news");
+    store.shutdown().await.expect("closed");
+    first.stop().await;
+}
