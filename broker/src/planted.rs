@@ -14,13 +14,16 @@ pub enum Bug {
     AckBeforeCommit = 1,
     /// What waited while a leadership was handed over is answered as if it had been written.
     HandoverAnswersWaiting = 2,
+    /// A snapshot of a compacted partition goes without what is left of the log below it.
+    SurvivorsNotSent = 1 << 20,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 2] = [
+    pub const ALL: [(&'static str, Self); 3] = [
         ("ack-before-commit", Self::AckBeforeCommit),
         ("handover-answers-waiting", Self::HandoverAnswersWaiting),
+        ("survivors-not-sent", Self::SurvivorsNotSent),
     ];
 }
 

@@ -27,11 +27,15 @@ pub enum Bug {
     RacksIgnored = 1 << 9,
     /// A move of replicas counts as done while others may still vote: they wipe their replicas.
     MoveDoneTooEarly = 1 << 10,
+    /// Compaction drops the last record of a key, too.
+    CompactionDropsNewest = 1 << 20,
+    /// A tombstone goes with the first cleaning pass that sees it.
+    TombstonesDroppedAtOnce = 1 << 21,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -43,6 +47,8 @@ impl Bug {
         ),
         ("racks-ignored", Self::RacksIgnored),
         ("move-done-too-early", Self::MoveDoneTooEarly),
+        ("compaction-drops-newest", Self::CompactionDropsNewest),
+        ("tombstones-dropped-at-once", Self::TombstonesDroppedAtOnce),
     ];
 }
 

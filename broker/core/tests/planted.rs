@@ -18,6 +18,7 @@ use raftmq_core::cluster::placement::place;
 use raftmq_core::cluster::{
     Broker, Cluster, Command, CreateTopic, Endpoints, Image, PartitionInfo, RegisterBroker,
 };
+use raftmq_core::partition::compaction::{Pass, Region};
 use raftmq_core::partition::{
     AppendBuilder, AppendError, Decision, Partition, Pending, Reply, VoidReason,
 };
@@ -26,7 +27,7 @@ use raftmq_core::{
     BrokerEpoch, BrokerId, Effects, EntryMeta, GroupNumber, Machine, Offset, PartitionIndex, Term,
     TopicId,
 };
-use raftmq_records::BatchHeader;
+use raftmq_records::{BatchHeader, Retained};
 
 /// A batch of one record of producer 1.
 fn batch(sequence: i32) -> Bytes {
@@ -129,6 +130,38 @@ fn each_planted_bug_breaks_its_promise() {
     assert_eq!(movable_count(&image), 1, "it gets its leadership back");
 
     each_bug_of_moves_breaks_its_promise();
+    each_bug_of_compaction_breaks_its_promise();
+}
+
+/// One stamped batch of one record of the key `k`.
+fn keyed(base_offset: i64, value: Option<&[u8]>) -> Bytes {
+    let mut builder = raftmq_records::BatchBuilder::new(raftmq_records::Compression::None, 100);
+    builder.append(1, Some(b"k"), value, &[]).unwrap();
+    let mut batch = builder.finish().unwrap().to_vec();
+    raftmq_records::stamp(&mut batch, base_offset, 1);
+    batch.into()
+}
+
+fn each_bug_of_compaction_breaks_its_promise() {
+    let mut pass = Pass::new(1_000, 1, 1_000);
+    let (value, tombstone) = (keyed(0, Some(b"v")), keyed(1, None));
+    pass.learn(&value);
+    let left = |pass: &Pass, batch| pass.clean(batch, Region::Dirty).retained;
+    assert_eq!(left(&pass, &value), Retained::All);
+    pass.learn(&tombstone);
+    assert_eq!(left(&pass, &value), Retained::Nothing);
+    assert_eq!(left(&pass, &tombstone), Retained::All);
+
+    plant(Bug::TombstonesDroppedAtOnce);
+    assert_eq!(left(&pass, &tombstone), Retained::Nothing, "too early");
+    plant(Bug::CompactionDropsNewest);
+    let mut pass = Pass::new(1_000, 1, 1_000);
+    pass.learn(&value);
+    assert_eq!(
+        left(&pass, &value),
+        Retained::Nothing,
+        "the last of its key"
+    );
 }
 
 /// One partition of the brokers 1 and 2, led by 2; its preferred leader 1 drains.

@@ -13,6 +13,7 @@ pub mod network;
 pub mod serve;
 pub mod state_machine;
 pub mod status;
+mod survivors;
 pub mod transport;
 pub mod types;
 

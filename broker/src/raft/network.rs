@@ -2,8 +2,6 @@
 //!
 //! Appends are pipelined: as many as the transport takes are under way, answered in order.
 
-use std::io;
-
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -15,10 +13,11 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{EmptyNode, RaftNetworkV2};
-use raftmq_store::{GroupId, Vote};
+use raftmq_store::{GroupId, GroupStore, Vote};
 
 use super::state_machine::{Snapshot, SnapshotData};
-use super::transport::codec::{self, Malformed, Reader};
+use super::survivors::Target;
+use super::transport::codec::{self, Malformed};
 use super::transport::{Lane, Method, PeerError, Refusal, Transport};
 use super::types::{LogId, TypeConfig};
 
@@ -29,14 +28,14 @@ const APPENDS_IN_FLIGHT: usize = 64;
 #[derive(Debug, Clone)]
 pub struct NetworkFactory {
     transport: Transport,
-    group: GroupId,
+    store: GroupStore,
 }
 
 impl NetworkFactory {
-    /// The network of `group` over `transport`.
+    /// The network of the group of `store` over `transport`.
     #[must_use]
-    pub fn new(transport: Transport, group: GroupId) -> Self {
-        Self { transport, group }
+    pub fn new(transport: Transport, store: GroupStore) -> Self {
+        Self { transport, store }
     }
 }
 
@@ -47,7 +46,8 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
         let target = u32::try_from(target).expect("raft node ids are broker ids");
         Network {
             transport: self.transport.clone(),
-            group: self.group,
+            group: self.store.id(),
+            store: self.store.clone(),
             target,
         }
     }
@@ -58,6 +58,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 pub struct Network {
     transport: Transport,
     group: GroupId,
+    store: GroupStore,
     target: u32,
 }
 
@@ -178,18 +179,16 @@ impl RaftNetworkV2<TypeConfig> for Network {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let body = codec::encode_snapshot(&vote, &snapshot.meta, &snapshot.snapshot);
-        let answer = self.call(Lane::Bulk, Method::Snapshot, body);
+        let target = Target {
+            transport: self.transport.clone(),
+            broker_id: self.target,
+            group: self.group,
+        };
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
-            answer = answer => {
-                let bytes = answer
-                    .map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
-                let vote = Reader::new(bytes).vote().map_err(|error| {
-                    StreamingError::Network(NetworkError::new(&io::Error::other(error)))
-                })?;
-                Ok(SnapshotResponse::new(vote))
+            answer = target.send(&self.store, vote, snapshot) => {
+                answer.map(SnapshotResponse::new).map_err(StreamingError::from)
             }
         }
     }

@@ -24,3 +24,4 @@ mod segment_headers;
 mod spy;
 mod stress;
 mod support;
+mod survivors;

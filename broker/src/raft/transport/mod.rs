@@ -89,6 +89,10 @@ pub enum Method {
     TakeLeadership = 17,
     /// Take a step of a move of replicas in a group led by the receiver. (11 did all at once.)
     MoveReplicas = 20,
+    /// Keep survivors of a compacted log aside, for the snapshot that follows.
+    StageSurvivors = 30,
+    /// openraft full snapshot, of a group whose survivors were sent before.
+    SnapshotWithSurvivors = 31,
 }
 
 impl Method {
@@ -110,6 +114,8 @@ impl Method {
             12 => Self::DeleteRecords,
             16 => Self::HandOver,
             17 => Self::TakeLeadership,
+            30 => Self::StageSurvivors,
+            31 => Self::SnapshotWithSurvivors,
             _ => return None,
         })
     }
