@@ -20,11 +20,13 @@ pub enum Bug {
     FullFollowerTakesRecords = 1 << 20,
     /// After an unclean stop nobody is asked what this broker had acknowledged.
     MarksNotAskedFor = 1 << 21,
+    /// A snapshot of a compacted partition goes without what is left of the log below it.
+    SurvivorsNotSent = 1 << 22,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("ack-before-commit", Self::AckBeforeCommit),
         ("handover-answers-waiting", Self::HandoverAnswersWaiting),
         ("fenced-leader-goes-on", Self::FencedLeaderGoesOn),
@@ -33,6 +35,7 @@ impl Bug {
             Self::FullFollowerTakesRecords,
         ),
         ("marks-not-asked-for", Self::MarksNotAskedFor),
+        ("survivors-not-sent", Self::SurvivorsNotSent),
     ];
 }
 

@@ -297,6 +297,7 @@ const fn kind_of(code: ErrorCode) -> ErrorKind {
         | ErrorCode::InvalidPartitionsCount
         | ErrorCode::InvalidReplicationFactor
         | ErrorCode::InvalidConfig
+        | ErrorCode::InvalidRecord
         | ErrorCode::InvalidTimestamp => ErrorKind::Invalid,
         ErrorCode::RecordTooLarge => ErrorKind::TooLarge,
         ErrorCode::CorruptRecord => ErrorKind::Corrupt,

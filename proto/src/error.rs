@@ -148,6 +148,7 @@ pub const fn is_code_retriable(code: ErrorCode) -> bool {
         | ErrorCode::OffsetOutOfRange
         | ErrorCode::UnknownBroker
         | ErrorCode::InvalidTimestamp
+        | ErrorCode::InvalidRecord
         | ErrorCode::Unsupported => false,
     }
 }
@@ -172,6 +173,7 @@ pub const fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::InvalidConfig
         | ErrorCode::RecordTooLarge
         | ErrorCode::CorruptRecord
+        | ErrorCode::InvalidRecord
         | ErrorCode::InvalidTimestamp => Code::InvalidArgument,
         ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::UnknownBroker => {
             Code::NotFound

@@ -179,6 +179,40 @@ pub(crate) fn decode_checkpoint_head(group: GroupId, bytes: &[u8]) -> Result<Log
     log_id.ok_or_else(|| reader.damaged("no log id"))
 }
 
+/// Encodes a row of survivors, or the note on one, with a checksum chained over the group.
+pub(crate) fn encode_survivor(group: GroupId, value: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(value.len() + 5);
+    bytes.put_u8(VERSION);
+    bytes.put_slice(value);
+    seal(group, bytes)
+}
+
+/// Decodes a row of survivors, or the note on one; its checksum must match.
+pub(crate) fn decode_survivor(
+    what: &'static str,
+    group: GroupId,
+    bytes: &Bytes,
+) -> Result<Bytes, StoreError> {
+    let reader = Reader::sealed(what, group, bytes)?;
+    Ok(bytes.slice_ref(reader.rest))
+}
+
+/// Encodes which survivors are in force, and the note on them.
+pub(crate) fn encode_survivors(group: GroupId, generation: u64, note: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(note.len() + 13);
+    bytes.put_u8(VERSION);
+    bytes.put_u64_le(generation);
+    bytes.put_slice(note);
+    seal(group, bytes)
+}
+
+/// Decodes which survivors are in force, and the note on them.
+pub(crate) fn decode_survivors(group: GroupId, bytes: &Bytes) -> Result<(u64, Bytes), StoreError> {
+    let mut reader = Reader::sealed("survivors", group, bytes)?;
+    let generation = reader.u64()?;
+    Ok((generation, bytes.slice_ref(reader.rest)))
+}
+
 fn seal(group: GroupId, mut bytes: BytesMut) -> Bytes {
     let crc = sealing_crc(group, &bytes);
     bytes.put_u32_le(crc);

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 
 use crate::config::Durability;
+use crate::survivors::SurvivorCache;
 use crate::tail_cache::ENTRY_OVERHEAD_BYTES;
 use crate::types::{Entry, GroupId, LogId, Vote};
 
@@ -136,4 +137,5 @@ impl GroupInner {
 pub(crate) struct GroupShared {
     pub(crate) id: GroupId,
     pub(crate) inner: Mutex<GroupInner>,
+    pub(crate) survivors: SurvivorCache,
 }

@@ -20,6 +20,9 @@ pub(crate) const HOLE: u8 = 7;
 /// Highest log id that this replica acknowledged.
 pub(crate) const ACKNOWLEDGED: u8 = 8;
 
+/// Which survivors are in force, with the host's note on them.
+pub(crate) const SURVIVORS: u8 = 30;
+
 /// Key of the clean-shutdown marker in the Node family. The host's keys are text without a leading
 /// zero byte, so the two never meet.
 pub(crate) const CLEAN_SHUTDOWN: &[u8] = b"\0clean-shutdown";

@@ -27,6 +27,7 @@ mod repair;
 mod scrub;
 mod state;
 mod store;
+mod survivors;
 mod tail_cache;
 mod types;
 
@@ -45,6 +46,7 @@ pub use self::metrics::describe_metrics;
 pub use self::scrub::{Scrub, ScrubStep};
 pub use self::state::{Checkpoint, SavedState, StateUpdate};
 pub use self::store::{Store, StoreStats};
+pub use self::survivors::{SurvivorChange, SurvivorIndex, SurvivorRow};
 pub use self::types::{
     Command, CommittedLeaderId, Entry, GroupId, LeaderId, LogId, Membership, Payload, StoreTypes,
     StoredMembership, Vote, log_id,

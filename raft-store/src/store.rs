@@ -23,6 +23,7 @@ use crate::load::load_group;
 use crate::metrics::StoreMetrics;
 use crate::repair::repair_damaged;
 use crate::scrub::{Scrub, ScrubStep};
+use crate::survivors::SurvivorCache;
 use crate::tail_cache::TailCache;
 use crate::types::GroupId;
 
@@ -193,6 +194,7 @@ impl Store {
                 Arc::new(GroupShared {
                     id,
                     inner: Mutex::new(inner),
+                    survivors: SurvivorCache::default(),
                 })
             };
             let shared = Arc::clone(groups.loaded.entry(id).or_insert_with(loaded));

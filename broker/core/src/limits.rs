@@ -52,5 +52,10 @@ pub const PRODUCERS_COUNT_MAX: usize = 100_000;
 /// Producers dropped at once when there are too many.
 pub const PRODUCERS_EVICTED_COUNT: usize = 10_000;
 
+/// Size at which a chunk of a compacted log is closed, bytes.
+pub const CHUNK_BYTES_TARGET: usize = 1024 * 1024;
+/// Memory for the keys that one cleaning pass learns, bytes. More keys make more passes.
+pub const COMPACTION_KEYS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Size of a row or checkpoint that will be read back, bytes, inclusive.
 pub const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;

@@ -39,11 +39,15 @@ pub enum Bug {
     FullDiskFlaps = 1 << 21,
     /// A loss is accepted although a majority of the replicas is whole.
     LossAcceptedNeedlessly = 1 << 22,
+    /// Compaction drops the last record of a key, too.
+    CompactionDropsNewest = 1 << 23,
+    /// A tombstone goes with the first cleaning pass that sees it.
+    TombstonesDroppedAtOnce = 1 << 24,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 14] = [
+    pub const ALL: [(&'static str, Self); 16] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -61,6 +65,8 @@ impl Bug {
         ("full-disk-ignored", Self::FullDiskIgnored),
         ("full-disk-flaps", Self::FullDiskFlaps),
         ("loss-accepted-needlessly", Self::LossAcceptedNeedlessly),
+        ("compaction-drops-newest", Self::CompactionDropsNewest),
+        ("tombstones-dropped-at-once", Self::TombstonesDroppedAtOnce),
     ];
 }
 

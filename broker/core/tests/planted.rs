@@ -21,6 +21,7 @@ use raftmq_core::cluster::voters::{Electorate, plan_voters};
 use raftmq_core::cluster::{
     Broker, Cluster, Command, CreateTopic, Endpoints, Image, PartitionInfo, RegisterBroker,
 };
+use raftmq_core::partition::compaction::{Pass, Region};
 use raftmq_core::partition::{
     AppendBuilder, AppendError, Decision, Partition, Pending, Reply, VoidReason,
 };
@@ -30,7 +31,7 @@ use raftmq_core::{
     BrokerEpoch, BrokerId, DirectoryId, Effects, EntryMeta, GroupNumber, LogIndex, Machine, Offset,
     PartitionIndex, Term, TopicId,
 };
-use raftmq_records::BatchHeader;
+use raftmq_records::{BatchHeader, Retained};
 
 /// A batch of one record of producer 1.
 fn batch(sequence: i32) -> Bytes {
@@ -134,6 +135,7 @@ fn each_planted_bug_breaks_its_promise() {
 
     each_bug_of_moves_breaks_its_promise();
     each_bug_of_full_disks_breaks_its_promise();
+    each_bug_of_compaction_breaks_its_promise();
 }
 
 fn each_bug_of_full_disks_breaks_its_promise() {
@@ -168,6 +170,37 @@ fn each_bug_of_full_disks_breaks_its_promise() {
     assert!(plan().is_err());
     plant(Bug::LossAcceptedNeedlessly);
     assert!(plan().is_ok(), "they need only elect one of them");
+}
+
+/// One stamped batch of one record of the key `k`.
+fn keyed(base_offset: i64, value: Option<&[u8]>) -> Bytes {
+    let mut builder = raftmq_records::BatchBuilder::new(raftmq_records::Compression::None, 100);
+    builder.append(1, Some(b"k"), value, &[]).unwrap();
+    let mut batch = builder.finish().unwrap().to_vec();
+    raftmq_records::stamp(&mut batch, base_offset, 1);
+    batch.into()
+}
+
+fn each_bug_of_compaction_breaks_its_promise() {
+    let mut pass = Pass::new(1_000, 1, 1_000);
+    let (value, tombstone) = (keyed(0, Some(b"v")), keyed(1, None));
+    pass.learn(&value);
+    let left = |pass: &Pass, batch| pass.clean(batch, Region::Dirty).retained;
+    assert_eq!(left(&pass, &value), Retained::All);
+    pass.learn(&tombstone);
+    assert_eq!(left(&pass, &value), Retained::Nothing);
+    assert_eq!(left(&pass, &tombstone), Retained::All);
+
+    plant(Bug::TombstonesDroppedAtOnce);
+    assert_eq!(left(&pass, &tombstone), Retained::Nothing, "too early");
+    plant(Bug::CompactionDropsNewest);
+    let mut pass = Pass::new(1_000, 1, 1_000);
+    pass.learn(&value);
+    assert_eq!(
+        left(&pass, &value),
+        Retained::Nothing,
+        "the last of its key"
+    );
 }
 
 /// One partition of the brokers 1 and 2, led by 2; its preferred leader 1 drains.

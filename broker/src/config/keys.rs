@@ -96,11 +96,18 @@ const BROKER_KEYS: &[Key] = &[
 ];
 
 /// Broker settings that Kafka spells differently from the topic config of the same meaning.
-const KAFKA_BROKER_NAMES: [(&str, &str); 6] = [
+const KAFKA_BROKER_NAMES: [(&str, &str); 10] = [
+    ("log.cleaner.delete.retention.ms", "delete.retention.ms"),
+    (
+        "log.cleaner.min.cleanable.ratio",
+        "min.cleanable.dirty.ratio",
+    ),
+    ("log.cleaner.min.compaction.lag.ms", "min.compaction.lag.ms"),
     ("log.cleanup.policy", "cleanup.policy"),
     ("log.message.timestamp.type", "message.timestamp.type"),
     ("log.retention.bytes", "retention.bytes"),
     ("log.retention.ms", "retention.ms"),
+    ("log.roll.ms", "segment.ms"),
     ("log.segment.bytes", "segment.bytes"),
     ("message.max.bytes", "max.message.bytes"),
 ];

@@ -180,7 +180,7 @@ fn values_of_the_wrong_shape_are_refused_with_what_was_expected() {
         ("limits.tail-cache-bytes", "64MiB", "at least 1"),
         ("data-dir", "", "expected a path"),
         ("num.partitions", "many", "a whole number from 1"),
-        ("log.cleanup.policy", "compact", "not supported yet"),
+        ("log.cleanup.policy", "keep", "one of"),
     ] {
         let error = with(&[(key, value)]).unwrap_err().to_string();
         assert!(error.contains(expected), "{key}={value}: {error}");

@@ -22,6 +22,7 @@ pub(super) fn of_replica(error: &ReplicaError, image: &Image) -> Error {
         ReplicaError::UnknownTopic(_) => ErrorCode::UnknownTopic,
         ReplicaError::UnknownPartition { .. } => ErrorCode::UnknownPartition,
         ReplicaError::Corrupt { .. } => ErrorCode::CorruptRecord,
+        ReplicaError::KeyMissing { .. } => ErrorCode::InvalidRecord,
         ReplicaError::TooLarge { .. } => ErrorCode::RecordTooLarge,
         ReplicaError::Append(append) => of_append(append),
         ReplicaError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,

@@ -215,12 +215,14 @@ impl Node {
                 }
             });
         }
+        let cleaned = replicas.clone();
         self.spawn(async move {
             loop {
                 tokio::time::sleep(RETENTION_INTERVAL).await;
                 replicas.enforce_retention().await;
             }
         });
+        self.spawn(async move { cleaned.run_cleaner().await });
     }
 
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {

@@ -39,6 +39,8 @@ impl PeerHandler for NodePeerHandler {
                 | Method::Vote
                 | Method::PreVote
                 | Method::Snapshot
+                | Method::StageSurvivors
+                | Method::SnapshotWithSurvivors
                 | Method::GroupStates
                 | Method::DropLeases
                 | Method::Campaign

@@ -148,7 +148,7 @@ impl RaftHost {
             .config()
             .validate()
             .map_err(|error| failed(error.to_string()))?;
-        let network = NetworkFactory::new(shared.transport.clone(), id);
+        let network = NetworkFactory::new(shared.transport.clone(), store.clone());
         let node_id = u64::from(shared.broker_id);
         let started = Raft::new(
             node_id,

@@ -116,6 +116,11 @@ impl<M: Machine, B: Binding<M>> Hosted<M, B> {
         self.machine.read()
     }
 
+    /// Changes what only this replica knows: never what is replicated.
+    pub fn adjust(&self, change: impl FnOnce(&mut M)) {
+        change(&mut self.machine.write());
+    }
+
     /// The binding.
     pub fn binding(&self) -> &B {
         &self.binding

@@ -16,6 +16,7 @@ pub mod serve;
 pub mod space;
 pub mod state_machine;
 pub mod status;
+mod survivors;
 pub mod suspension;
 pub mod transport;
 pub mod types;

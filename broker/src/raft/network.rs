@@ -2,9 +2,6 @@
 //!
 //! Appends are pipelined: as many as the transport takes are under way, answered in order.
 
-use std::io;
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -16,10 +13,13 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{EmptyNode, RaftNetworkV2};
-use raftmq_store::{GroupId, Vote};
+use raftmq_store::{GroupId, GroupStore, Vote};
+use std::io;
+use std::time::Duration;
 
 use super::state_machine::{Snapshot, SnapshotData};
-use super::transport::codec::{self, Malformed, Reader};
+use super::survivors::Target;
+use super::transport::codec::{self, Malformed};
 use super::transport::{Lane, Method, PeerError, Refusal, Transport};
 use super::types::{LogId, TypeConfig};
 
@@ -32,14 +32,14 @@ const REFUSED_BACKOFF: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct NetworkFactory {
     transport: Transport,
-    group: GroupId,
+    store: GroupStore,
 }
 
 impl NetworkFactory {
-    /// The network of `group` over `transport`.
+    /// The network of the group of `store` over `transport`.
     #[must_use]
-    pub fn new(transport: Transport, group: GroupId) -> Self {
-        Self { transport, group }
+    pub fn new(transport: Transport, store: GroupStore) -> Self {
+        Self { transport, store }
     }
 }
 
@@ -50,7 +50,8 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
         let target = u32::try_from(target).expect("raft node ids are broker ids");
         Network {
             transport: self.transport.clone(),
-            group: self.group,
+            group: self.store.id(),
+            store: self.store.clone(),
             target,
         }
     }
@@ -61,6 +62,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 pub struct Network {
     transport: Transport,
     group: GroupId,
+    store: GroupStore,
     target: u32,
 }
 
@@ -189,18 +191,16 @@ impl RaftNetworkV2<TypeConfig> for Network {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let body = codec::encode_snapshot(&vote, &snapshot.meta, &snapshot.snapshot);
-        let answer = self.call(Lane::Bulk, Method::Snapshot, body);
+        let target = Target {
+            transport: self.transport.clone(),
+            broker_id: self.target,
+            group: self.group,
+        };
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
-            answer = answer => {
-                let bytes = answer
-                    .map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
-                let vote = Reader::new(bytes).vote().map_err(|error| {
-                    StreamingError::Network(NetworkError::new(&io::Error::other(error)))
-                })?;
-                Ok(SnapshotResponse::new(vote))
+            answer = target.send(&self.store, vote, snapshot) => {
+                answer.map(SnapshotResponse::new).map_err(StreamingError::from)
             }
         }
     }

@@ -16,7 +16,8 @@ use super::group::{Group, GroupKind};
 use super::handover::{Ready, take_leadership};
 use super::host::RaftHost;
 use super::space::must_refuse;
-use super::state_machine::Snapshot;
+use super::state_machine::{Snapshot, SnapshotData, SnapshotSurvivors};
+use super::survivors;
 use super::transport::codec::{self, Malformed, Reader};
 use super::transport::{Inbound, Method, Refusal, Served};
 use super::types::LogId;
@@ -75,6 +76,8 @@ impl RaftHost {
             | Method::Vote
             | Method::PreVote
             | Method::Snapshot
+            | Method::StageSurvivors
+            | Method::SnapshotWithSurvivors
             | Method::TakeLeadership => {
                 let group = self.get(GroupId(call.group_id));
                 let group = group.ok_or((Refusal::UnknownGroup, String::new()))?;
@@ -195,13 +198,15 @@ async fn serve_group(group: &Group, space: Space, method: Method, body: Bytes) -
         Method::Vote => serve_vote(group, false, body).await,
         Method::PreVote => serve_vote(group, true, body).await,
         Method::Snapshot => {
-            let (vote, meta, snapshot) = codec::decode_snapshot(body).map_err(malformed)?;
-            let snapshot = Snapshot { meta, snapshot };
-            let installed = group.raft().install_full_snapshot(vote, snapshot).await;
-            let response = installed.map_err(stopped)?;
-            let mut buffer = BytesMut::new();
-            codec::put_vote(&mut buffer, &response.vote);
-            Ok(buffer.freeze())
+            let (vote, meta, body) = codec::decode_snapshot(body).map_err(malformed)?;
+            let survivors = SnapshotSurvivors::None;
+            let snapshot = SnapshotData { body, survivors };
+            install(group, vote, Snapshot { meta, snapshot }).await
+        }
+        Method::StageSurvivors => survivors::serve_stage(group.store(), body).await,
+        Method::SnapshotWithSurvivors => {
+            let (vote, snapshot) = survivors::decode_staged(group.store(), body)?;
+            install(group, vote, snapshot).await
         }
         Method::TakeLeadership => {
             let ready = Ready::decode(body).map_err(malformed)?;
@@ -222,6 +227,14 @@ async fn serve_group(group: &Group, space: Space, method: Method, body: Bytes) -
         | Method::Join
         | Method::HandOver => Err((Refusal::Malformed, "not a method of one group".to_owned())),
     }
+}
+
+async fn install(group: &Group, vote: Vote, snapshot: Snapshot) -> Served {
+    let installed = group.raft().install_full_snapshot(vote, snapshot).await;
+    let response = installed.map_err(stopped)?;
+    let mut buffer = BytesMut::new();
+    codec::put_vote(&mut buffer, &response.vote);
+    Ok(buffer.freeze())
 }
 
 async fn serve_vote(group: &Group, is_pre_vote: bool, body: Bytes) -> Served {

@@ -24,8 +24,30 @@ const PERSIST_BYTES: u64 = 16 << 20;
 /// Age of unpersisted state, in a busy group, after which it is persisted.
 const PERSIST_AGE: Duration = Duration::from_secs(10);
 
-/// A snapshot on its way: the body of a checkpoint.
-pub type SnapshotData = Bytes;
+/// A snapshot on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotData {
+    /// The body of a checkpoint.
+    pub body: Bytes,
+    /// What is left of the log below it.
+    pub survivors: SnapshotSurvivors,
+}
+
+/// Where the survivors of a snapshot are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnapshotSurvivors {
+    /// In force here: it is this replica's own snapshot.
+    InForce,
+    /// There are none.
+    None,
+    /// They came in before.
+    Staged {
+        /// The number under which they are kept.
+        generation: u64,
+        /// The sender's note on them.
+        note: Bytes,
+    },
+}
 
 pub(super) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
 pub(super) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
@@ -154,7 +176,10 @@ impl StateMachine {
                 last_log_id: Some(checkpoint.log_id),
                 last_membership: checkpoint.membership,
             },
-            snapshot: checkpoint.body,
+            snapshot: SnapshotData {
+                body: checkpoint.body,
+                survivors: SnapshotSurvivors::InForce,
+            },
         }))
     }
 }
@@ -197,7 +222,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: SnapshotData,
     ) -> io::Result<()> {
-        self.machine.install(&snapshot).map_err(storage_error)?;
+        let SnapshotData { body, survivors } = snapshot;
+        self.machine.install(&body).map_err(storage_error)?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         let Some(log_id) = meta.last_log_id else {
@@ -207,12 +233,21 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let checkpoint = Checkpoint {
             log_id,
             membership,
-            body: snapshot,
+            body,
         };
         self.store
             .save_checkpoint(checkpoint)
             .await
             .map_err(storage_error)?;
+        // Before the snapshot is chosen: what it stands for must be there.
+        let adopted = match survivors {
+            SnapshotSurvivors::InForce => Ok(()),
+            SnapshotSurvivors::None => self.store.adopt_survivors(None).await,
+            SnapshotSurvivors::Staged { generation, note } => {
+                self.store.adopt_survivors(Some((generation, note))).await
+            }
+        };
+        adopted.map_err(storage_error)?;
         // Before the state: a snapshot ahead of the state is installed again after a crash, but a state
         // without log or snapshot under it could never be opened.
         self.store

@@ -39,6 +39,18 @@ pub enum ReplicaError {
         /// What is wrong.
         reason: String,
     },
+    /// A record of a batch has no key, and the topic is compacted; nothing was written.
+    #[error(
+        "record {record} of the batch for {topic}-{partition} has no key: the topic is compacted"
+    )]
+    KeyMissing {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// Its number in the batch.
+        record: usize,
+    },
     /// The batch is larger than `max.message.bytes`.
     #[error("record batch of {bytes} bytes is larger than max.message.bytes = {bytes_max}")]
     TooLarge {

@@ -106,6 +106,7 @@ impl Replica {
         offset: i64,
         bytes_max: usize,
     ) -> Result<Fetched, ReplicaError> {
+        let compacted_end = self.survivors().await?.whole.end;
         let (position, log_start, log_end) = {
             let state = self.machine().read();
             let (log_start, log_end) = (state.log_start().get(), state.log_end().get());
@@ -116,14 +117,18 @@ impl Replica {
                     log_end,
                 });
             }
-            (state.locate(Offset(offset)).ok(), log_start, log_end)
+            let in_log = compacted_end.max(Offset(offset));
+            (state.locate(in_log).ok(), log_start, log_end)
         };
-        let batches = match position {
-            Some(position) if offset < log_end && bytes_max > 0 => {
-                self.read(position, offset, log_end, bytes_max).await?
-            }
-            Some(_) | None => Vec::new(),
-        };
+        let is_wanted = offset < log_end && bytes_max > 0;
+        let mut batches = Vec::new();
+        if is_wanted && offset < compacted_end.get() {
+            batches = self.read_survivors(offset, bytes_max).await?;
+        }
+        if let Some(position) = position.filter(|_| is_wanted && batches.is_empty()) {
+            let from = offset.max(compacted_end.get());
+            batches = self.read(position, from, log_end, bytes_max).await?;
+        }
         Ok(Fetched {
             batches,
             high_watermark: log_end,
@@ -132,7 +137,7 @@ impl Replica {
         })
     }
 
-    async fn read(
+    pub(super) async fn read(
         &self,
         position: Position,
         from: i64,
@@ -189,19 +194,36 @@ impl Replica {
         let found = match at {
             OffsetAt::Earliest => special(self.machine().read().log_start().get()),
             OffsetAt::Latest => special(self.machine().read().log_end().get()),
-            OffsetAt::Timestamp(timestamp_ms) => {
-                let position = self.machine().read().offset_for_time(timestamp_ms);
-                self.search(position, timestamp_ms).await?
-            }
+            OffsetAt::Timestamp(timestamp_ms) => self.search_all(timestamp_ms).await?,
             OffsetAt::MaxTimestamp => {
-                let (position, timestamp_ms) = {
+                let survivors = self.survivors().await?;
+                let newest = survivors.heads()?.into_iter();
+                let newest = newest.map(|head| head.max_timestamp_ms).max();
+                let newest_in_log = {
                     let state = self.machine().read();
-                    (state.position_of_max_timestamp(), state.max_timestamp_ms())
+                    state.max_timestamp_from(survivors.whole.end)
                 };
-                self.search(position, timestamp_ms.unwrap_or(-1)).await?
+                let newest = newest.max(newest_in_log).unwrap_or(-1);
+                self.search_all(newest).await?
             }
         };
         Ok((found, term))
+    }
+
+    /// The first readable record that has this timestamp or a later one.
+    async fn search_all(&self, timestamp_ms: i64) -> Result<FoundOffset, ReplicaError> {
+        let compacted_end = self.survivors().await?.whole.end;
+        let (log_start, position) = {
+            let state = self.machine().read();
+            let position = state.offset_for_time(compacted_end, timestamp_ms);
+            (state.log_start().get(), position)
+        };
+        if compacted_end.get() > log_start
+            && let Some(found) = self.search_survivors(timestamp_ms, log_start).await?
+        {
+            return Ok(found);
+        }
+        self.search(position, timestamp_ms).await
     }
 
     /// The first record from `position` on that has this timestamp or a later one.
@@ -246,7 +268,7 @@ impl Replica {
     }
 }
 
-fn first_record_at(
+pub(super) fn first_record_at(
     batch: &Bytes,
     timestamp_ms: i64,
     log_start: i64,

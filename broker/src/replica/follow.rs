@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
+use raftmq_core::cluster::config_keys::ratio_ppm;
 use raftmq_core::cluster::{Image, PartitionInfo, Topic};
 use raftmq_core::ids::{BrokerId, GroupNumber, Term};
 use raftmq_core::partition::Partition;
+use raftmq_core::partition::compaction::CompactionSettings;
 use raftmq_core::space::{Space, SpaceOfBrokers};
 use raftmq_store::GroupId;
 
 use super::Replicas;
 use super::binding::{HostedPartition, PartitionBinding};
 use super::local::Replica;
-use super::view::{PartitionSettings, PartitionView};
+use super::view::{CompactionPolicy, PartitionSettings, PartitionView};
 use crate::raft::GroupKind;
 use crate::raft::machine::HostedMachine;
 
@@ -160,10 +162,12 @@ fn settings_of(image: &Image, topic: &Topic) -> PartitionSettings {
         min_insync_replicas: usize::try_from(number("min.insync.replicas")).unwrap_or(1),
         lag_time_max_ms: positive("replica.lag.time.max.ms").unwrap_or(u64::MAX),
         segment_bytes: positive("segment.bytes").unwrap_or(u64::MAX),
+        segment_ms: number("segment.ms"),
         is_log_append_time: image.config_text(Some(topic), "message.timestamp.type")
             == "LogAppendTime",
         retention_ms: number("retention.ms"),
         retention_bytes: number("retention.bytes"),
+        compaction: compaction_of(image, topic),
     }
 }
 
@@ -172,6 +176,21 @@ fn spaces_among(replicas: &[u32], spaces: &SpaceOfBrokers) -> SpaceOfBrokers {
     let is_replica = |(id, _): &(&BrokerId, &Space)| replicas.contains(&id.get());
     let among = spaces.iter().filter(is_replica);
     among.map(|(id, space)| (*id, *space)).collect()
+}
+
+fn compaction_of(image: &Image, topic: &Topic) -> Option<CompactionPolicy> {
+    let text = |key: &str| image.config_text(Some(topic), key);
+    let policy = text("cleanup.policy");
+    let has = |word: &str| policy.split(',').any(|known| known == word);
+    let dirty_ratio_min_ppm = ratio_ppm(&text("min.cleanable.dirty.ratio"));
+    has("compact").then(|| CompactionPolicy {
+        settings: CompactionSettings {
+            dirty_ratio_min_ppm: dirty_ratio_min_ppm.unwrap_or(0),
+            lag_ms: image.config_i64(Some(topic), "min.compaction.lag.ms"),
+            delete_retention_ms: image.config_i64(Some(topic), "delete.retention.ms"),
+        },
+        also_deletes: has("delete"),
+    })
 }
 
 fn view_of(

@@ -6,24 +6,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
-use raftmq_core::partition::{self, LogStartReason};
 use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::append::{Acks, Append, Appended};
 use super::binding::HostedPartition;
+use super::cleaner::NothingToClean;
 use super::error::ReplicaError;
 use super::handover::{Handover, Inbox, ORDERS_WAITING_MAX};
 use super::session::{APPENDS_WAITING_MAX, Context, Ended, Session};
 use super::view::{PartitionView, Reports};
 use crate::controller::Controller;
-use crate::raft::machine::envelope;
+use crate::raft::Group;
 use crate::raft::transport::Transport;
-use crate::raft::{Group, Reply};
-
-/// `retention.ms` of what is kept for ever.
-const RETENTION_OFF: i64 = -1;
 
 /// See the module. Shared by reference count.
 pub struct Replica {
@@ -34,6 +30,8 @@ pub struct Replica {
     view: watch::Sender<Arc<PartitionView>>,
     reports: Reports,
     leading: Mutex<Option<Leading>>,
+    /// What the cleaner found when nothing was due.
+    pub(super) nothing_to_clean: Mutex<Option<NothingToClean>>,
 }
 
 struct Leading {
@@ -68,6 +66,7 @@ impl Replica {
             view: watch::Sender::new(Arc::new(view)),
             reports,
             leading: Mutex::new(None),
+            nothing_to_clean: Mutex::new(None),
         })
     }
 
@@ -188,6 +187,11 @@ impl Replica {
         self.controller.note_handed_over(self.id());
     }
 
+    /// The wall clock, milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.controller.env().clock.now_ms()
+    }
+
     /// Stops taking appends, for good: the replica is being removed.
     pub(super) fn stop(&self) {
         *self.leading.lock() = None;
@@ -226,88 +230,6 @@ impl Replica {
             .await
             .map_err(|_closed| self.not_leader())?;
         Ok(answer)
-    }
-
-    /// Moves the log start forward.
-    ///
-    /// # Errors
-    ///
-    /// Not the leader; the offset lies beyond the high watermark.
-    pub async fn advance_log_start(
-        &self,
-        log_start: i64,
-        reason: LogStartReason,
-    ) -> Result<i64, ReplicaError> {
-        let term = self.leading_term().ok_or_else(|| self.not_leader())?;
-        let (now_start, log_end) = {
-            let state = self.machine.read();
-            (state.log_start().get(), state.log_end().get())
-        };
-        if log_start > log_end || log_start < 0 {
-            let (offset, log_start) = (log_start, now_start);
-            return Err(ReplicaError::OffsetOutOfRange {
-                offset,
-                log_start,
-                log_end,
-            });
-        }
-        let command = partition::Command::AdvanceLogStart {
-            log_start: log_start.into(),
-            reason,
-        };
-        let bytes = envelope(self.controller.env().clock.now_ms(), &command.encode());
-        match self.group.write(term, bytes).await {
-            Ok((_, Reply::Partition(partition::Reply::LogStart { log_start }))) => {
-                Ok(log_start.get())
-            }
-            Ok(_) => Err(ReplicaError::Void),
-            Err(_) => Err(self.not_leader()),
-        }
-    }
-
-    /// Deletes records below `before_offset`; -1 = all that are committed. Returns the new log
-    /// start. Repetition changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::advance_log_start`].
-    pub async fn delete_records(&self, before_offset: i64) -> Result<i64, ReplicaError> {
-        let log_start = match before_offset {
-            -1 => self.machine.read().log_end().get(),
-            offset => offset,
-        };
-        self.advance_log_start(log_start, LogStartReason::DeleteRecords)
-            .await
-    }
-
-    /// Proposes a new log start where retention asks for one; `by_time` says whether this broker's
-    /// clock may be trusted for that.
-    pub(super) async fn enforce_retention(&self, by_time: bool) {
-        if self.leading_term().is_none() {
-            return;
-        }
-        let settings = self.view.borrow().settings;
-        let now_ms = self.controller.env().clock.now_ms();
-        let retention_ms = if by_time {
-            settings.retention_ms
-        } else {
-            RETENTION_OFF
-        };
-        let cut = {
-            let state = self.machine.read();
-            state.retention(now_ms, retention_ms, settings.retention_bytes)
-        };
-        let Some(cut) = cut else { return };
-        match self
-            .advance_log_start(cut.log_start.get(), cut.reason)
-            .await
-        {
-            Ok(log_start) => {
-                let raft_group = self.id().0;
-                tracing::info!(raft_group, log_start, reason = ?cut.reason, "retention");
-            }
-            Err(error) => tracing::debug!(raft_group = self.id().0, %error, "retention failed"),
-        }
     }
 
     /// Whether everything that is committed, as far as this replica knows, is applied here, and a

@@ -6,13 +6,17 @@
 mod again;
 mod append;
 mod binding;
+mod cleaner;
 mod error;
 mod fetch;
 mod follow;
 mod handover;
 mod local;
+mod retention;
+mod rewriter;
 mod session;
 mod settle;
+mod survivors;
 mod view;
 
 use std::collections::BTreeMap;
@@ -23,6 +27,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use raftmq_core::cluster::{Image, clocks};
 use raftmq_core::ids::{BrokerId, PartitionIndex};
+use raftmq_core::partition::compaction::check_keys;
 use raftmq_core::space::SpaceOfBrokers;
 use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
@@ -33,7 +38,7 @@ pub use binding::{HostedPartition, PartitionBinding, Purges};
 pub use error::ReplicaError;
 pub use fetch::{Fetched, FoundOffset, OffsetAt};
 pub use local::Replica;
-pub use view::{PartitionSettings, PartitionView, Report, Reports};
+pub use view::{CompactionPolicy, PartitionSettings, PartitionView, Report, Reports};
 
 use crate::controller::{Controller, Images};
 use crate::raft::RaftHost;
@@ -297,7 +302,7 @@ impl Replicas {
     }
 
     /// Whether this broker's clock agrees with the others', as far as the controller says.
-    fn trusts_clock(&self) -> bool {
+    pub(super) fn trusts_clock(&self) -> bool {
         let controller = &self.shared.controller;
         let wall_ms = controller.env().clock.now_ms();
         let offset_ms = controller.session().clock_offset_ms(wall_ms);
@@ -342,6 +347,16 @@ fn check_batch(replica: &Replica, batch: &Bytes) -> Result<BatchHeader, ReplicaE
         return Err(corrupt(
             "control and transactional batches are not taken".to_owned(),
         ));
+    }
+    if view.settings.compaction.is_some() {
+        let keyless = check_keys(batch).map_err(|error| corrupt(error.to_string()))?;
+        if let Some(record) = keyless {
+            return Err(ReplicaError::KeyMissing {
+                topic: view.topic.clone(),
+                partition: view.partition,
+                record,
+            });
+        }
     }
     Ok(header)
 }

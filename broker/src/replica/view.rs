@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use raftmq_core::ids::BrokerId;
+use raftmq_core::partition::compaction::CompactionSettings;
 use raftmq_core::space::{SpaceOfBrokers, may_take_records};
 use raftmq_store::GroupId;
 use tokio::sync::Notify;
@@ -56,12 +57,25 @@ pub struct PartitionSettings {
     pub lag_time_max_ms: u64,
     /// `segment.bytes`: payload between checkpoints.
     pub segment_bytes: u64,
+    /// `segment.ms`: age of an open segment at which it is closed.
+    pub segment_ms: i64,
     /// `message.timestamp.type=LogAppendTime`.
     pub is_log_append_time: bool,
     /// `retention.ms`; -1 = for ever.
     pub retention_ms: i64,
     /// `retention.bytes`; -1 = no limit.
     pub retention_bytes: i64,
+    /// `cleanup.policy` with `compact`.
+    pub compaction: Option<CompactionPolicy>,
+}
+
+/// How a topic is compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactionPolicy {
+    /// When, and what goes.
+    pub settings: CompactionSettings,
+    /// Retention counts, too: `cleanup.policy=compact,delete`.
+    pub also_deletes: bool,
 }
 
 /// What the metadata group should know of one partition.

@@ -20,8 +20,8 @@ fn mistakes_with_topics_are_named() {
             &["retention.ms", "soon"],
         ),
         (
-            &["topic", "create", "u", "--config", "cleanup.policy=compact"],
-            &["compact"],
+            &["topic", "create", "u", "--config", "cleanup.policy=keep"],
+            &["keep"],
         ),
         (
             &["topic", "create", "u", "--replication-factor", "3"],

@@ -11,6 +11,8 @@ mod bad_records;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod compaction;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod deletion;
@@ -45,4 +47,8 @@ mod retention;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]
+mod space;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod topic_settings;

@@ -2,8 +2,8 @@
 //! API and its Kafka API alike; and the key hash of Kafka's clients.
 //!
 //! Owns the byte layout: parsing and checking ([`validate_batch`]), walking ([`batches`],
-//! [`records`]), building ([`BatchBuilder`]) and the two changes a leader makes ([`stamp`],
-//! [`set_log_append_time`]). It deliberately knows no topic, partition, producer state or clock,
+//! [`records`]), building ([`BatchBuilder`]), the two changes a leader makes ([`stamp`],
+//! [`set_log_append_time`]) and that of log compaction ([`retain`]). It deliberately knows no topic, partition, producer state or clock,
 //! does no I/O, and takes hostile bytes for normal: every length and count is checked against the
 //! bytes that remain before memory is taken for it.
 //!
@@ -20,6 +20,7 @@ mod header;
 mod limits;
 mod murmur2;
 mod record;
+mod retain;
 mod validate;
 mod varint;
 
@@ -33,4 +34,5 @@ pub use header::{
 pub use limits::DecodeLimits;
 pub use murmur2::{murmur2, partition_for_key};
 pub use record::{Header, Record, Records, records};
+pub use retain::{Retained, retain};
 pub use validate::{Batches, batches, check_crc, validate_batch};

@@ -112,6 +112,16 @@ impl Records {
         &self.header
     }
 
+    /// The decompressed records.
+    pub(crate) const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Where in the body the next record begins.
+    pub(crate) const fn position(&self) -> usize {
+        self.position
+    }
+
     fn read(&mut self) -> Result<Record, BatchError> {
         let frame = RecordFrame::read(&self.body, self.position, self.records_read)?;
         // Compaction leaves gaps, so deltas only have to grow.

@@ -21,12 +21,14 @@ const POINT_DELETES_MAX: usize = 32;
 /// Memory that one row takes in the index beside key and value, roughly.
 const ROW_OVERHEAD_BYTES: usize = 64;
 
-const FAMILIES: [RowFamily; 5] = [
+const FAMILIES: [RowFamily; 7] = [
     RowFamily::Meta,
     RowFamily::State,
     RowFamily::Checkpoint,
     RowFamily::Node,
     RowFamily::CheckpointHead,
+    RowFamily::Survivor,
+    RowFamily::SurvivorHead,
 ];
 
 /// Turns the changes of one frame into changes of the index.

@@ -110,6 +110,10 @@ pub enum RowFamily {
     Node = 4,
     /// Log ids of the checkpoints, keyed like them, so that they are listed without being read.
     CheckpointHead = 5,
+    /// What is left of a log below its purge point, keyed by generation and the host's key.
+    Survivor = 30,
+    /// The host's notes on those, keyed like them, so that they are listed without being read.
+    SurvivorHead = 31,
 }
 
 impl RowFamily {
@@ -122,6 +126,8 @@ impl RowFamily {
             3 => Some(Self::Checkpoint),
             4 => Some(Self::Node),
             5 => Some(Self::CheckpointHead),
+            30 => Some(Self::Survivor),
+            31 => Some(Self::SurvivorHead),
             _ => None,
         }
     }

@@ -16,6 +16,7 @@ fn group(id: u64) -> Arc<GroupShared> {
     Arc::new(GroupShared {
         id: GroupId(id),
         inner: Mutex::new(GroupInner::default()),
+        survivors: crate::survivors::SurvivorCache::default(),
     })
 }
 

@@ -25,3 +25,4 @@ mod space;
 mod spy;
 mod stress;
 mod support;
+mod survivors;

@@ -20,6 +20,8 @@ pub enum ConfigType {
     },
     /// `true` or `false`.
     Boolean,
+    /// A decimal number from 0 to 1, with at most six decimals.
+    Ratio,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -105,7 +107,7 @@ pub enum ConfigError {
         /// What came.
         actual: String,
     },
-    /// Kafka has this value; RaftMQ does not have it yet.
+    /// Kafka has this value; RaftMQ does not have it yet. No key has such a value now.
     #[error("config {key}: {value:?} is not supported yet")]
     UnsupportedValue {
         /// The key.
@@ -185,12 +187,20 @@ pub const RETENTION_MS: &str = "retention.ms";
 pub const RETENTION_BYTES: &str = "retention.bytes";
 /// Payload between two checkpoints, bytes.
 pub const SEGMENT_BYTES: &str = "segment.bytes";
+/// Age of an open segment at which it is closed, ms.
+pub const SEGMENT_MS: &str = "segment.ms";
 /// Largest record batch, bytes.
 pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 /// Whose clock stamps records.
 pub const MESSAGE_TIMESTAMP_TYPE: &str = "message.timestamp.type";
 /// How old records go.
 pub const CLEANUP_POLICY: &str = "cleanup.policy";
+/// How long a tombstone stays after a cleaning pass first saw it, ms.
+pub const DELETE_RETENTION_MS: &str = "delete.retention.ms";
+/// Share of a log that was never cleaned at which it is.
+pub const MIN_CLEANABLE_DIRTY_RATIO: &str = "min.cleanable.dirty.ratio";
+/// Age below which a record is not compacted, ms.
+pub const MIN_COMPACTION_LAG_MS: &str = "min.compaction.lag.ms";
 /// When an acknowledged record is on disk.
 pub const DURABILITY: &str = "durability";
 /// Silence after which a producer is forgotten, ms.
@@ -240,9 +250,9 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
     ),
     topic_key(
         CLEANUP_POLICY,
-        ConfigType::Word(&["delete"]),
+        ConfigType::Word(&["delete", "compact", "compact,delete", "delete,compact"]),
         "delete",
-        "What becomes of old records: delete drops them by age and size.",
+        "What becomes of old records: delete drops them by age and size, compact keeps the last one of each key.",
     ),
     cluster_key(
         CONTROLLED_SHUTDOWN_TIMEOUT_MS,
@@ -269,6 +279,12 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         "Replicas of a topic that says nothing; -1 means three, or as many as there are brokers.",
     ),
     topic_key(
+        DELETE_RETENTION_MS,
+        integer(0, i64::MAX),
+        "86400000",
+        "Time that a tombstone of a compacted topic stays after it was first cleaned, in milliseconds.",
+    ),
+    topic_key(
         DURABILITY,
         ConfigType::Word(&["flush", "os"]),
         "flush",
@@ -285,6 +301,18 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         ConfigType::Word(&["CreateTime", "LogAppendTime"]),
         "CreateTime",
         "Whose clock stamps records: the producer's, or the leader's when it appends.",
+    ),
+    topic_key(
+        MIN_CLEANABLE_DIRTY_RATIO,
+        ConfigType::Ratio,
+        "0.5",
+        "Share of a compacted partition's bytes that were never cleaned at which it is cleaned.",
+    ),
+    topic_key(
+        MIN_COMPACTION_LAG_MS,
+        integer(0, i64::MAX),
+        "0",
+        "Age below which a record is not compacted, in milliseconds.",
     ),
     topic_key(
         MIN_INSYNC_REPLICAS,
@@ -340,6 +368,12 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         "67108864",
         "Payload after which a partition keeps a checkpoint and can free what is older, in bytes.",
     ),
+    topic_key(
+        SEGMENT_MS,
+        integer(1, i64::MAX),
+        "604800000",
+        "Age of the oldest record since the last checkpoint at which another one is kept, in milliseconds.",
+    ),
 ];
 
 /// Finds a key by its name.
@@ -367,13 +401,6 @@ pub fn check(scope: ConfigScope, name: &str, value: &str) -> Result<(), ConfigEr
 }
 
 fn check_value(key: &ConfigKey, value: &str) -> Result<(), ConfigError> {
-    let is_policy = key.name == CLEANUP_POLICY;
-    if is_policy && value.split(',').any(|policy| policy.trim() == "compact") {
-        return Err(ConfigError::UnsupportedValue {
-            key: key.name.to_owned(),
-            value: value.to_owned(),
-        });
-    }
     let (is_valid, expected) = match key.config_type {
         ConfigType::Integer { min, max } => {
             let is_valid = value
@@ -387,6 +414,10 @@ fn check_value(key: &ConfigKey, value: &str) -> Result<(), ConfigError> {
             matches!(value, "true" | "false"),
             "true or false".to_owned(),
         ),
+        ConfigType::Ratio => (
+            ratio_ppm(value).is_some(),
+            "a number from 0 to 1 with at most six decimals".to_owned(),
+        ),
         ConfigType::Word(words) => (words.contains(&value), format!("one of {words:?}")),
     };
     if is_valid {
@@ -398,4 +429,17 @@ fn check_value(key: &ConfigKey, value: &str) -> Result<(), ConfigError> {
         expected,
         actual,
     })
+}
+
+/// Reads a value of [`ConfigType::Ratio`], in millionths.
+#[must_use]
+pub fn ratio_ppm(value: &str) -> Option<u32> {
+    const DECIMALS: usize = 6;
+    let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
+    let is_sound = matches!(whole, "0" | "1")
+        && (1..=DECIMALS).contains(&decimals.len())
+        && is_number(decimals);
+    let ppm = format!("{whole}{decimals:0<DECIMALS$}").parse().ok()?;
+    (is_sound && ppm <= 1_000_000).then_some(ppm)
 }

@@ -14,6 +14,7 @@ const VERSION: u8 = 1;
 const TAG_APPEND: u8 = 1;
 const TAG_ADVANCE_LOG_START: u8 = 2;
 const TAG_EXPIRE_PRODUCERS: u8 = 3;
+const TAG_CLOSE_SEGMENT: u8 = 30;
 
 /// Bytes of an encoded `Append` before its batches.
 pub const APPEND_HEADER_BYTES: usize = 26;
@@ -59,6 +60,12 @@ pub enum Command {
         /// Forget those whose last append was before this, milliseconds since 1970.
         idle_before_ms: i64,
     },
+    /// Ends the open segment, if its first record was appended so long ago (`segment.ms`): the
+    /// state is checkpointed there. Repeating it changes nothing, nor does it without records.
+    CloseSegment {
+        /// Smallest age of the segment, milliseconds of replicated time.
+        age_ms_min: i64,
+    },
 }
 
 /// Whether these bytes of a command add records, without decoding them.
@@ -96,6 +103,11 @@ impl Command {
                     .i64(*idle_before_ms);
                 writer.finish()
             }
+            Self::CloseSegment { age_ms_min } => {
+                let mut writer = Writer::with_capacity(10);
+                writer.u8(VERSION).u8(TAG_CLOSE_SEGMENT).i64(*age_ms_min);
+                writer.finish()
+            }
         }
     }
 
@@ -121,6 +133,9 @@ impl Command {
             },
             TAG_EXPIRE_PRODUCERS => Self::ExpireProducers {
                 idle_before_ms: reader.i64()?,
+            },
+            TAG_CLOSE_SEGMENT => Self::CloseSegment {
+                age_ms_min: reader.i64()?,
             },
             tag => {
                 return Err(CodecError::UnknownTag {

@@ -8,6 +8,7 @@
 
 pub mod append;
 pub mod command;
+pub mod compaction;
 pub mod index;
 pub mod isr;
 pub mod pending;
@@ -61,6 +62,11 @@ pub enum Reply {
         /// How many.
         count: usize,
     },
+    /// The open segment was closed, or not.
+    SegmentClosed {
+        /// Whether this entry is a boundary.
+        is_closed: bool,
+    },
 }
 
 /// A state that was, or can be, checkpointed.
@@ -90,6 +96,8 @@ pub struct Partition {
     bytes_total: u64,
     /// Payload since the last boundary, bytes.
     bytes_since_boundary: u64,
+    /// Replicated time of the first append since the last boundary, if there was one.
+    segment_began_ms: Option<i64>,
     /// Largest record timestamp ever, with the offset just before its entry.
     max_timestamp_ms: Option<i64>,
     /// Replicated time: the largest `proposed_at_ms` seen, milliseconds since 1970.
@@ -111,6 +119,7 @@ impl PartialEq for Partition {
             && self.log_end == other.log_end
             && self.bytes_total == other.bytes_total
             && self.bytes_since_boundary == other.bytes_since_boundary
+            && self.segment_began_ms == other.segment_began_ms
             && self.max_timestamp_ms == other.max_timestamp_ms
             && self.now_ms == other.now_ms
             && self.index == other.index
@@ -156,7 +165,7 @@ impl Partition {
         effects.push(Effect::Committed {
             log_end: self.log_end,
         });
-        self.close_segment(log_index, append.segment_bytes, effects);
+        self.close_full_segment(log_index, append.segment_bytes, effects);
         Reply::Appended {
             base_offset,
             log_end: self.log_end,
@@ -223,18 +232,44 @@ impl Partition {
         let bytes = append.batches.len() as u64;
         self.bytes_total += bytes;
         self.bytes_since_boundary += bytes;
+        self.segment_began_ms.get_or_insert(self.now_ms);
     }
 
-    fn close_segment(&mut self, log_index: LogIndex, segment_bytes: u64, effects: &mut Effects) {
+    fn close_full_segment(
+        &mut self,
+        log_index: LogIndex,
+        segment_bytes: u64,
+        effects: &mut Effects,
+    ) {
         let segment_bytes = match segment_bytes {
             0 => SEGMENT_BYTES_DEFAULT,
             given => given.max(SEGMENT_BYTES_MIN),
         };
-        if self.bytes_since_boundary < segment_bytes {
-            return;
+        if self.bytes_since_boundary >= segment_bytes {
+            self.close_segment(log_index, effects);
         }
+    }
+
+    fn close_old_segment(
+        &mut self,
+        log_index: LogIndex,
+        age_ms_min: i64,
+        effects: &mut Effects,
+    ) -> Reply {
+        let is_closed = self
+            .segment_age_ms(self.now_ms)
+            .is_some_and(|age_ms| age_ms >= age_ms_min);
+        if is_closed {
+            tracing::trace!(target: "raftmq::mark", name = "segment_closed_by_age");
+            self.close_segment(log_index, effects);
+        }
+        Reply::SegmentClosed { is_closed }
+    }
+
+    fn close_segment(&mut self, log_index: LogIndex, effects: &mut Effects) {
         let log_end = self.log_end;
         self.bytes_since_boundary = 0;
+        self.segment_began_ms = None;
         self.boundaries.push(Boundary { log_index, log_end });
         self.thin_out_boundaries();
         self.index.begin_next();
@@ -297,6 +332,12 @@ impl Partition {
         self.epochs = kept;
     }
 
+    /// Drops from memory what finds records below `offset` in the log: they were compacted away,
+    /// or are found among the survivors. Local to this replica, like the purge that follows it.
+    pub fn forget_index_below(&mut self, offset: Offset) {
+        self.index.trim(offset);
+    }
+
     fn expire_producers(&mut self, idle_before_ms: i64) -> Reply {
         let count_before = self.producers.len();
         let dirty = &mut self.dirty.producers;
@@ -333,6 +374,9 @@ impl Machine for Partition {
                 reason: _,
             } => self.advance_log_start(log_start, effects),
             Command::ExpireProducers { idle_before_ms } => self.expire_producers(idle_before_ms),
+            Command::CloseSegment { age_ms_min } => {
+                self.close_old_segment(self.applied, age_ms_min, effects)
+            }
         };
         assert!(self.log_end >= log_end_before, "the next offset went back");
         reply

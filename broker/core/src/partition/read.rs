@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::ids::{LogIndex, Offset, ProducerId, Term};
 use crate::partition::command::{Command, LogStartReason};
-use crate::partition::index::{Block, Position};
+use crate::partition::index::Position;
 use crate::partition::producer::Producer;
 use crate::partition::{Boundary, Partition};
 
@@ -115,30 +115,28 @@ impl Partition {
         }
     }
 
-    /// Finds where to start to scan for the first record whose timestamp is at or after
-    /// `timestamp_ms`. The scan may find none: block timestamps are upper bounds.
+    /// Finds where to start to scan for the first record from `from` on, where a block begins, whose
+    /// timestamp is at or after `timestamp_ms`. The scan may find none: block timestamps are upper
+    /// bounds.
     #[must_use]
-    pub fn offset_for_time(&self, timestamp_ms: i64) -> Option<Position> {
+    pub fn offset_for_time(&self, from: Offset, timestamp_ms: i64) -> Option<Position> {
         self.index
-            .iter_from(self.log_start)
-            .find(|block| block.max_timestamp_ms >= timestamp_ms)
+            .iter_from(from.max(self.log_start))
+            .find(|block| block.base_offset >= from && block.max_timestamp_ms >= timestamp_ms)
             .filter(|_| self.log_start < self.log_end)
             .map(|block| block.position())
     }
 
-    /// Finds where to scan for the record with the largest timestamp that is still readable
-    /// (KIP-734); the earliest block wins.
+    /// Returns the largest timestamp of a block that is still readable, from `from` on, where a
+    /// block begins (KIP-734).
     #[must_use]
-    pub fn position_of_max_timestamp(&self) -> Option<Position> {
-        let mut found: Option<&Block> = None;
-        for block in self.index.iter_from(self.log_start) {
-            if found.is_none_or(|best| block.max_timestamp_ms > best.max_timestamp_ms) {
-                found = Some(block);
-            }
-        }
-        found
+    pub fn max_timestamp_from(&self, from: Offset) -> Option<i64> {
+        self.index
+            .iter_from(from.max(self.log_start))
+            .filter(|block| block.base_offset >= from)
+            .map(|block| block.max_timestamp_ms)
+            .max()
             .filter(|_| self.log_start < self.log_end)
-            .map(|block| block.position())
     }
 
     /// Returns the leader epoch of an offset below the log end (KIP-101).
@@ -185,15 +183,27 @@ impl Partition {
         retention_ms: i64,
         retention_bytes: i64,
     ) -> Option<RetentionCut> {
+        self.retention_from(Offset::ZERO, now_ms, retention_ms, retention_bytes)
+    }
+
+    /// As [`Partition::retention`], as if the log began no earlier than at `from`.
+    pub(crate) fn retention_from(
+        &self,
+        from: Offset,
+        now_ms: i64,
+        retention_ms: i64,
+        retention_bytes: i64,
+    ) -> Option<RetentionCut> {
+        let from = from.max(self.log_start);
         let by_time = (retention_ms >= 0)
-            .then(|| self.cut_by_time(now_ms.saturating_sub(retention_ms)))
+            .then(|| self.cut_by_time(from, now_ms.saturating_sub(retention_ms)))
             .map(|log_start| RetentionCut {
                 log_start,
                 reason: LogStartReason::RetentionTime,
             });
         let by_bytes = u64::try_from(retention_bytes)
             .ok()
-            .map(|kept_bytes| self.cut_by_bytes(kept_bytes))
+            .map(|kept_bytes| self.cut_by_bytes(from, kept_bytes))
             .map(|log_start| RetentionCut {
                 log_start,
                 reason: LogStartReason::RetentionBytes,
@@ -201,7 +211,7 @@ impl Partition {
         [by_time, by_bytes]
             .into_iter()
             .flatten()
-            .filter(|cut| cut.log_start > self.log_start)
+            .filter(|cut| cut.log_start > from)
             .max_by_key(|cut| cut.log_start)
     }
 
@@ -216,6 +226,14 @@ impl Partition {
             .then_some(Command::ExpireProducers { idle_before_ms })
     }
 
+    /// Returns how long ago the first record of the open segment was appended, milliseconds;
+    /// `None` when the segment has no records.
+    #[must_use]
+    pub fn segment_age_ms(&self, now_ms: i64) -> Option<i64> {
+        self.segment_began_ms
+            .map(|began_ms| now_ms.saturating_sub(began_ms))
+    }
+
     /// Returns the log index up to which entries are needed by nobody once the log starts at
     /// `log_start`: the newest checkpoint at or below it. 0 when there is none.
     #[must_use]
@@ -226,6 +244,27 @@ impl Partition {
         below
             .checked_sub(1)
             .map_or(LogIndex(0), |at| self.boundaries[at].log_index)
+    }
+
+    /// Counts the payload between two offsets at which blocks begin, bytes. What is not held any
+    /// more counts as nothing.
+    pub(crate) fn payload_between(&self, from: Offset, to: Offset) -> u64 {
+        let before = |offset| {
+            self.index
+                .iter_from(offset)
+                .find(|block| block.base_offset >= offset)
+                .map_or(self.bytes_total, |block| block.bytes_before)
+        };
+        before(to).saturating_sub(before(from))
+    }
+
+    /// Finds the first block from `from` on with a record newer than `newest_ms`; the log end when
+    /// there is none.
+    pub(crate) fn young_from(&self, from: Offset, newest_ms: i64) -> Offset {
+        self.index
+            .iter_from(from)
+            .find(|block| block.base_offset >= from && block.max_timestamp_ms > newest_ms)
+            .map_or(self.log_end, |block| block.base_offset)
     }
 
     fn tail(&self) -> Position {
@@ -242,16 +281,16 @@ impl Partition {
             .max(self.log_start)
     }
 
-    fn cut_by_time(&self, expired_before_ms: i64) -> Offset {
+    fn cut_by_time(&self, from: Offset, expired_before_ms: i64) -> Offset {
         self.index
-            .iter_from(self.log_start)
+            .iter_from(from)
             .find(|block| block.max_timestamp_ms >= expired_before_ms)
             .map_or(self.log_end, |block| block.base_offset)
     }
 
-    fn cut_by_bytes(&self, kept_bytes: u64) -> Offset {
+    fn cut_by_bytes(&self, from: Offset, kept_bytes: u64) -> Offset {
         self.index
-            .iter_from(self.log_start)
+            .iter_from(from)
             .take_while(|block| self.bytes_total - block.bytes_before >= kept_bytes)
             .last()
             .map_or(Offset::ZERO, |block| block.base_offset)

@@ -102,7 +102,9 @@ impl LogReader {
         }
         let append = match Command::decode(&entry.command)? {
             Command::Append(append) => append,
-            Command::AdvanceLogStart { .. } | Command::ExpireProducers { .. } => {
+            Command::AdvanceLogStart { .. }
+            | Command::ExpireProducers { .. }
+            | Command::CloseSegment { .. } => {
                 return Ok(Progress::More);
             }
         };

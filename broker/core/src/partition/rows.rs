@@ -18,6 +18,8 @@ use crate::partition::producer::{Producer, ProducerBatch};
 use crate::partition::{Boundary, Dirty, Partition};
 
 const VERSION: u8 = 1;
+/// Version 2 adds when the open segment began.
+const HEAD_VERSION: u8 = 2;
 const FAMILY_EPOCHS: u8 = b'e';
 const FAMILY_HEAD: u8 = b'h';
 const FAMILY_INDEX: u8 = b'i';
@@ -175,7 +177,7 @@ fn check(partition: &Partition) -> Result<(), RestoreError> {
 }
 
 fn write_head(writer: &mut Writer, partition: &Partition) {
-    writer.u8(VERSION).u64(partition.applied.0);
+    writer.u8(HEAD_VERSION).u64(partition.applied.0);
     writer.i64(partition.log_start.0).i64(partition.log_end.0);
     writer
         .u64(partition.bytes_total)
@@ -191,10 +193,12 @@ fn write_head(writer: &mut Writer, partition: &Partition) {
     for boundary in &partition.boundaries {
         writer.u64(boundary.log_index.0).i64(boundary.log_end.0);
     }
+    writer.flag(partition.segment_began_ms.is_some());
+    writer.i64(partition.segment_began_ms.unwrap_or(0));
 }
 
 fn read_head(reader: &mut Reader, partition: &mut Partition) -> Result<IndexHead, CodecError> {
-    reader.version("partition head", VERSION)?;
+    let version = reader.version_up_to("partition head", HEAD_VERSION)?;
     partition.applied = LogIndex(reader.u64()?);
     partition.log_start = Offset(reader.i64()?);
     partition.log_end = Offset(reader.i64()?);
@@ -216,6 +220,13 @@ fn read_head(reader: &mut Reader, partition: &mut Partition) -> Result<IndexHead
             log_end: Offset(reader.i64()?),
         });
     }
+    partition.segment_began_ms = if version == 1 {
+        (partition.bytes_since_boundary > 0).then_some(partition.now_ms)
+    } else {
+        let has_begun = reader.flag("segment began")?;
+        let began_ms = reader.i64()?;
+        has_begun.then_some(began_ms)
+    };
     Ok(head)
 }
 

@@ -93,6 +93,10 @@ pub enum Method {
     Join = 35,
     /// How far the sender has flushed groups that the receiver leads.
     FlushedMarks = 40,
+    /// Keep survivors of a compacted log aside, for the snapshot that follows.
+    StageSurvivors = 30,
+    /// openraft full snapshot, of a group whose survivors were sent before.
+    SnapshotWithSurvivors = 31,
 }
 
 impl Method {
@@ -116,6 +120,8 @@ impl Method {
             16 => Self::HandOver,
             17 => Self::TakeLeadership,
             35 => Self::Join,
+            30 => Self::StageSurvivors,
+            31 => Self::SnapshotWithSurvivors,
             _ => return None,
         })
     }

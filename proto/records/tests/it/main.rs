@@ -2,6 +2,7 @@
 
 mod golden;
 mod hostile;
+mod retaining;
 mod round_trip;
 mod stamping;
 

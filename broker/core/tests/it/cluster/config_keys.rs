@@ -1,7 +1,7 @@
 //! The table of config keys.
 
 use raftmq_core::cluster::config_keys::{
-    CONFIG_KEYS, ConfigError, ConfigScope, ConfigSource, ConfigType, check, find,
+    CONFIG_KEYS, ConfigError, ConfigScope, ConfigSource, ConfigType, check, find, ratio_ppm,
 };
 
 fn topic_value(key: &str, value: &str) -> Result<(), ConfigError> {
@@ -112,21 +112,45 @@ fn words_are_taken_literally() {
 }
 
 #[test]
-fn compaction_is_refused_by_name() {
-    for value in ["compact", "compact,delete", "delete, compact"] {
-        assert_eq!(
-            topic_value("cleanup.policy", value),
-            Err(ConfigError::UnsupportedValue {
-                key: "cleanup.policy".to_owned(),
-                value: value.to_owned(),
-            })
-        );
+fn policies_are_taken_in_either_order_and_nothing_else() {
+    for value in ["delete", "compact", "compact,delete", "delete,compact"] {
+        assert_eq!(topic_value("cleanup.policy", value), Ok(()));
     }
-    assert_eq!(topic_value("cleanup.policy", "delete"), Ok(()));
-    assert!(matches!(
-        topic_value("cleanup.policy", "keep"),
-        Err(ConfigError::InvalidValue { .. })
-    ));
+    for value in ["keep", "", "compact,", "compact,compact", "Compact"] {
+        assert!(matches!(
+            topic_value("cleanup.policy", value),
+            Err(ConfigError::InvalidValue { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_ratio_is_a_decimal_from_0_to_1() {
+    let ppm = |value| {
+        let taken = topic_value("min.cleanable.dirty.ratio", value).is_ok();
+        let read = ratio_ppm(value);
+        assert_eq!(taken, read.is_some(), "{value}");
+        read
+    };
+    assert_eq!(ppm("0"), Some(0));
+    assert_eq!(ppm("1"), Some(1_000_000));
+    assert_eq!(ppm("1.0"), Some(1_000_000));
+    assert_eq!(ppm("0.5"), Some(500_000));
+    assert_eq!(ppm("0.000001"), Some(1));
+    for value in [
+        "",
+        ".5",
+        "0.",
+        "1.1",
+        "2",
+        "-0.5",
+        "0.0000001",
+        "5e-1",
+        "NaN",
+        "+0.1",
+    ] {
+        assert_eq!(ppm(value), None, "{value}");
+    }
 }
 
 #[test]

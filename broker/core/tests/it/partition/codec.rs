@@ -28,6 +28,7 @@ fn advance(reason: LogStartReason) -> Command {
 }
 
 const EXPIRE: Command = Command::ExpireProducers { idle_before_ms: -2 };
+const CLOSE: Command = Command::CloseSegment { age_ms_min: 3 };
 
 #[test]
 fn every_command_survives_its_bytes() {
@@ -38,6 +39,7 @@ fn every_command_survives_its_bytes() {
         advance(LogStartReason::RetentionBytes),
         advance(LogStartReason::DeleteRecords),
         EXPIRE,
+        CLOSE,
     ];
     for command in commands {
         assert_eq!(Command::decode(&command.encode()), Ok(command));
@@ -64,6 +66,7 @@ fn the_bytes_are_those_that_were_agreed_on() {
         EXPIRE.encode()[..],
         [1, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]
     );
+    assert_eq!(CLOSE.encode()[..], [1, 30, 0, 0, 0, 0, 0, 0, 0, 3]);
 }
 
 #[test]
@@ -80,7 +83,12 @@ fn decoding_an_append_shares_its_payload() {
 
 #[test]
 fn every_command_cut_short_is_refused() {
-    for command in [append(b""), advance(LogStartReason::DeleteRecords), EXPIRE] {
+    for command in [
+        append(b""),
+        advance(LogStartReason::DeleteRecords),
+        EXPIRE,
+        CLOSE,
+    ] {
         let bytes = command.encode();
         for length in 0..bytes.len() {
             let cut = Command::decode(&bytes.slice(..length));
@@ -94,7 +102,7 @@ fn every_command_cut_short_is_refused() {
 
 #[test]
 fn bytes_that_are_left_over_are_refused() {
-    for command in [advance(LogStartReason::DeleteRecords), EXPIRE] {
+    for command in [advance(LogStartReason::DeleteRecords), EXPIRE, CLOSE] {
         let mut bytes = command.encode().to_vec();
         bytes.push(0);
         assert_eq!(

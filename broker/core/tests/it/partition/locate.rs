@@ -109,7 +109,11 @@ fn a_block_begins_after_sixty_four_kibibytes() {
 fn a_time_is_looked_up_in_the_first_block_that_reaches_it() {
     let harness = five_blocks();
 
-    let found = |timestamp_ms| harness.partition.offset_for_time(timestamp_ms);
+    let found = |timestamp_ms| {
+        harness
+            .partition
+            .offset_for_time(Offset::ZERO, timestamp_ms)
+    };
     assert_eq!(found(i64::MIN), Some(at(1, 0)));
     assert_eq!(found(100), Some(at(1, 0)));
     assert_eq!(found(101), Some(at(2, 10)));
@@ -128,44 +132,48 @@ fn a_time_is_looked_up_among_readable_records_only() {
     let mut harness = five_blocks();
     harness.advance_log_start(25);
 
-    assert_eq!(harness.partition.offset_for_time(100), Some(at(3, 20)));
+    assert_eq!(
+        harness.partition.offset_for_time(Offset::ZERO, 100),
+        Some(at(3, 20))
+    );
     harness.advance_log_start(50);
-    assert_eq!(harness.partition.offset_for_time(100), None);
+    assert_eq!(harness.partition.offset_for_time(Offset::ZERO, 100), None);
 }
 
 #[test]
 fn the_largest_timestamp_is_found_in_its_block() {
     let mut harness = Harness::default();
-    assert_eq!(harness.partition.position_of_max_timestamp(), None);
+    assert_eq!(harness.partition.max_timestamp_from(Offset::ZERO), None);
     for timestamp_ms in [100, 500, 300, 500] {
         harness.append(&[plain(10).of_bytes(BLOCK).at_time(timestamp_ms)]);
     }
 
-    assert_eq!(
-        harness.partition.position_of_max_timestamp(),
-        Some(at(2, 10))
-    );
+    let found = |harness: &Harness| {
+        let newest = harness.partition.max_timestamp_from(Offset::ZERO)?;
+        harness.partition.offset_for_time(Offset::ZERO, newest)
+    };
+    assert_eq!(found(&harness), Some(at(2, 10)));
     assert_eq!(harness.partition.max_timestamp_ms(), Some(500));
     harness.advance_log_start(20);
-    assert_eq!(
-        harness.partition.position_of_max_timestamp(),
-        Some(at(4, 30))
-    );
+    assert_eq!(found(&harness), Some(at(4, 30)));
     harness.advance_log_start(40);
-    assert_eq!(harness.partition.position_of_max_timestamp(), None);
+    assert_eq!(harness.partition.max_timestamp_from(Offset::ZERO), None);
 }
 
 #[test]
 fn a_later_record_raises_the_time_of_its_block() {
     let mut harness = Harness::default();
     harness.append(&[plain(1).at_time(100)]);
-    assert_eq!(harness.partition.offset_for_time(200), None);
+    assert_eq!(harness.partition.offset_for_time(Offset::ZERO, 200), None);
 
     harness.append(&[plain(1).at_time(200)]);
     harness.append(&[plain(1).at_time(150)]);
 
-    assert_eq!(harness.partition.offset_for_time(200), Some(at(1, 0)));
-    assert_eq!(harness.partition.offset_for_time(201), None);
+    assert_eq!(
+        harness.partition.offset_for_time(Offset::ZERO, 200),
+        Some(at(1, 0))
+    );
+    assert_eq!(harness.partition.offset_for_time(Offset::ZERO, 201), None);
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn the_log_start_never_passes_the_log_end() {
     );
     assert_eq!(harness.partition.log_start(), Offset(100));
     assert_eq!(harness.partition.log_end(), Offset(100));
-    assert_eq!(harness.partition.offset_for_time(0), None);
+    assert_eq!(harness.partition.offset_for_time(Offset::ZERO, 0), None);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod append;
 mod checkpoint;
 mod codec;
+mod compaction;
+mod compaction_plan;
 mod decide;
 mod expire;
 mod hostile;
@@ -16,4 +18,5 @@ mod reader;
 mod replay;
 mod retention;
 mod rows;
+mod segment_age;
 mod sequence;

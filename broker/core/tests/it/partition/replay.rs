@@ -187,7 +187,7 @@ proptest! {
         let position = harness.partition.locate(log_start).unwrap();
 
         prop_assert!(position.log_index > floor, "{position:?} reads below the floor {floor}");
-        if let Some(by_time) = harness.partition.offset_for_time(i64::MIN) {
+        if let Some(by_time) = harness.partition.offset_for_time(Offset::ZERO, i64::MIN) {
             prop_assert!(by_time.log_index > floor);
         }
     }

@@ -237,7 +237,7 @@ fn the_rows_have_the_bytes_that_were_agreed_on() {
     let u64_of = |high: u8, low: u8| [zeros(6), vec![high, low]].concat();
     let epochs = [vec![1, 0, 0, 0, 1], u64_of(0, 2), zeros(8)].concat();
     let head = [
-        vec![1],
+        vec![2],
         u64_of(0, 1),    // applied
         zeros(8),        // log start
         u64_of(0, 2),    // log end
@@ -249,6 +249,8 @@ fn the_rows_have_the_bytes_that_were_agreed_on() {
         u64_of(0, 1),       // next block
         vec![0],            // must begin
         zeros(4),           // boundaries
+        vec![1],
+        u64_of(0x0a, 0x0b), // segment began
     ]
     .concat();
     let index = [
@@ -278,6 +280,25 @@ fn the_rows_have_the_bytes_that_were_agreed_on() {
         (producer_key(1), producer),
     ];
     assert_eq!(rows, expected);
+}
+
+#[test]
+fn a_head_of_before_segments_had_an_age_is_read() {
+    let mut harness = Harness::default();
+    harness.append(&[from_producer(3, 0, 1)]);
+    harness.persist();
+    let head = harness.rows.rows[&b"h"[..]].to_vec();
+    let mut older = head[..head.len() - 9].to_vec();
+    older[0] = 1;
+    harness
+        .rows
+        .rows
+        .insert(Bytes::from_static(b"h"), older.into());
+
+    let restored = Partition::restore(harness.rows.iter());
+
+    // Its open segment counts as begun at the last replicated time.
+    assert_eq!(restored, Ok(harness.partition.clone()));
 }
 
 #[test]

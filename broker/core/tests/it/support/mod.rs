@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod cluster;
+pub(crate) mod keyed;
 pub(crate) mod partition;
 
 use bytes::Bytes;
