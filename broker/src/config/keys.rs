@@ -96,12 +96,10 @@ const BROKER_KEYS: &[Key] = &[
 ];
 
 /// Broker settings that Kafka spells differently from the topic config of the same meaning.
+#[rustfmt::skip]
 const KAFKA_BROKER_NAMES: [(&str, &str); 10] = [
     ("log.cleaner.delete.retention.ms", "delete.retention.ms"),
-    (
-        "log.cleaner.min.cleanable.ratio",
-        "min.cleanable.dirty.ratio",
-    ),
+    ("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
     ("log.cleaner.min.compaction.lag.ms", "min.compaction.lag.ms"),
     ("log.cleanup.policy", "cleanup.policy"),
     ("log.message.timestamp.type", "message.timestamp.type"),

@@ -85,7 +85,8 @@ impl Cluster {
         let newest = self.image.brokers.keys().next_back();
         let removed = self.image.removed_brokers.get_max();
         let last = newest.max(removed).map_or(0, |id| id.get());
-        same.map_or(BrokerId(last.saturating_add(1)), |known| known.id)
+        let unused = BrokerId(last.saturating_add(1));
+        same.map_or(unused, |known| known.id)
     }
 
     fn check_registration(

@@ -45,9 +45,7 @@ impl Command {
             Self::SetBrokerDraining { id, is_draining } => {
                 writer.u32(id.0).flag(*is_draining);
             }
-            Self::DecommissionBroker { id } | Self::RemoveBroker { id } => {
-                writer.u32(id.0);
-            }
+            Self::DecommissionBroker { id } | Self::RemoveBroker { id } => write_id(writer, *id),
             Self::CreateTopic(create) => write_create_topic(writer, create),
             Self::DeleteTopic { topic_id } => {
                 writer.raw(&topic_id.0);
@@ -95,9 +93,7 @@ impl Command {
                 write_brokers(writer.u64(group.0), replicas);
                 writer.u64(*move_epoch);
             }
-            Self::CancelReassignment { group } => {
-                writer.u64(group.0);
-            }
+            Self::CancelReassignment { group } => write_group(writer, *group),
             Self::AllocateProducerIds { broker, count } => {
                 writer.u32(broker.0).u32(*count);
             }
@@ -262,6 +258,14 @@ fn unknown(tag: u8) -> CodecError {
         what: WHAT.to_owned(),
         tag,
     }
+}
+
+fn write_id(writer: &mut Writer, id: BrokerId) {
+    writer.u32(id.0);
+}
+
+fn write_group(writer: &mut Writer, group: GroupNumber) {
+    writer.u64(group.0);
 }
 
 fn write_register(writer: &mut Writer, register: &RegisterBroker) {
