@@ -56,6 +56,7 @@ impl Controller {
             | Outcome::TopicCreated { .. }
             | Outcome::PartitionsAdded { .. }
             | Outcome::LeadersCleared { .. }
+            | Outcome::LossAccepted { .. }
             | Outcome::ProducerIds { .. } => asked_for,
         };
         tracing::info!(broker_id, "joins the cluster");

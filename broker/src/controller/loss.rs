@@ -63,6 +63,7 @@ impl Controller {
             | Outcome::TopicCreated { .. }
             | Outcome::PartitionsAdded { .. }
             | Outcome::LeadersCleared { .. }
+            | Outcome::IdAllotted { .. }
             | Outcome::ProducerIds { .. } => Err(ControlError::NoController.into()),
         }
     }

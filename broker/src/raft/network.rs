@@ -2,6 +2,8 @@
 //!
 //! Appends are pipelined: as many as the transport takes are under way, answered in order.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -14,8 +16,6 @@ use openraft::raft::{
 };
 use openraft::{EmptyNode, RaftNetworkV2};
 use raftmq_store::{GroupId, GroupStore, Vote};
-use std::io;
-use std::time::Duration;
 
 use super::state_machine::{Snapshot, SnapshotData};
 use super::survivors::Target;

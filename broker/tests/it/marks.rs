@@ -1,16 +1,17 @@
 //! A tail that a broker had acknowledged and that is not on its disk any more, without a trace: its
 //! peers remember. Real sockets and disks, in this process.
 
+use std::sync::Arc;
+
 use raftmq::env::Env;
 use raftmq::raft::transport::{Identity, Transport};
 use raftmq::raft::{DiskSpace, RaftHost};
 use raftmq_client::{Client, Record};
 use raftmq_store::{CommitDriver, DiskConfig, DiskEngine, GroupHealth, Store, StoreConfig};
-use std::sync::Arc;
 use tempfile::TempDir;
 
-use crate::damage::copy_folder;
 use crate::in_process::{eventually, in_service, peer, start};
+use crate::support::copy_folder;
 
 async fn produce(client: &Client, count: usize) {
     let producer = client.producer().build().await.expect("a producer");

@@ -5,9 +5,10 @@ pub(crate) mod cluster;
 pub(crate) mod keyed;
 pub(crate) mod partition;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use raftmq_core::{EntryMeta, RowUpdates};
-use std::collections::BTreeMap;
 
 /// Wall clock of the leaders in the tests, milliseconds since 1970.
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
