@@ -14,8 +14,6 @@ pub enum Bug {
     AckBeforeCommit = 1,
     /// What waited while a leadership was handed over is answered as if it had been written.
     HandoverAnswersWaiting = 2,
-    /// A leader that was fenced goes on as if nothing had happened once it is back in service.
-    FencedLeaderGoesOn = 4,
     /// A follower whose disk is full takes records all the same.
     FullFollowerTakesRecords = 1 << 20,
     /// After an unclean stop nobody is asked what this broker had acknowledged.
@@ -26,10 +24,9 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 5] = [
         ("ack-before-commit", Self::AckBeforeCommit),
         ("handover-answers-waiting", Self::HandoverAnswersWaiting),
-        ("fenced-leader-goes-on", Self::FencedLeaderGoesOn),
         (
             "full-follower-takes-records",
             Self::FullFollowerTakesRecords,

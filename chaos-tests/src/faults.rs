@@ -61,8 +61,8 @@ impl FaultClass {
         Self::DiskFull,
     ];
 
-    /// Classes that no seed draws: only `--with` turns them on. Together the first two make a deposed leader
-    /// answer a read (seed 199 with both). TODO(#4): mend that and let seeds draw them.
+    /// Classes that no seed draws: only `--with` turns them on. TODO(#4): let seeds draw them, once whole
+    /// sweeps with each of them are clean.
     pub const ON_DEMAND: [Self; 3] = [Self::HungDisk, Self::Reassignment, Self::DiskFull];
 
     /// The names of all, separated by commas.

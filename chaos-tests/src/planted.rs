@@ -33,8 +33,6 @@ pub enum Planted {
     AckBeforeCommit,
     /// Broker: what waited during a handover is answered as if it had been written.
     HandoverAnswersWaiting,
-    /// Broker: a leader that was fenced goes on once it is back in service.
-    FencedLeaderGoesOn,
     /// Core: leaders take records whatever the disks have room for.
     FullDiskIgnored,
     /// Broker: a follower whose disk is full takes records all the same.
@@ -43,7 +41,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every bug.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::AckBeforeFlush,
         Self::VoteNotSynced,
         Self::TornTailAccepted,
@@ -54,7 +52,6 @@ impl Planted {
         Self::DrainingBrokerLeads,
         Self::AckBeforeCommit,
         Self::HandoverAnswersWaiting,
-        Self::FencedLeaderGoesOn,
         Self::FullDiskIgnored,
         Self::FullFollowerTakesRecords,
     ];
@@ -72,7 +69,6 @@ impl Planted {
             Self::DrainingBrokerLeads => core::plant(core::Bug::DrainingBrokerLeads),
             Self::AckBeforeCommit => broker::plant(broker::Bug::AckBeforeCommit),
             Self::HandoverAnswersWaiting => broker::plant(broker::Bug::HandoverAnswersWaiting),
-            Self::FencedLeaderGoesOn => broker::plant(broker::Bug::FencedLeaderGoesOn),
             Self::FullDiskIgnored => core::plant(core::Bug::FullDiskIgnored),
             Self::FullFollowerTakesRecords => broker::plant(broker::Bug::FullFollowerTakesRecords),
         }
@@ -92,7 +88,6 @@ impl Planted {
             Self::DrainingBrokerLeads => "draining-broker-leads",
             Self::AckBeforeCommit => "ack-before-commit",
             Self::HandoverAnswersWaiting => "handover-answers-waiting",
-            Self::FencedLeaderGoesOn => "fenced-leader-goes-on",
             Self::FullDiskIgnored => "full-disk-ignored",
             Self::FullFollowerTakesRecords => "full-follower-takes-records",
         }

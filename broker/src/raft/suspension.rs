@@ -11,7 +11,6 @@ use openraft::{ReadPolicy, ServerState};
 use tokio::time::timeout;
 
 use super::group::Group;
-use crate::planted::{Bug, is_planted};
 
 /// Time for a majority to confirm a leadership; the controller asks for it again.
 const CONFIRM_WITHIN: Duration = Duration::from_millis(500);
@@ -33,17 +32,15 @@ impl Group {
     /// Lets no leadership that this replica has, or campaigns for, count any more. Ends with a newer
     /// term, or with [`Self::confirm_leadership`]. Repetition changes nothing.
     pub(super) fn suspend_leadership(&self) {
-        if is_planted(Bug::FencedLeaderGoesOn) {
-            return;
-        }
         let term = self.raft().metrics().borrow_watched().current_term;
         let below = term.saturating_add(1);
         self.suspension.below.fetch_max(below, Ordering::AcqRel);
     }
 
-    /// Asks a majority whether a suspended leadership is still the newest (ReadIndex, Raft section
-    /// 6.4), and lets it count again if so; gives its term. Does nothing for a replica that does not
-    /// lead, and gives up after a while.
+    /// Asks a majority whether this replica's leadership is still the newest (ReadIndex, Raft section
+    /// 6.4), and lets it count again if it was suspended; gives its term. A leader that others have voted
+    /// past steps down by the answers, which an idle one would never hear of otherwise. Does nothing for
+    /// a replica that does not lead, and gives up after a while.
     pub(super) async fn confirm_leadership(&self) -> Option<u64> {
         let below = self.suspension.below.load(Ordering::Acquire);
         let term = {
@@ -52,7 +49,7 @@ impl Group {
             let is_leader = metrics.state == ServerState::Leader;
             is_leader.then_some(metrics.current_term)
         };
-        let term = term.filter(|term| *term < below)?;
+        let term = term?;
         let raft_group = self.id().0;
         let asked = self.raft().get_read_linearizer(ReadPolicy::ReadIndex);
         if !matches!(timeout(CONFIRM_WITHIN, asked).await, Ok(Ok(_))) {
@@ -62,7 +59,7 @@ impl Group {
         // Unless it was suspended once more meanwhile.
         let resumed = self.suspension.below.compare_exchange(
             below,
-            term,
+            below.min(term),
             Ordering::AcqRel,
             Ordering::Acquire,
         );

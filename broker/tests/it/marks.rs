@@ -39,7 +39,10 @@ async fn an_acknowledged_tail_that_vanished_makes_the_replica_recovering_because
     // What the disk shows later: everything up to here, and no trace of more.
     let old = TempDir::new().expect("a folder");
     copy_folder(folders[1].path(), old.path());
-    let second = start(2, vec![peer(1, &first)], &folders[1]).await;
+    // Elsewhere, because a folder is free only when the last trace of its store is gone.
+    let later = TempDir::new().expect("a folder");
+    copy_folder(folders[1].path(), later.path());
+    let second = start(2, vec![peer(1, &first)], &later).await;
     in_service(&[&first, &second]).await;
     let leader = first.parts().replicas.find("kept", 0).expect("a replica");
     eventually("a leader", || leader.leading_term().is_some()).await;

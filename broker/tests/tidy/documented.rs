@@ -153,12 +153,12 @@ fn cluster_settings() -> BTreeMap<String, String> {
         .expect("the table is there");
     let table = table.split("];").next().unwrap_or_default();
     let name_of = |constant: &str| {
-        let definition = format!("pub const {constant}: &str = \"");
+        let definition = format!("pub const {constant}: &str =");
         let value = constants
             .split_once(&definition)
             .expect("the constant is there")
             .1;
-        value.split('"').next().unwrap_or_default().to_owned()
+        value.split('"').nth(1).unwrap_or_default().to_owned()
     };
     let settings: BTreeMap<String, String> = table
         .split("_key(")

@@ -1,7 +1,7 @@
 //! Planted bugs are found, each within a bounded number of seeds.
 //!
 //! `void-accepted` is not among them: proposals are pinned to their leader's term, so no void entry
-//! ever came up in a simulation; the tests of `raftmq-core` find that bug.
+//! ever came up in a simulation; the tests of `raftmq-core` find that bug, and those that only they plant.
 
 use std::ops::Range;
 
@@ -68,17 +68,6 @@ fn a_vote_that_is_not_synced_is_found() {
 #[test]
 fn an_answer_to_what_waited_during_a_handover_is_found() {
     is_found(Planted::HandoverAnswersWaiting, 1..30);
-}
-
-#[test]
-fn a_fenced_leader_that_goes_on_is_found() {
-    let with = [FaultClass::HungDisk, FaultClass::Reassignment];
-    is_found_with(&with, Planted::FencedLeaderGoesOn, 199..230);
-}
-
-#[test]
-fn a_full_disk_that_is_ignored_is_found() {
-    is_found_with(&[FaultClass::DiskFull], Planted::FullDiskIgnored, 1..30);
 }
 
 #[test]

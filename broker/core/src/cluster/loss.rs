@@ -121,7 +121,7 @@ pub fn plan_loss(
         }
         None => answered
             .max_by_key(|survivor| (survivor.last_log, Reverse(rank(survivor.broker))))
-            .ok_or(LossError::NoneLeft {
+            .ok_or_else(|| LossError::NoneLeft {
                 replicas: replicas.clone(),
             })?,
     };

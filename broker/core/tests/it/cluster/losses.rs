@@ -151,7 +151,7 @@ fn the_partition_goes_on_in_a_new_group_from_the_replica_that_is_kept() {
     harness.unfence(2);
     let order = planned(&harness, group, &[recovering(2, 4), survivor(3, 9)]);
 
-    let applied = harness.commit(&Command::AcceptLoss(order.clone()));
+    let applied = harness.commit(&Command::AcceptLoss(order));
 
     let new = GroupNumber(group.get() + 1);
     assert_eq!(applied.reply, Ok(Outcome::LossAccepted { group: new }));
