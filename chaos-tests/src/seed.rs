@@ -16,7 +16,7 @@ use crate::history::Acks;
 /// Shortest run in simulated seconds that has room for both phases.
 pub const RUN_SECONDS_MIN: u32 = 10;
 /// Room below which a simulated broker takes no records.
-pub const DISK_RESERVE_BYTES: u64 = 512 * 1024;
+pub const DISK_RESERVE_BYTES: u64 = 2 * 1024 * 1024;
 /// A seed draws fault classes until it has at least this many.
 pub const FAULT_CLASSES_MIN: usize = 3;
 

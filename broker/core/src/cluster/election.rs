@@ -183,10 +183,10 @@ fn is_led(image: &Image, disowned: &Disowned, partition: &PartitionInfo) -> bool
 
 /// Chooses a candidate for each group that has a leader to be found.
 ///
-/// A candidate is a live replica that answered, has a log and is not recovering. In-sync replicas
-/// come before others (a lagging one may still be the only one that Raft would elect), then the more
-/// complete log (Raft section 5.4.1), then brokers that do not drain (a draining one may be the
-/// only one that Raft would elect, and gives the leadership away later), then the preferred order. A
+/// A candidate is a live replica that answered, has a log and is not recovering. The more complete
+/// log comes first, because Raft elects no other against its holder (Raft section 5.4.1): a leader that
+/// lost its unflushed tail may be the only in-sync replica and still be behind the others, who
+/// committed without it. Then in-sync replicas, then brokers that do not drain, then the preferred order. A
 /// group whose survivors already follow a live leader is left alone: that leader will report itself.
 ///
 /// A group that has never had a leader waits for every live replica: those that do not answer are
@@ -231,8 +231,8 @@ fn plan_one(
             let broker = image.broker(survivor.broker);
             let stays = broker.is_some_and(|broker| !broker.is_draining);
             (
-                is_in_sync,
                 survivor.last_log,
+                is_in_sync,
                 stays,
                 std::cmp::Reverse(rank(survivor.broker)),
             )

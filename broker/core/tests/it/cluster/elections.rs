@@ -193,8 +193,9 @@ fn among_equals_the_preferred_order_decides() {
     assert_eq!(candidate(&harness, group, &all[..2]), Some(1));
 }
 
+/// A leader whose disk hung, and that crashed, lost what the two others committed without it.
 #[test]
-fn in_sync_replicas_come_before_longer_logs() {
+fn the_only_in_sync_replica_is_passed_over_when_its_log_is_behind() {
     let mut harness = Harness::with_brokers(3);
     let group = harness.add_partition_on("logs", &[1, 2, 3]);
     harness.lead(group, 1, 1);
@@ -203,12 +204,21 @@ fn in_sync_replicas_come_before_longer_logs() {
 
     let survivors = [survivor(2, 10), survivor(3, 12)];
 
-    assert_eq!(candidate(&harness, group, &survivors), Some(2));
-    assert_eq!(
-        candidate(&harness, group, &survivors[1..]),
-        Some(3),
-        "better than nobody"
-    );
+    assert_eq!(candidate(&harness, group, &survivors), Some(3));
+    assert_eq!(candidate(&harness, group, &survivors[..1]), Some(2));
+}
+
+#[test]
+fn of_equal_logs_an_in_sync_replica_s_wins() {
+    let mut harness = Harness::with_brokers(3);
+    let group = harness.add_partition_on("logs", &[1, 2, 3]);
+    harness.lead(group, 1, 1);
+    harness.accept(&report_isr(group, 1, &[1, 3]));
+    harness.fence(1);
+
+    let survivors = [survivor(2, 10), survivor(3, 10)];
+
+    assert_eq!(candidate(&harness, group, &survivors), Some(3));
 }
 
 #[test]
