@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use metrics::Gauge;
 use openraft::EntryPayload;
 use parking_lot::Mutex;
@@ -74,6 +75,16 @@ impl DiskSpace {
         seen.watch.space()
     }
 
+    /// The level that there would be once so many more bytes are written.
+    #[must_use]
+    pub fn space_after(&self, bytes: u64) -> Space {
+        let seen = self.inner.seen.lock();
+        match self.inner.left_of(&seen) {
+            Some(free_bytes) => seen.watch.level_at(free_bytes.saturating_sub(bytes)),
+            None => seen.watch.space(),
+        }
+    }
+
     /// Bytes that can still be written: measured, less what was written since. `None` where nothing
     /// limits them.
     #[must_use]
@@ -121,13 +132,20 @@ impl Inner {
     }
 }
 
-/// Whether a follower must refuse these entries of a partition: they add records and there is no room.
-pub(super) fn must_refuse(space: Space, entries: &[Entry]) -> bool {
-    let adds = |entry: &Entry| match &entry.payload {
-        EntryPayload::Normal(command) => command.0.get(ENVELOPE_BYTES..).is_some_and(adds_records),
-        EntryPayload::Blank | EntryPayload::Membership(_) => false,
+/// Whether a follower must refuse these entries of a partition: they add records, and there is no room or
+/// would be none with them (one that catches up is sent much at once).
+pub(super) fn must_refuse(space: &DiskSpace, entries: &[Entry]) -> bool {
+    let command = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(command) => Some(command.0.clone()),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
     };
-    space == Space::Scarce
-        && entries.iter().any(adds)
+    let bytes: usize = entries
+        .iter()
+        .filter_map(command)
+        .map(|all| all.len())
+        .sum();
+    let adds = |command: Bytes| command.get(ENVELOPE_BYTES..).is_some_and(adds_records);
+    space.space_after(bytes as u64) == Space::Scarce
+        && entries.iter().filter_map(command).any(adds)
         && !planted::is_planted(Bug::FullFollowerTakesRecords)
 }

@@ -186,7 +186,9 @@ fn is_led(image: &Image, disowned: &Disowned, partition: &PartitionInfo) -> bool
 /// A candidate is a live replica that answered, has a log and is not recovering. The more complete
 /// log comes first, because Raft elects no other against its holder (Raft section 5.4.1): a leader that
 /// lost its unflushed tail may be the only in-sync replica and still be behind the others, who
-/// committed without it. Then in-sync replicas, then brokers that do not drain, then the preferred order. A
+/// committed without it. Then whoever won the newest vote: it may lead still, suspended because its broker was
+/// fenced, grants nobody a pre-vote then, and only has to have its leadership confirmed. Then in-sync replicas,
+/// then brokers that do not drain, then the preferred order. A
 /// group whose survivors already follow a live leader is left alone: that leader will report itself.
 ///
 /// A group that has never had a leader waits for every live replica: those that do not answer are
@@ -232,6 +234,7 @@ fn plan_one(
             let stays = broker.is_some_and(|broker| !broker.is_draining);
             (
                 survivor.last_log,
+                won_newest(survivor, replaced_vote),
                 is_in_sync,
                 stays,
                 std::cmp::Reverse(rank(survivor.broker)),
@@ -251,6 +254,11 @@ fn has_begun(image: &Image, partition: &PartitionInfo, answered: &[&Survivor]) -
     let has_answered = |id: &BrokerId| answered.iter().any(|survivor| survivor.broker == *id);
     let mut alive = partition.replicas.iter().filter(|id| image.is_alive(**id));
     answered.iter().any(|survivor| was_led(&survivor)) || alive.all(has_answered)
+}
+
+/// Tells whether this replica won the newest vote that any survivor knows.
+fn won_newest(survivor: &Survivor, newest: VoteInfo) -> bool {
+    newest.is_committed && survivor.vote == newest && newest.voted_for == Some(survivor.broker)
 }
 
 /// Tells whether a survivor leads in the newest term: an older leader is about to be deposed.
