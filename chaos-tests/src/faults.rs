@@ -61,10 +61,6 @@ impl FaultClass {
         Self::DiskFull,
     ];
 
-    /// Classes that no seed draws: only `--with` turns them on. TODO(#4): let seeds draw them, once whole
-    /// sweeps with each of them are clean.
-    pub const ON_DEMAND: [Self; 3] = [Self::HungDisk, Self::Reassignment, Self::DiskFull];
-
     /// The names of all, separated by commas.
     #[must_use]
     pub fn names() -> String {

@@ -185,8 +185,7 @@ fn fault_classes(rng: &mut StdRng, rare: &mut StdRng) -> BTreeSet<FaultClass> {
         classes.insert(common[rng.random_range(0..common.len())]);
     }
     let uncommon = uncommon.iter().copied();
-    let drawn = uncommon.filter(|_| rare.random_bool(RARE_FAULT_PROBABILITY));
-    classes.extend(drawn.filter(|class| !FaultClass::ON_DEMAND.contains(class)));
+    classes.extend(uncommon.filter(|_| rare.random_bool(RARE_FAULT_PROBABILITY)));
     classes
 }
 
@@ -275,12 +274,7 @@ mod tests {
             let count = on.count();
 
             let is_common = position < COMMON_FAULT_CLASSES;
-            let is_on_demand = FaultClass::ON_DEMAND.contains(&class);
-            let expected = match (is_common, is_on_demand) {
-                (true, _) => 180..=290,
-                (false, false) => 60..=105,
-                (false, true) => 0..=0,
-            };
+            let expected = if is_common { 180..=290 } else { 60..=105 };
             assert!(expected.contains(&count), "{class}: {count} of 400");
         }
     }

@@ -43,11 +43,13 @@ pub enum Bug {
     CompactionDropsNewest = 1 << 23,
     /// A tombstone goes with the first cleaning pass that sees it.
     TombstonesDroppedAtOnce = 1 << 24,
+    /// Leaders are replaced by those who have just answered them.
+    VouchesIgnored = 1 << 25,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 16] = [
+    pub const ALL: [(&'static str, Self); 17] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -67,6 +69,7 @@ impl Bug {
         ("loss-accepted-needlessly", Self::LossAcceptedNeedlessly),
         ("compaction-drops-newest", Self::CompactionDropsNewest),
         ("tombstones-dropped-at-once", Self::TombstonesDroppedAtOnce),
+        ("vouches-ignored", Self::VouchesIgnored),
     ];
 }
 

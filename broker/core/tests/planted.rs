@@ -18,6 +18,7 @@ use raftmq_core::cluster::loss::plan_loss;
 use raftmq_core::cluster::membership::{Membership, Step};
 use raftmq_core::cluster::placement::place;
 use raftmq_core::cluster::voters::{Electorate, plan_voters};
+use raftmq_core::cluster::vouches::{Replaced, Vouches};
 use raftmq_core::cluster::{
     Broker, Cluster, Command, CreateTopic, Endpoints, Image, PartitionInfo, RegisterBroker,
 };
@@ -397,4 +398,17 @@ fn each_bug_of_moves_breaks_its_promise() {
 
     plant(Bug::MoveDoneTooEarly);
     assert_eq!(joint.next_step(&target), Step::Done, "others vote still");
+
+    let mut vouches = Vouches::default();
+    vouches.vouch(BrokerId(1), BrokerEpoch(5), 2_000);
+    let replaced = Replaced {
+        broker: BrokerId(1),
+        fenced_at: BrokerEpoch(9),
+    };
+    assert!(!vouches.may_replace(replaced, 2_000, 1_000));
+    plant(Bug::VouchesIgnored);
+    assert!(
+        vouches.may_replace(replaced, 2_000, 1_000),
+        "its old leader may still answer reads"
+    );
 }

@@ -6,14 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use raftmq_core::cluster::Image;
 use raftmq_core::cluster::election::{Disowned, ElectionOrder, Survivor, VoteInfo, plan_elections};
+use raftmq_core::cluster::vouches::Replaced;
 use raftmq_core::ids::{BrokerId, GroupNumber, LogIndex, Term};
 use raftmq_store::{GroupId, Vote};
 
 use super::Controller;
+use crate::raft::METADATA_GROUP;
 use crate::raft::serve::{
-    CampaignOrder, GroupState, decode_group_states, encode_campaigns, encode_groups, encode_votes,
+    CampaignOrder, GroupState, decode_group_states, decode_groups, encode_campaigns, encode_groups,
 };
 use crate::raft::transport::{Lane, Method};
+use crate::raft::vouching::{LeaseDrop, LeaseDrops, encode_lease_drops};
 
 impl Controller {
     /// One round for these groups. Returns those that nobody could be ordered to lead yet; whether
@@ -25,7 +28,7 @@ impl Controller {
         groups: Vec<GroupNumber>,
     ) -> Vec<GroupNumber> {
         let survivors = self.ask_survivors(image, &groups).await;
-        let orders = plan_elections(image, disowned, &survivors);
+        let mut orders = plan_elections(image, disowned, &survivors);
         if !orders.is_empty() {
             tracing::info!(groups_count = orders.len(), "electing leaders");
             for order in &orders {
@@ -34,7 +37,8 @@ impl Controller {
                 tracing::debug!(raft_group, candidate, replaced_term, "election ordered");
             }
             metrics::counter!("raftmq_controller_elections_total").increment(orders.len() as u64);
-            self.drop_leases(&orders, &survivors).await;
+            let kept = self.drop_leases(image, &orders, &survivors).await;
+            orders.retain(|order| !kept.contains(&order.group));
             self.order_campaigns(&orders).await;
         }
         let ordered: BTreeSet<GroupNumber> = orders.iter().map(|order| order.group).collect();
@@ -92,33 +96,55 @@ impl Controller {
         }
     }
 
+    /// Has the survivors drop the leases that the orders name. Returns the groups in which one keeps it for now.
     async fn drop_leases(
         &self,
+        image: &Image,
         orders: &[ElectionOrder],
         survivors: &BTreeMap<GroupNumber, Vec<Survivor>>,
-    ) {
-        let mut by_broker: BTreeMap<BrokerId, Vec<(GroupId, Vote)>> = BTreeMap::new();
+    ) -> BTreeSet<GroupNumber> {
+        let mut by_broker: BTreeMap<BrokerId, Vec<LeaseDrop>> = BTreeMap::new();
         let with_lease = |order: &&ElectionOrder| order.replaced_vote != VoteInfo::default();
         for order in orders.iter().filter(with_lease) {
-            let vote = vote_of(order.replaced_vote);
+            let drop = LeaseDrop {
+                group: GroupId(order.group.get()),
+                vote: vote_of(order.replaced_vote),
+                replaced: self.replaced(image, order),
+            };
             for survivor in survivors.get(&order.group).into_iter().flatten() {
-                let votes = by_broker.entry(survivor.broker).or_default();
-                votes.push((GroupId(order.group.get()), vote));
+                by_broker.entry(survivor.broker).or_default().push(drop);
             }
         }
         let host = &self.shared.host;
-        let drops = by_broker.into_iter().map(|(broker, votes)| async move {
+        let session_ms = u64::try_from(self.session_timeout().as_millis()).unwrap_or(u64::MAX);
+        let drops = by_broker.into_iter().map(|(broker, drops)| async move {
+            let order = LeaseDrops { session_ms, drops };
             if broker.get() == host.broker_id() {
-                host.drop_leases(votes).await;
-            } else {
-                let body = encode_votes(&votes);
-                let transport = host.transport();
-                let method = Method::DropLeases;
-                let call = transport.call(broker.get(), Lane::Control, GroupId(0), method, body);
-                let _ = call.await;
+                return host.drop_leases(order).await;
             }
+            let body = encode_lease_drops(&order);
+            let transport = host.transport();
+            let method = Method::DropLeases;
+            let call = transport.call(broker.get(), Lane::Control, METADATA_GROUP, method, body);
+            // Who does not answer has dropped nothing, and grants nothing.
+            let answer = call.await.unwrap_or_default();
+            decode_groups(answer).unwrap_or_default()
         });
-        join_all(drops).await;
+        let kept = join_all(drops).await.into_iter().flatten();
+        kept.map(|group| GroupNumber(group.0)).collect()
+    }
+
+    /// The leader that an order replaces, where it may still lead without knowing of its fence: it is fenced, and
+    /// its process may live. One that has registered since knows, and has suspended its leaderships.
+    fn replaced(&self, image: &Image, order: &ElectionOrder) -> Option<Replaced> {
+        let vote = order.replaced_vote;
+        let leader = vote.voted_for.filter(|_| vote.is_committed)?;
+        let broker = image.broker(leader).filter(|broker| broker.is_fenced)?;
+        let is_gone = self.shared.host.transport().is_gone(leader.get());
+        (!is_gone).then_some(Replaced {
+            broker: leader,
+            fenced_at: broker.epoch,
+        })
     }
 
     async fn order_campaigns(&self, orders: &[ElectionOrder]) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use raftmq_core::ids::BrokerId;
+use raftmq_core::ids::{BrokerEpoch, BrokerId};
 use raftmq_store::GroupId;
 
 use super::Parts;
@@ -25,7 +25,7 @@ impl PeerHandler for NodePeerHandler {
             let method = method.ok_or_else(|| malformed("unknown method".to_owned()))?;
             admit(&parts, method, &call)?;
             match method {
-                Method::Hello => serve_hello(&parts, &call.body),
+                Method::Hello => serve_hello(&parts, &call),
                 Method::Heartbeat => serve_heartbeat(&parts, &call.body),
                 Method::Propose => parts.controller.serve_propose(call.body).await,
                 Method::Join => parts.controller.serve_join(&call.body).await,
@@ -69,7 +69,8 @@ fn admit(parts: &Parts, method: Method, call: &Inbound) -> Result<(), (Refusal, 
         let epoch = broker.epoch.get();
         epoch > call.sender_epoch || (epoch == call.sender_epoch && broker.is_fenced)
     });
-    if is_fenced {
+    // The image may lag behind what this broker was ordered.
+    if is_fenced || !vouch(parts, call) {
         return Err((Refusal::Fenced, String::new()));
     }
     Ok(())
@@ -79,9 +80,19 @@ fn malformed(reason: String) -> (Refusal, String) {
     (Refusal::Malformed, reason)
 }
 
-fn serve_hello(parts: &Parts, body: &Bytes) -> Served {
-    let hello: Hello = decode(body).map_err(malformed)?;
-    Ok(encode(&parts.controller.serve_hello(&hello)))
+fn serve_hello(parts: &Parts, call: &Inbound) -> Served {
+    let hello: Hello = decode(&call.body).map_err(malformed)?;
+    let mut reply = parts.controller.serve_hello(&hello);
+    if reply.knows_asker && !reply.takes_asker_for_fenced {
+        reply.takes_asker_for_fenced = !vouch(parts, call);
+    }
+    Ok(encode(&reply))
+}
+
+/// Whether the sender may be answered as one in service, by what this broker was ordered.
+fn vouch(parts: &Parts, call: &Inbound) -> bool {
+    let (sender, epoch) = (BrokerId(call.sender), BrokerEpoch(call.sender_epoch));
+    parts.host.vouch(sender, epoch)
 }
 
 fn serve_heartbeat(parts: &Parts, body: &Bytes) -> Served {

@@ -21,6 +21,7 @@ use super::space::DiskSpace;
 use super::state_machine::StateMachine;
 use super::transport::Transport;
 use super::types::{Raft, TypeConfig};
+use super::vouching::Vouching;
 use crate::env::Env;
 
 /// Pause between rounds of repeating lost appends.
@@ -53,6 +54,7 @@ struct Shared {
     transport: Transport,
     space: DiskSpace,
     events: Events,
+    vouching: Vouching,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
 }
 
@@ -82,6 +84,7 @@ impl RaftHost {
                 transport,
                 space,
                 events,
+                vouching: Vouching::new(),
                 groups,
             }),
         }
@@ -103,6 +106,10 @@ impl RaftHost {
     #[must_use]
     pub fn space(&self) -> &DiskSpace {
         &self.shared.space
+    }
+
+    pub(super) fn vouching(&self) -> &Vouching {
+        &self.shared.vouching
     }
 
     /// What groups tell.

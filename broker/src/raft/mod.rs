@@ -20,6 +20,7 @@ mod survivors;
 pub mod suspension;
 pub mod transport;
 pub mod types;
+pub mod vouching;
 
 pub use group::{Group, GroupKind, ProposeError};
 pub use handover::{HandOver, HandOvers, Ready};

@@ -20,6 +20,7 @@ use super::survivors;
 use super::transport::codec::{self, Malformed, Reader};
 use super::transport::{Inbound, Method, Refusal, Served};
 use super::types::LogId;
+use super::vouching::{LeaseDrop, LeaseDrops, decode_lease_drops};
 
 /// Vote, log and health of one replica, for an election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,17 +107,23 @@ impl RaftHost {
     }
 
     async fn serve_drop_leases(&self, body: Bytes) -> Served {
-        self.drop_leases(decode_votes(body).map_err(malformed)?)
-            .await;
-        Ok(Bytes::new())
+        let order = decode_lease_drops(body).map_err(malformed)?;
+        Ok(encode_groups(&self.drop_leases(order).await))
     }
 
-    /// [`Self::drop_lease`] for many groups.
-    pub async fn drop_leases(&self, votes: Vec<(GroupId, Vote)>) {
-        let drops = stream::iter(votes);
-        drops
-            .for_each_concurrent(ORDERS_AT_ONCE, |(group, vote)| self.drop_lease(group, vote))
-            .await;
+    /// [`Self::drop_lease`] for many groups. Returns those whose lease stays for now: this broker has just
+    /// answered their leader, who may count on that.
+    pub async fn drop_leases(&self, order: LeaseDrops) -> Vec<GroupId> {
+        let may_drop = |drop: &LeaseDrop| {
+            let replaced = drop.replaced;
+            replaced.is_none_or(|replaced| self.may_replace(replaced, order.session_ms))
+        };
+        let (dropped, kept): (Vec<LeaseDrop>, Vec<LeaseDrop>) =
+            order.drops.into_iter().partition(may_drop);
+        let drop = |one: LeaseDrop| self.drop_lease(one.group, one.vote);
+        let drops = stream::iter(dropped);
+        drops.for_each_concurrent(ORDERS_AT_ONCE, drop).await;
+        kept.into_iter().map(|one| one.group).collect()
     }
 
     /// Lets the named group grant votes although `replaced` may still have a lease. Does nothing
@@ -292,7 +299,7 @@ pub(super) fn put_count(buffer: &mut BytesMut, count: usize) {
     buffer.put_u32(u32::try_from(count).expect("fewer groups than 2^32"));
 }
 
-/// Encodes the question of [`Method::GroupStates`].
+/// Encodes the question of [`Method::GroupStates`], and the answer of [`Method::DropLeases`].
 #[must_use]
 pub fn encode_groups(groups: &[GroupId]) -> Bytes {
     let mut buffer = BytesMut::with_capacity(4 + groups.len() * 8);
@@ -301,7 +308,12 @@ pub fn encode_groups(groups: &[GroupId]) -> Bytes {
     buffer.freeze()
 }
 
-pub(super) fn decode_groups(body: Bytes) -> Result<Vec<GroupId>, Malformed> {
+/// Decodes the answer of [`Method::DropLeases`], and the question of [`Method::GroupStates`].
+///
+/// # Errors
+///
+/// See [`Malformed`].
+pub fn decode_groups(body: Bytes) -> Result<Vec<GroupId>, Malformed> {
     let mut reader = Reader::new(body);
     let count = reader.count(8)?;
     (0..count).map(|_| reader.u64().map(GroupId)).collect()
@@ -338,26 +350,6 @@ pub fn decode_group_states(body: Bytes) -> Result<Vec<GroupState>, Malformed> {
         })
     };
     (0..count).map(|_| read(&mut reader)).collect()
-}
-
-/// Encodes the order of [`Method::DropLeases`].
-#[must_use]
-pub fn encode_votes(votes: &[(GroupId, Vote)]) -> Bytes {
-    let mut buffer = BytesMut::with_capacity(4 + votes.len() * 25);
-    put_count(&mut buffer, votes.len());
-    for (group, vote) in votes {
-        buffer.put_u64(group.0);
-        codec::put_vote(&mut buffer, vote);
-    }
-    buffer.freeze()
-}
-
-fn decode_votes(body: Bytes) -> Result<Vec<(GroupId, Vote)>, Malformed> {
-    let mut reader = Reader::new(body);
-    let count = reader.count(25)?;
-    (0..count)
-        .map(|_| Ok((GroupId(reader.u64()?), reader.vote()?)))
-        .collect()
 }
 
 /// Encodes the order of [`Method::Campaign`].

@@ -37,8 +37,7 @@ struct Arguments {
     /// Leave a class of faults out; may be given several times.
     #[arg(long)]
     without: Vec<FaultClass>,
-    /// Turn a class of faults on, drawn or not (hung-disk and reassignment are never drawn); may be
-    /// given several times
+    /// Turn a class of faults on, whether the seed draws it or not; may be given several times.
     #[arg(long)]
     with: Vec<FaultClass>,
     /// Print every hashed event, and the hash at the end.

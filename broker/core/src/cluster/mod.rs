@@ -25,6 +25,7 @@ mod reassignment;
 mod rows;
 mod topics;
 pub mod voters;
+pub mod vouches;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

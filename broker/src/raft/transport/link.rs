@@ -130,13 +130,15 @@ impl Worker {
         .await;
         let (frames, answers) = match opened {
             Err(_elapsed) => return Err(unreachable("no connection in time".to_owned())),
-            Ok(Err(OpenError::Refused(reason))) => {
+            Ok(Err(OpenError::Refused { reason, is_gone })) => {
+                shared.set_gone(broker, is_gone);
                 shared.tell_refused(broker);
                 return Err(unreachable(reason));
             }
             Ok(Err(OpenError::Other(reason))) => return Err(unreachable(reason)),
             Ok(Ok(opened)) => opened,
         };
+        shared.set_gone(broker, false);
         Ok(Session {
             frames,
             answers,
@@ -350,7 +352,11 @@ impl tower::Service<Uri> for Once {
 }
 
 enum OpenError {
-    Refused(String),
+    /// Refused or reset; gone: nobody listens.
+    Refused {
+        reason: String,
+        is_gone: bool,
+    },
     Other(String),
 }
 
@@ -367,13 +373,12 @@ async fn open(
     // The socket is opened here and not inside the connector, so that a refusal keeps its kind.
     let io = shared.env.net.connect(address).await.map_err(|error| {
         let kind = error.kind();
-        let is_refused = kind == ErrorKind::ConnectionRefused || kind == ErrorKind::ConnectionReset;
-        let opened = if is_refused {
-            OpenError::Refused
+        let (is_gone, reason) = (kind == ErrorKind::ConnectionRefused, error.to_string());
+        if is_gone || kind == ErrorKind::ConnectionReset {
+            OpenError::Refused { reason, is_gone }
         } else {
-            OpenError::Other
-        };
-        opened(error.to_string())
+            OpenError::Other(reason)
+        }
     })?;
     let connector = Once { io: Some(io) };
     let endpoint = Endpoint::from_static("http://peer")

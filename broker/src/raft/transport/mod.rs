@@ -248,6 +248,8 @@ pub(super) struct Shared {
     losses: Mutex<Losses>,
     lost: Notify,
     heard: Mutex<BTreeMap<u32, Instant>>,
+    /// Nobody listens there: the process that did is gone.
+    gone: Mutex<BTreeSet<u32>>,
     refusing_records: RwLock<BTreeSet<u32>>,
 }
 
@@ -270,6 +272,7 @@ impl Transport {
             losses: Mutex::default(),
             lost: Notify::new(),
             heard: Mutex::default(),
+            gone: Mutex::default(),
             refusing_records: RwLock::default(),
         };
         Self {
@@ -291,6 +294,13 @@ impl Transport {
             .lock()
             .get(&broker)
             .is_some_and(|at| at.elapsed() < session)
+    }
+
+    /// Whether the last connection to `broker` was refused, not merely lost: the process that listened there
+    /// has ended, and no other one listens yet. (A network that answers for hosts which live would mislead it.)
+    #[must_use]
+    pub fn is_gone(&self, broker: u32) -> bool {
+        self.shared.gone.lock().contains(&broker)
     }
 
     /// `broker` has answered what was asked at this time, and takes this one for in service.
@@ -445,6 +455,15 @@ impl Shared {
         let mut heard = self.heard.lock();
         let known = heard.entry(broker).or_insert(at);
         *known = (*known).max(at);
+    }
+
+    fn set_gone(&self, broker: u32, is_gone: bool) {
+        let mut gone = self.gone.lock();
+        if is_gone {
+            gone.insert(broker);
+        } else {
+            gone.remove(&broker);
+        }
     }
 
     fn set_connected(&self, broker: u32, is_connected: bool) {

@@ -22,3 +22,4 @@ mod rows;
 mod sessions;
 mod topics;
 mod voters;
+mod vouches;
