@@ -1,22 +1,18 @@
-//! This broker's standing in the cluster: finding the controller, registering, heartbeats.
+//! What keeps this broker in the cluster: finding the controller, registering, heartbeats. What came of
+//! it stands in `Session`.
 //!
 //! A broker that has heard nothing of the controller for a session asks its peers directly, so
 //! that groups which still have their majority go on while the metadata group has none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use raftmq_core::cluster::{ClusterError, Command, Endpoints, Outcome, RegisterBroker};
+use raftmq_core::cluster::{Command, Endpoints, Outcome, RegisterBroker};
 use raftmq_core::ids::{BrokerId, DirectoryId, GroupNumber};
-use raftmq_core::space::SpaceOfBrokers;
 use raftmq_store::GroupId;
-use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::leadership::Farewell;
 use super::messages::{Heartbeat, HeartbeatReply, Hello, HelloReply, decode, encode};
 use super::{ControlError, Controller};
 use crate::raft::transport::{Lane, Method};
@@ -43,190 +39,13 @@ pub struct Registration {
     pub directory_id: DirectoryId,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    broker_epoch: u64,
-    is_fenced: bool,
-    /// The last heartbeat said that the disk hangs. The controller answers such heartbeats but does not
-    /// count them, and may fence this broker at any moment.
-    is_disk_hung: bool,
-    heard_controller_at: Option<Instant>,
-    hinted_controller: Option<u32>,
-    cluster_id: String,
-    refusal: Option<String>,
-    /// Refused for good: ids are never reused, and folders do not change.
-    is_out: bool,
-    clock: Option<ClockReading>,
-    is_stopping: bool,
-    farewell: Farewell,
-    spaces: SpaceOfBrokers,
-}
-
-/// Whether a broker may take itself for being in service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// The controller counted a heartbeat within a session.
-    InService,
-    /// It did not: nobody can tell.
-    Unknown,
-    /// It is fenced, or its disk hung and no heartbeat after that was answered yet: it may be fenced.
-    OutOfService,
-}
-
-/// What the controller said of this broker's wall clock.
-#[derive(Debug, Clone, Copy)]
-struct ClockReading {
-    /// Ahead of the median of all brokers.
-    offset_ms: i64,
-    /// What the clock showed then.
-    wall_ms: i64,
-    /// When that was, on the monotonic clock.
-    at: Instant,
-}
-
 /// The search for groups that have lost their leader here.
 #[derive(Debug, Default)]
-struct Look {
+pub(super) struct Look {
     next: GroupNumber,
     lost: BTreeSet<GroupNumber>,
     /// Groups of which somebody else is about to say that it leads them.
     handed_over: BTreeMap<GroupNumber, Instant>,
-}
-
-/// This broker's standing with the controller. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Session {
-    state: Arc<Mutex<State>>,
-    look: Arc<Mutex<Look>>,
-    /// The next heartbeat has something to say.
-    wake: Arc<Notify>,
-    spaces_changed: Arc<Notify>,
-}
-
-impl Session {
-    /// The epoch of the current registration; 0 = not registered.
-    #[must_use]
-    pub fn broker_epoch(&self) -> u64 {
-        self.state.lock().broker_epoch
-    }
-
-    /// Whether the controller has answered within `session`.
-    #[must_use]
-    pub fn hears_controller(&self, session: Duration) -> bool {
-        self.state
-            .lock()
-            .heard_controller_at
-            .is_some_and(|at| at.elapsed() < session)
-    }
-
-    /// Whether the controller takes this broker for fenced; true before the first answer.
-    #[must_use]
-    pub fn is_fenced(&self) -> bool {
-        let state = self.state.lock();
-        state.broker_epoch == 0 || state.is_fenced
-    }
-
-    /// What this broker knows of its own standing; `session` is how long a counted heartbeat holds.
-    pub(super) fn standing(&self, session: Duration) -> Standing {
-        let state = self.state.lock();
-        let is_heard = state
-            .heard_controller_at
-            .is_some_and(|at| at.elapsed() < session);
-        if state.broker_epoch == 0 || state.is_fenced || state.is_disk_hung {
-            Standing::OutOfService
-        } else if is_heard {
-            Standing::InService
-        } else {
-            Standing::Unknown
-        }
-    }
-
-    /// Why registration is refused, where it is.
-    #[must_use]
-    pub fn refusal(&self) -> Option<String> {
-        self.state.lock().refusal.clone()
-    }
-
-    /// How far this broker's wall clock, which shows `wall_ms`, is ahead of the median of all brokers,
-    /// in milliseconds: as the controller said last, and what it has jumped since. `None` when the
-    /// controller has not said.
-    #[must_use]
-    pub fn clock_offset_ms(&self, wall_ms: i64) -> Option<i64> {
-        let reading = self.state.lock().clock?;
-        let passed_ms = i64::try_from(reading.at.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let due_ms = reading.wall_ms.saturating_add(passed_ms);
-        let jumped_ms = wall_ms.saturating_sub(due_ms);
-        Some(reading.offset_ms.saturating_add(jumped_ms))
-    }
-
-    /// The brokers that have little room on their disks, as the controller said last.
-    #[must_use]
-    pub fn spaces(&self) -> SpaceOfBrokers {
-        self.state.lock().spaces.clone()
-    }
-
-    /// Waits until the controller says something else of the disks than before. Cancel safe; for one
-    /// waiter.
-    pub async fn spaces_changed(&self) {
-        self.spaces_changed.notified().await;
-    }
-
-    /// Whether the cluster has refused this broker for good: it was decommissioned, or its id belongs
-    /// to another data folder.
-    #[must_use]
-    pub fn is_out(&self) -> bool {
-        self.state.lock().is_out
-    }
-
-    fn note_refusal(&self, error: &ClusterError) {
-        let text = error.to_string();
-        let mut state = self.state.lock();
-        let is_news = state.refusal.as_ref() != Some(&text);
-        state.refusal = Some(text);
-        let is_removed = matches!(error, ClusterError::BrokerRemoved { .. });
-        let is_foreign = matches!(error, ClusterError::BrokerIdOfAnotherDirectory { .. });
-        state.is_out = is_removed || is_foreign;
-        drop(state);
-        if is_removed {
-            tracing::info!("decommissioned: no longer part of the cluster, may be stopped");
-            tracing::trace!(target: "raftmq::mark", name = "decommissioned_broker_told");
-        } else if is_news {
-            tracing::warn!(%error, "registration refused");
-        }
-    }
-
-    /// From now on heartbeats say that this broker is about to stop; it will not be unfenced.
-    pub(super) fn begin_stopping(&self) {
-        let mut state = self.state.lock();
-        state.is_stopping = true;
-        state.farewell = Farewell::default();
-        drop(state);
-        self.wake.notify_one();
-    }
-
-    /// What the controller has said to that.
-    pub(super) fn farewell(&self) -> Farewell {
-        self.state.lock().farewell
-    }
-
-    pub(super) fn hinted_controller(&self) -> Option<u32> {
-        self.state.lock().hinted_controller
-    }
-
-    pub(super) fn forget_hint(&self) {
-        self.state.lock().hinted_controller = None;
-    }
-
-    /// The controller as some other broker knows it.
-    pub(super) fn hint(&self, reply: &HelloReply) {
-        let mut state = self.state.lock();
-        if reply.controller_id != 0 {
-            state.hinted_controller = Some(reply.controller_id);
-        }
-        if state.cluster_id.is_empty() {
-            state.cluster_id.clone_from(&reply.cluster_id);
-        }
-    }
 }
 
 impl Controller {
@@ -294,10 +113,7 @@ impl Controller {
                     .host
                     .transport()
                     .set_identity(|who| who.broker_epoch = epoch.get());
-                let mut state = self.shared.session.state.lock();
-                state.broker_epoch = epoch.get();
-                state.is_fenced = true;
-                state.refusal = None;
+                self.shared.session.begin(epoch.get());
             }
             Ok(_) => {}
             Err(ControlError::Refused(error)) => self.shared.session.note_refusal(&error),
@@ -310,7 +126,7 @@ impl Controller {
     pub fn cluster_id(&self) -> String {
         let image = self.shared.images.current();
         let known = image.cluster_id.as_deref().map(str::to_owned);
-        known.unwrap_or_else(|| self.shared.session.state.lock().cluster_id.clone())
+        known.unwrap_or_else(|| self.shared.session.told_cluster_id())
     }
 
     async fn send_heartbeat(&self) {
@@ -318,11 +134,7 @@ impl Controller {
         let sync_age = host.store().sync_age().unwrap_or_default();
         let wall_ms = self.shared.env.clock.now_ms();
         let is_hung = sync_age >= self.session_timeout();
-        let is_stopping = {
-            let mut state = self.shared.session.state.lock();
-            state.is_disk_hung |= is_hung;
-            state.is_stopping
-        };
+        let is_stopping = self.shared.session.begin_heartbeat(is_hung);
         let heartbeat = Heartbeat {
             broker_id: host.broker_id(),
             broker_epoch: self.shared.session.broker_epoch(),
@@ -347,7 +159,7 @@ impl Controller {
         match reply {
             Some(reply) => {
                 let at = (asked_at, wall_ms);
-                self.take_reply(&reply, at, !is_hung);
+                self.shared.session.take_reply(&reply, at, !is_hung);
                 if reply.must_register {
                     host.suspend_leaderships();
                 }
@@ -396,43 +208,6 @@ impl Controller {
         let is_news = |group: &&GroupNumber| !look.handed_over.contains_key(*group);
         let lost = look.lost.iter().filter(is_news).take(NOT_LEADING_MAX);
         lost.map(|group| group.get()).collect()
-    }
-
-    /// Takes the answer to a heartbeat that was sent at a time; says whether the controller counts it.
-    fn take_reply(
-        &self,
-        reply: &HeartbeatReply,
-        (asked_at, wall_ms): (Instant, i64),
-        is_counted: bool,
-    ) {
-        let mut state = self.shared.session.state.lock();
-        if let Some(offset_ms) = reply.clock_offset_ms {
-            #[expect(clippy::cast_precision_loss, reason = "a gauge takes floats")]
-            metrics::gauge!("raftmq_broker_clock_offset_seconds").set(offset_ms as f64 / 1_000.0);
-            state.clock = Some(ClockReading {
-                offset_ms,
-                wall_ms,
-                at: asked_at,
-            });
-        }
-        if is_counted {
-            state.heard_controller_at = Some(asked_at);
-            state.is_disk_hung = false;
-        }
-        state.is_fenced = reply.is_fenced;
-        state.farewell = Farewell {
-            is_drained: reply.is_drained,
-            is_alone: reply.is_alone,
-        };
-        let spaces = reply.spaces.iter();
-        let spaces: SpaceOfBrokers = spaces.map(|(id, space)| (BrokerId(*id), *space)).collect();
-        if state.spaces != spaces {
-            state.spaces = spaces;
-            self.shared.session.spaces_changed.notify_one();
-        }
-        if reply.must_register {
-            state.broker_epoch = 0;
-        }
     }
 
     async fn call_controller(

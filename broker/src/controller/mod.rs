@@ -17,6 +17,7 @@ mod messages;
 mod moves;
 mod producer_ids;
 mod reporting;
+mod session;
 mod succession;
 
 use std::sync::Arc;
@@ -30,12 +31,13 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub use duties::Duties;
-use heartbeat::Standing;
-pub use heartbeat::{Registration, Session, hello};
+pub use heartbeat::{Registration, hello};
 pub use images::{ClusterBinding, HostedCluster, Images};
 pub use loss::NotAccepted;
 pub use messages::{Hello, HelloReply, JoinRequest, Joined, decode, encode};
 pub use producer_ids::ProducerIds;
+pub use session::Session;
+use session::Standing;
 
 use crate::env::Env;
 use crate::raft::machine::envelope;
