@@ -43,11 +43,19 @@ pub enum Bug {
     CompactionDropsNewest = 1 << 23,
     /// A tombstone goes with the first cleaning pass that sees it.
     TombstonesDroppedAtOnce = 1 << 24,
+    /// A large piece costs no more than what the bucket holds: the rate is exceeded.
+    ThrottleForgetsDebt = 1 << 25,
+    /// Replication to voters is slowed, too.
+    VotersThrottled = 1 << 26,
+    /// The controller goes on planning with loads that nobody repeats.
+    OldLoadsCount = 1 << 27,
+    /// A leader does not say that a partition has become idle.
+    IdleLoadsNotSaid = 1 << 28,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 16] = [
+    pub const ALL: [(&'static str, Self); 20] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -67,6 +75,10 @@ impl Bug {
         ("loss-accepted-needlessly", Self::LossAcceptedNeedlessly),
         ("compaction-drops-newest", Self::CompactionDropsNewest),
         ("tombstones-dropped-at-once", Self::TombstonesDroppedAtOnce),
+        ("throttle-forgets-debt", Self::ThrottleForgetsDebt),
+        ("voters-throttled", Self::VotersThrottled),
+        ("old-loads-count", Self::OldLoadsCount),
+        ("idle-loads-not-said", Self::IdleLoadsNotSaid),
     ];
 }
 

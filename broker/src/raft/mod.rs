@@ -18,6 +18,7 @@ pub mod state_machine;
 pub mod status;
 mod survivors;
 pub mod suspension;
+mod throttle;
 pub mod transport;
 pub mod types;
 
@@ -25,4 +26,5 @@ pub use group::{Group, GroupKind, ProposeError};
 pub use handover::{HandOver, HandOvers, Ready};
 pub use host::{HostError, RaftHost};
 pub use space::DiskSpace;
+pub use throttle::CatchUpThrottle;
 pub use types::{LogId, METADATA_GROUP, Reply, TypeConfig};
