@@ -19,6 +19,10 @@ use super::types::{Raft, TypeConfig};
 /// Longest pause of whoever waits: after it, it is looked whether the limit or the membership has changed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What is taken from the bucket at once: an append of megabytes is paid for in portions before it is sent, so
+/// that groups take turns.
+const PORTION_BYTES: u64 = 64 * 1024;
+
 /// The bucket of this broker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CatchUpThrottle {
@@ -107,7 +111,7 @@ impl Pace {
     }
 
     /// Waits until so many bytes may be sent: at once to a member that votes, and as soon as it does.
-    /// Cancel safe.
+    /// Cancelled, it has taken what it had waited for until then.
     pub(super) async fn admit(&self, bytes: u64) {
         let Some(throttle) = &self.throttle else {
             return;
@@ -115,7 +119,13 @@ impl Pace {
         if bytes == 0 || !self.voters.concerns(self.member) {
             return;
         }
-        while let Err(wait) = throttle.take(bytes) {
+        let mut unpaid_bytes = bytes;
+        while unpaid_bytes > 0 {
+            let portion_bytes = unpaid_bytes.min(PORTION_BYTES);
+            let Err(wait) = throttle.take(portion_bytes) else {
+                unpaid_bytes -= portion_bytes;
+                continue;
+            };
             tracing::trace!(target: "raftmq::mark", name = "catch_up_throttled");
             sleep(wait.min(LOOK_INTERVAL)).await;
             if !self.voters.concerns(self.member) {

@@ -11,12 +11,15 @@ use crate::support::{Broker, Dev, get, ok, refused, serve, text, wait_until, wit
 
 const MOVED: &str = "moved";
 const BESIDE: &str = "beside";
-const RECORD_BYTES: usize = 16 * 1024;
-/// 8 MiB: half a minute at the rate below.
-const RECORDS_COUNT: u32 = 512;
-const RATE: u64 = 256 * 1024;
-/// What may pass at once: a quarter of a second's worth, and one append of a replica that catches up.
-const AT_ONCE_BYTES: u64 = RATE / 4 + (4 << 20);
+const RECORD_BYTES: usize = 64 * 1024;
+/// 8 MiB, each record an entry of its own: a replica may lag 64 of them and counts as caught up.
+const RECORDS_COUNT: u32 = 128;
+/// Two minutes for all of it.
+const RATE: u64 = 64 * 1024;
+/// What may pass at once, after a pause and for what is larger.
+const AT_ONCE_BYTES: u64 = 2 * 64 * 1024;
+/// Far less than what the move takes.
+const A_WHILE: Duration = Duration::from_secs(40);
 const RATE_KEY: &str = "leader.replication.throttled.rate";
 
 struct Cluster {
@@ -52,13 +55,9 @@ impl Cluster {
 }
 
 async fn send(producer: &Producer, topic: &str, count: u32) {
-    let mut sent = Vec::new();
     for _ in 0..count {
         let record = Record::to(topic).partition(0).value(vec![7; RECORD_BYTES]);
-        sent.push(producer.send(record).await.unwrap());
-    }
-    for delivery in sent {
-        delivery.await.unwrap();
+        producer.send(record).await.unwrap().await.unwrap();
     }
 }
 
@@ -95,13 +94,8 @@ async fn a_slowed_move_shows_how_far_it_is_and_ends_once_the_limit_is_lifted() {
     let (passed, sent) = (began.elapsed(), cluster.caught_up_bytes(1) - before);
     let allowed = u64::try_from(passed.as_millis()).unwrap() * RATE / 1_000 + AT_ONCE_BYTES;
     assert!(sent <= allowed, "{sent} bytes in {passed:?}");
-    let slowest = Duration::from_secs(32);
-    if passed < slowest / 3 {
-        assert_eq!(
-            cluster.moved()["moving"],
-            true,
-            "it has half a minute to go"
-        );
+    if passed < A_WHILE {
+        assert_eq!(cluster.moved()["moving"], true, "it has two minutes to go");
     }
 
     cluster.ok(&["cluster", "settings", "unset", RATE_KEY]);
