@@ -95,7 +95,7 @@ impl TokenBucket {
             return;
         };
         let rate = u128::from(rate.get());
-        let earned = passed.as_nanos() * rate / NANOS_PER_SECOND;
+        let earned = passed.as_nanos().saturating_mul(rate) / NANOS_PER_SECOND;
         let balance =
             i128::from(self.balance_bytes) + i128::try_from(earned).unwrap_or(i128::MAX / 2);
         let burst = self.burst_bytes();

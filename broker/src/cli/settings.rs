@@ -47,6 +47,13 @@ struct SettingView {
     documentation: String,
 }
 
+#[derive(Debug, Serialize)]
+struct ChangeView<'a> {
+    dry_run: bool,
+    set: &'a BTreeMap<&'a str, &'a str>,
+    unset: &'a [String],
+}
+
 /// Runs one verb.
 pub(crate) async fn run(
     command: SettingsCommand,
@@ -118,11 +125,11 @@ async fn alter(
     let changed = change.send().await;
     changed.map_err(|error| client_failure("change the cluster's settings", &error))?;
     if format == Format::Json {
-        return output::print_json(&serde_json::json!({
-            "dry_run": dry_run,
-            "set": set,
-            "unset": unset,
-        }));
+        return output::print_json(&ChangeView {
+            dry_run,
+            set,
+            unset,
+        });
     }
     let count = set.len() + unset.len();
     output::print_line(&if dry_run {
