@@ -15,8 +15,9 @@ use crate::history::Acks;
 
 /// Shortest run in simulated seconds that has room for both phases.
 pub const RUN_SECONDS_MIN: u32 = 10;
-/// Room below which a simulated broker takes no records.
-pub const DISK_RESERVE_BYTES: u64 = 512 * 1024;
+/// Room below which a simulated broker takes no records. Housekeeping moves survivors by the megabyte: half
+/// of this must hold that, as half of the real reserve does.
+pub const DISK_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// A seed draws fault classes until it has at least this many.
 pub const FAULT_CLASSES_MIN: usize = 3;
 

@@ -16,6 +16,8 @@ pub enum Bug {
     HoleForgotten,
     /// A newest segment whose header is damaged is dropped, with whatever it holds.
     DamagedSegmentDropped,
+    /// After a start the index says that replay begins in the segment before, which may be freed.
+    MarkLeftBehind,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -33,6 +35,7 @@ mod switch {
             Bug::TornTailAccepted => 4,
             Bug::HoleForgotten => 8,
             Bug::DamagedSegmentDropped => 16,
+            Bug::MarkLeftBehind => 32,
         }
     }
 

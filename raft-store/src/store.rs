@@ -332,6 +332,13 @@ impl Store {
         self.read(|engine| engine.free_bytes()).await
     }
 
+    /// Bytes that this handle's store was asked to write since it was opened, payloads and a fixed cost
+    /// for each change: what [`Self::free_bytes`] measured has shrunk by about as much since.
+    #[must_use]
+    pub fn submitted_bytes(&self) -> u64 {
+        self.shared.queue.submitted_bytes()
+    }
+
     /// Whether space is short: from now on housekeeping frees what it can at once, also while nothing
     /// is written. Each repetition of `true` has it look again.
     pub fn set_tight(&self, is_tight: bool) {

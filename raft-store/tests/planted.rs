@@ -13,8 +13,9 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use raftmq_store::planted::{Bug, clear, plant};
 use raftmq_store::{
-    Command, CommitDriver, Entry, GroupHealth, GroupId, GroupStore, JournalConfig, MemoryDisk,
-    MemoryEngine, Payload, Store, StoreConfig, Torn, Vote, log_id,
+    Command, CommitDriver, Engine, Entry, GroupHealth, GroupId, GroupStore, JournalConfig,
+    Maintenance, MemoryDisk, MemoryEngine, Op, Payload, RowFamily, Store, StoreConfig, Torn, Vote,
+    WriteBatch, log_id,
 };
 
 openraft::declare_raft_types!(
@@ -105,6 +106,28 @@ async fn is_segment_kept() -> bool {
     open(&disk).last_log_index() == Some(1)
 }
 
+/// Whether a start finds its journal when everything before was freed after the start before.
+fn is_found_after_all_was_freed() -> bool {
+    let disk = MemoryDisk::new();
+    let open = || MemoryEngine::open_with(&disk, JournalConfig::default());
+    let engine = open().unwrap();
+    let (group, row) = (GroupId(1), Bytes::from_static(b"row"));
+    let put = Op::Put {
+        group,
+        family: RowFamily::State,
+        key: row.clone(),
+        value: row,
+    };
+    engine.write(WriteBatch { ops: vec![put] }).unwrap();
+    engine.sync().unwrap();
+    disk.crash();
+    let engine = open().unwrap();
+    engine.set_tight(true);
+    while engine.maintain().unwrap() == Maintenance::Busy {}
+    disk.crash();
+    open().is_ok()
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_planted_bug_breaks_what_it_names_and_nothing_else_does() {
     let slow = || {
@@ -117,6 +140,12 @@ async fn each_planted_bug_breaks_what_it_names_and_nothing_else_does() {
     assert!(!is_garbage_shown().await);
     assert!(is_damage_remembered().await);
     assert!(is_segment_kept().await);
+    assert!(is_found_after_all_was_freed());
+
+    plant(Bug::MarkLeftBehind);
+    assert!(!is_found_after_all_was_freed());
+    assert!(is_segment_kept().await);
+    clear();
 
     plant(Bug::HoleForgotten);
     assert!(!is_damage_remembered().await);

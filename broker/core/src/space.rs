@@ -56,18 +56,22 @@ impl SpaceWatch {
         self.space
     }
 
-    /// Takes note of the bytes that are free; `None` where nothing limits them. Returns the level now.
-    pub fn observe(&mut self, free_bytes: Option<u64>) -> Space {
-        let free_bytes = free_bytes.unwrap_or(u64::MAX);
+    /// The level that so many free bytes would make, coming from the level now.
+    #[must_use]
+    pub fn level_at(&self, free_bytes: u64) -> Space {
         let (low, scarce) = (self.reserve_bytes, self.reserve_bytes / 2);
         let begins = level(free_bytes, low, scarce);
+        if begins > self.space || planted::is_planted(Bug::FullDiskFlaps) {
+            return begins;
+        }
         let ends = level(free_bytes, with_quarter(low), with_quarter(scarce));
+        ends.min(self.space)
+    }
+
+    /// Takes note of the bytes that are free; `None` where nothing limits them. Returns the level now.
+    pub fn observe(&mut self, free_bytes: Option<u64>) -> Space {
         let before = self.space;
-        self.space = if begins > before || planted::is_planted(Bug::FullDiskFlaps) {
-            begins
-        } else {
-            ends.min(before)
-        };
+        self.space = self.level_at(free_bytes.unwrap_or(u64::MAX));
         if before == Space::Ample && self.space > before {
             tracing::trace!(target: "raftmq::mark", name = "disk_ran_low");
         }

@@ -100,6 +100,7 @@ pub struct Session {
     look: Arc<Mutex<Look>>,
     /// The next heartbeat has something to say.
     wake: Arc<Notify>,
+    spaces_changed: Arc<Notify>,
 }
 
 impl Session {
@@ -162,6 +163,12 @@ impl Session {
     #[must_use]
     pub fn spaces(&self) -> SpaceOfBrokers {
         self.state.lock().spaces.clone()
+    }
+
+    /// Waits until the controller says something else of the disks than before. Cancel safe; for one
+    /// waiter.
+    pub async fn spaces_changed(&self) {
+        self.spaces_changed.notified().await;
     }
 
     /// Whether the cluster has refused this broker for good: it was decommissioned, or its id belongs
@@ -419,7 +426,11 @@ impl Controller {
             is_alone: reply.is_alone,
         };
         let spaces = reply.spaces.iter();
-        state.spaces = spaces.map(|(id, space)| (BrokerId(*id), *space)).collect();
+        let spaces: SpaceOfBrokers = spaces.map(|(id, space)| (BrokerId(*id), *space)).collect();
+        if state.spaces != spaces {
+            state.spaces = spaces;
+            self.shared.session.spaces_changed.notify_one();
+        }
         if reply.must_register {
             state.broker_epoch = 0;
         }

@@ -33,9 +33,9 @@ use crate::raft::{DiskSpace, GroupKind, RaftHost};
 use crate::replica::{Replicas, Reports};
 
 /// How often retention is looked at.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(5);
+const RETENTION_INTERVAL: Duration = Duration::from_secs(10);
 /// How often leaders compare the image with what they are; a lost report costs this long.
-const REPEAT_REPORTS_INTERVAL: Duration = Duration::from_secs(2);
+const REPEAT_REPORTS_INTERVAL: Duration = Duration::from_secs(5);
 /// Share of memory settings: the commit queue may hold twice the tail cache.
 const QUEUE_PER_CACHE: usize = 2;
 
@@ -118,7 +118,9 @@ impl Node {
             directory_id: folder.directory_id,
         };
         let (transport, is_new) = enter(&mut config, &env, &store, &registration, folder).await?;
-        let space = DiskSpace::new(config.limits.disk_reserve_bytes);
+        let space = DiskSpace::new(config.limits.disk_reserve_bytes, store.clone());
+        // Before any group is opened: replaying writes.
+        space.look().await.map_err(NodeError::Store)?;
         let host = RaftHost::new(config.broker_id, env.clone(), store, transport, space);
         let machine = HostedCluster::new(Cluster::default(), ClusterBinding::new());
         let machine = Arc::new(machine);
@@ -175,7 +177,10 @@ impl Node {
             self.spawn(scrub::run(host.store().clone(), period));
         }
         self.spawn(async move { host.run_repeats().await });
-        self.spawn(space::run(self.parts.clone()));
+        self.spawn(space::run(
+            self.parts.clone(),
+            config.limits.disk_reserve_bytes,
+        ));
         self.spawn(bootstrap::follow_images(self.parts.clone()));
         {
             let controller = controller.clone();

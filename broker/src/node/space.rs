@@ -6,23 +6,28 @@ use std::time::Duration;
 
 use raftmq_core::ids::BrokerId;
 use raftmq_core::space::{Space, SpaceOfBrokers};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::Parts;
 
-/// Time between looks. Half of the reserve must hold what can be written in that time and two
-/// heartbeats.
+/// Time between looks while room may run short. What this broker writes itself counts at once; half of
+/// the reserve must hold what others write to the same disk in that time and two heartbeats.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// Time between looks while there is much room.
+const CALM_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Free bytes beside the reserve that no disk is filled with between two calm looks.
+const MUCH_ROOM_BYTES: u64 = 8 << 30;
 
 /// Looks for ever.
-pub(super) async fn run(parts: Parts) {
+pub(super) async fn run(parts: Parts, reserve_bytes: u64) {
     let me = BrokerId(parts.host.broker_id());
     let mut told = SpaceOfBrokers::new();
     loop {
-        if let Err(error) = parts.host.space().look(parts.host.store()).await {
+        if let Err(error) = parts.host.space().look().await {
             tracing::warn!(%error, "room on the disk not measured");
         }
-        let mut spaces = parts.controller.session().spaces();
+        let session = parts.controller.session();
+        let mut spaces = session.spaces();
         // Of its own disk this broker knows better.
         match parts.host.space().space() {
             Space::Ample => spaces.remove(&me),
@@ -32,7 +37,16 @@ pub(super) async fn run(parts: Parts) {
             tell(&parts, &told, &spaces);
             told = spaces;
         }
-        sleep(LOOK_INTERVAL).await;
+        let much = reserve_bytes.saturating_add(MUCH_ROOM_BYTES);
+        let free_bytes = parts.host.space().free_bytes();
+        let has_much = free_bytes.is_some_and(|free| free >= much);
+        let interval = if has_much {
+            CALM_LOOK_INTERVAL
+        } else {
+            LOOK_INTERVAL
+        };
+        // Others' levels come with heartbeats.
+        let _ = timeout(interval, session.spaces_changed()).await;
     }
 }
 

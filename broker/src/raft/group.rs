@@ -23,9 +23,9 @@ const LEASE_FOR_EVER_MS: u64 = 10 * 365 * 24 * 3_600 * 1_000;
 /// openraft's vote RPC timeout where elections are ordered: a vote save may take long.
 const VOTE_TIMEOUT_MS: u64 = 2_000;
 /// openraft wakes five times as often.
-const METADATA_HEARTBEAT_MS: u64 = 200;
-const METADATA_ELECTION_MIN_MS: u64 = 500;
-const METADATA_ELECTION_MAX_MS: u64 = 1_000;
+const METADATA_HEARTBEAT_MS: u64 = 250;
+const METADATA_ELECTION_MIN_MS: u64 = 600;
+const METADATA_ELECTION_MAX_MS: u64 = 1_100;
 /// A leader that has lost its majority sends no heartbeats for so long, then some, and so on: one that
 /// reaches only a bridge between itself and a connected majority would else renew the bridge's lease for
 /// ever, and nobody could be elected. At least twice the longest election timeout.

@@ -9,13 +9,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteResponse};
-use raftmq_core::space::Space;
 use raftmq_store::{GroupHealth, GroupId, Vote};
 
 use super::group::{Group, GroupKind};
 use super::handover::{Ready, take_leadership};
 use super::host::RaftHost;
-use super::space::must_refuse;
+use super::space::{DiskSpace, must_refuse};
 use super::state_machine::{Snapshot, SnapshotData, SnapshotSurvivors};
 use super::survivors;
 use super::transport::codec::{self, Malformed, Reader};
@@ -81,7 +80,7 @@ impl RaftHost {
             | Method::TakeLeadership => {
                 let group = self.get(GroupId(call.group_id));
                 let group = group.ok_or((Refusal::UnknownGroup, String::new()))?;
-                serve_group(&group, self.space().space(), method, call.body).await
+                serve_group(&group, self.space(), method, call.body).await
             }
             Method::Propose
             | Method::Heartbeat
@@ -178,7 +177,7 @@ impl RaftHost {
     }
 }
 
-async fn serve_group(group: &Group, space: Space, method: Method, body: Bytes) -> Served {
+async fn serve_group(group: &Group, space: &DiskSpace, method: Method, body: Bytes) -> Served {
     match method {
         Method::Append => {
             let request = codec::decode_append(body).map_err(malformed)?;

@@ -25,7 +25,7 @@ use super::view::CompactionPolicy;
 const READ_BYTES: usize = 1 << 20;
 
 /// How often it is looked whether a compacted partition should be cleaned.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 /// Longest time until a partition whose records may have become old enough is looked at again.
 const LAG_LOOK_MS_MAX: i64 = 60_000;
 

@@ -70,7 +70,8 @@ async fn an_acknowledged_tail_that_vanished_makes_the_replica_recovering_because
     };
     let transport = Transport::new(Env::real(), identity);
     transport.set_address(1, first.peer_endpoint());
-    let host = RaftHost::new(2, Env::real(), store.clone(), transport, DiskSpace::new(1));
+    let space = DiskSpace::new(1, store.clone());
+    let host = RaftHost::new(2, Env::real(), store.clone(), transport, space);
 
     assert_eq!(host.ask_for_marks().await, vec![leader.id()]);
 

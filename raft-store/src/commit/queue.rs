@@ -4,6 +4,7 @@
 //! first failure. Does not know who drains it, or what a change means.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,6 +81,7 @@ pub(crate) struct CommitQueue {
     pub(super) state: Mutex<QueueState>,
     pub(super) room: Semaphore,
     room_bytes: u32,
+    submitted_bytes: AtomicU64,
     pub(super) thread_wake: Condvar,
     pub(super) task_wake: Notify,
     failure: watch::Sender<Option<StoreError>>,
@@ -101,6 +103,7 @@ impl CommitQueue {
             state: Mutex::new(QueueState::default()),
             room: Semaphore::new(room_bytes as usize),
             room_bytes,
+            submitted_bytes: AtomicU64::new(0),
             thread_wake: Condvar::new(),
             task_wake: Notify::new(),
             failure: watch::Sender::new(None),
@@ -122,6 +125,8 @@ impl CommitQueue {
     /// Puts an item at the end of the queue; never waits. Completes it with the failure when the
     /// store is already poisoned or closed.
     pub(crate) fn push(&self, room: Room<'_>, item: Item) {
+        let bytes = room.permit.num_permits() as u64;
+        self.submitted_bytes.fetch_add(bytes, Ordering::Relaxed);
         let refused = {
             let mut state = self.state.lock();
             if state.failed.is_none() && !state.closing {
@@ -195,6 +200,10 @@ impl CommitQueue {
 
     pub(crate) fn queued_bytes(&self) -> usize {
         (self.room_bytes as usize).saturating_sub(self.room.available_permits())
+    }
+
+    pub(crate) fn submitted_bytes(&self) -> u64 {
+        self.submitted_bytes.load(Ordering::Relaxed)
     }
 
     /// Poisons the store: everything queued and everything later fails with `error`.

@@ -18,8 +18,8 @@ use super::frame::{
     FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FRAME_HEADER_LEN, FrameBuilder, FrameHeader, FrameOp,
     Location, SEGMENT_HEADER_BYTES, SegmentHeader, decode_ops,
 };
-use super::index::{self, EntryRow, Index, JournalMark};
-use super::journal::{JournalEngine, Segment, Writer, verified};
+use super::index::{self, EntryRow, Index, IndexOp, JournalMark};
+use super::journal::{JournalEngine, Segment, Writer, verified, writer_mark};
 use super::opening::{create_first, open_segments, start_mark};
 use super::segments::{Upkeep, read_frame_meta};
 use super::synced_search::SyncedSearch;
@@ -126,7 +126,15 @@ impl<F: Files, I: Index> JournalEngine<F, I> {
         writer.segment = newest.unwrap_or(end.place.segment).max(end.place.segment);
         writer.next_sequence = end.next_sequence;
         writer.synced = end.next_sequence - 1;
-        self.roll(&mut writer, 0)
+        self.roll(&mut writer, 0)?;
+        if planted::is_planted(Bug::MarkLeftBehind) {
+            return Ok(());
+        }
+        // A later start must not look for the segments before, which may be freed before anything is
+        // written to this one.
+        let mark = writer_mark(&writer).encode();
+        self.index
+            .apply(vec![IndexOp::Put(index::journal_key(), mark)])
     }
 
     fn replay(

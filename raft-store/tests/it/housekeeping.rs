@@ -151,3 +151,41 @@ fn a_power_loss_at_any_step_of_housekeeping_loses_no_survivor() {
     }
     assert!(steps > 5, "only {steps} steps");
 }
+
+/// Everything up to the journal's end is dead when a broker starts, and it writes nothing before its
+/// housekeeping frees that.
+fn a_start_after_which_all_is_freed(open: &dyn Fn() -> Arc<dyn Engine>) {
+    {
+        let engine = open();
+        write(&*engine, vec![append(1, 1, 4_000)]);
+        write(&*engine, vec![Op::RemoveGroup { group: GroupId(1) }]);
+    }
+    {
+        let engine = open();
+        engine.set_tight(true);
+        keep_house(&*engine);
+        assert_eq!(engine.usage().segments, 1);
+    }
+
+    let engine = open();
+
+    assert_eq!(engine.recovery().holes, []);
+    write(&*engine, vec![append(1, 1, 300)]);
+    let read = engine.read_entries(GroupId(1), 1..2, usize::MAX).unwrap();
+    assert_eq!(read[0].payload, payload(1, 1, 1, 300));
+}
+
+#[test]
+fn a_start_finds_its_journal_although_all_of_it_was_freed_after_the_start_before() {
+    let folder = TempDir::new().unwrap();
+    let mut config = small_disk();
+    config.journal = journal();
+    a_start_after_which_all_is_freed(&|| {
+        Arc::new(DiskEngine::open(folder.path(), config.clone()).unwrap())
+    });
+    let disk = MemoryDisk::new();
+    a_start_after_which_all_is_freed(&|| {
+        disk.crash();
+        Arc::new(MemoryEngine::open_with(&disk, journal()).unwrap())
+    });
+}

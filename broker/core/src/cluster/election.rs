@@ -183,10 +183,12 @@ fn is_led(image: &Image, disowned: &Disowned, partition: &PartitionInfo) -> bool
 
 /// Chooses a candidate for each group that has a leader to be found.
 ///
-/// A candidate is a live replica that answered, has a log and is not recovering. In-sync replicas
-/// come before others (a lagging one may still be the only one that Raft would elect), then the more
-/// complete log (Raft section 5.4.1), then brokers that do not drain (a draining one may be the
-/// only one that Raft would elect, and gives the leadership away later), then the preferred order. A
+/// A candidate is a live replica that answered, has a log and is not recovering. The more complete
+/// log comes first, because Raft elects no other against its holder (Raft section 5.4.1): a leader that
+/// lost its unflushed tail may be the only in-sync replica and still be behind the others, who
+/// committed without it. Then whoever won the newest vote: it may lead still, suspended because its broker was
+/// fenced, grants nobody a pre-vote then, and only has to have its leadership confirmed. Then in-sync replicas,
+/// then brokers that do not drain, then the preferred order. A
 /// group whose survivors already follow a live leader is left alone: that leader will report itself.
 ///
 /// A group that has never had a leader waits for every live replica: those that do not answer are
@@ -231,8 +233,9 @@ fn plan_one(
             let broker = image.broker(survivor.broker);
             let stays = broker.is_some_and(|broker| !broker.is_draining);
             (
-                is_in_sync,
                 survivor.last_log,
+                won_newest(survivor, replaced_vote),
+                is_in_sync,
                 stays,
                 std::cmp::Reverse(rank(survivor.broker)),
             )
@@ -251,6 +254,11 @@ fn has_begun(image: &Image, partition: &PartitionInfo, answered: &[&Survivor]) -
     let has_answered = |id: &BrokerId| answered.iter().any(|survivor| survivor.broker == *id);
     let mut alive = partition.replicas.iter().filter(|id| image.is_alive(**id));
     answered.iter().any(|survivor| was_led(&survivor)) || alive.all(has_answered)
+}
+
+/// Tells whether this replica won the newest vote that any survivor knows.
+fn won_newest(survivor: &Survivor, newest: VoteInfo) -> bool {
+    newest.is_committed && survivor.vote == newest && newest.voted_for == Some(survivor.broker)
 }
 
 /// Tells whether a survivor leads in the newest term: an older leader is about to be deposed.

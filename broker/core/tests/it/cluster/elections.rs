@@ -182,19 +182,28 @@ fn the_more_complete_log_wins() {
     );
 }
 
+/// A survivor whose leader is gone for good.
+fn orphan(broker: u32) -> Survivor {
+    Survivor {
+        vote: vote(1, 4),
+        ..survivor(broker, 10)
+    }
+}
+
 #[test]
 fn among_equals_the_preferred_order_decides() {
     let mut harness = Harness::with_brokers(3);
     let group = harness.add_partition_on("logs", &[3, 1, 2]);
 
-    let all = [survivor(1, 10), survivor(2, 10), survivor(3, 10)];
+    let all = [1, 2, 3].map(orphan);
 
     assert_eq!(candidate(&harness, group, &all), Some(3));
     assert_eq!(candidate(&harness, group, &all[..2]), Some(1));
 }
 
+/// A leader whose disk hung, and that crashed, lost what the two others committed without it.
 #[test]
-fn in_sync_replicas_come_before_longer_logs() {
+fn the_only_in_sync_replica_is_passed_over_when_its_log_is_behind() {
     let mut harness = Harness::with_brokers(3);
     let group = harness.add_partition_on("logs", &[1, 2, 3]);
     harness.lead(group, 1, 1);
@@ -203,12 +212,43 @@ fn in_sync_replicas_come_before_longer_logs() {
 
     let survivors = [survivor(2, 10), survivor(3, 12)];
 
+    assert_eq!(candidate(&harness, group, &survivors), Some(3));
+    assert_eq!(candidate(&harness, group, &survivors[..1]), Some(2));
+}
+
+/// It may lead still, suspended: then the others cannot win without its vote, which it does not give.
+#[test]
+fn of_equal_logs_the_one_of_the_last_winner_wins() {
+    let mut harness = Harness::with_brokers(3);
+    let group = harness.add_partition_on("logs", &[1, 2, 3]);
+    harness.lead(group, 2, 5);
+    harness.fence(2);
+    harness.unfence(2);
+    let survivors = [1, 2, 3].map(|broker| Survivor {
+        vote: vote(5, 2),
+        ..survivor(broker, 10)
+    });
+    let longer = Survivor {
+        last_log: Some((Term(5), LogIndex(11))),
+        ..survivors[2]
+    };
+
     assert_eq!(candidate(&harness, group, &survivors), Some(2));
-    assert_eq!(
-        candidate(&harness, group, &survivors[1..]),
-        Some(3),
-        "better than nobody"
-    );
+    let survivors = [survivors[0], survivors[1], longer];
+    assert_eq!(candidate(&harness, group, &survivors), Some(3));
+}
+
+#[test]
+fn of_equal_logs_an_in_sync_replica_s_wins() {
+    let mut harness = Harness::with_brokers(3);
+    let group = harness.add_partition_on("logs", &[1, 2, 3]);
+    harness.lead(group, 1, 1);
+    harness.accept(&report_isr(group, 1, &[1, 3]));
+    harness.fence(1);
+
+    let survivors = [survivor(2, 10), survivor(3, 10)];
+
+    assert_eq!(candidate(&harness, group, &survivors), Some(3));
 }
 
 #[test]
@@ -385,7 +425,7 @@ fn many_groups_are_planned_in_one_go() {
     let groups = harness.add_topic("logs", 30, 3);
     let replies: BTreeMap<GroupNumber, Vec<Survivor>> = groups
         .iter()
-        .map(|group| (*group, vec![survivor(1, 5), survivor(2, 5), survivor(3, 5)]))
+        .map(|group| (*group, [1, 2, 3].map(orphan).to_vec()))
         .collect();
 
     let orders = plan_elections(harness.image(), &Disowned::new(), &replies);
