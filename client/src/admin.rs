@@ -5,6 +5,7 @@
 
 mod brokers;
 mod recovery;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::limits::REDIRECTS_AT_ONCE_MAX;
 use crate::metadata::follows_hint;
 
 pub use recovery::Recovery;
+pub use settings::AlterClusterSettings;
 
 /// The control plane of a cluster; made by [`Client::admin`](crate::Client::admin), cheap to clone.
 ///

@@ -36,11 +36,13 @@ mod producer;
 
 pub use raftmq_proto::v1::{
     BrokerInfo, ConfigEntry, CreateTopicResponse, DescribeClusterResponse, DescribeTopicResponse,
-    ErrorCode, PartitionInfo, PartitionPlacement, ReplicaChange, TopicInfo,
+    ErrorCode, MoveProgress, PartitionInfo, PartitionPlacement, ReplicaChange, TopicInfo,
 };
 pub use raftmq_records::{BatchError, Compression, Header};
 
-pub use self::admin::{Admin, AlterTopic, CreateTopic, ListedOffset, OffsetAt, Recovery};
+pub use self::admin::{
+    Admin, AlterClusterSettings, AlterTopic, CreateTopic, ListedOffset, OffsetAt, Recovery,
+};
 pub use self::client::{Client, ClientBuilder, WallClock};
 pub use self::connector::{Connector, Io, TcpConnector};
 pub use self::consumer::{ConsumedRecord, Consumer, ConsumerBuilder, OutOfRange, Start};

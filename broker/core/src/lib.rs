@@ -15,6 +15,7 @@ pub mod machine;
 pub mod partition;
 pub mod planted;
 pub mod space;
+pub mod throttle;
 
 pub use effect::{Effect, Effects};
 pub use ids::{

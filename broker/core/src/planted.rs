@@ -4,52 +4,60 @@
 //! Without the feature [`is_planted`] is a constant `false` and costs nothing.
 
 #[cfg(feature = "planted-bugs")]
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A bug that can be switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 pub enum Bug {
     /// A new leader has forgotten what each producer sent before.
-    DedupLostOnLeaderChange = 1,
+    DedupLostOnLeaderChange,
     /// A gap in a producer's sequence is accepted.
-    SequenceGapAccepted = 2,
+    SequenceGapAccepted,
     /// An entry stamped for another term or another offset is applied.
-    VoidAccepted = 4,
+    VoidAccepted,
     /// Retention by time trusts any clock.
-    ClockTrusted = 16,
+    ClockTrusted,
     /// A broker that drains is given leaderships.
-    DrainingBrokerLeads = 8,
+    DrainingBrokerLeads,
     /// A reassignment that is redirected or cancelled forgets the brokers of the target before:
     /// they wipe replicas that may vote.
-    AbandonedReplicasForgotten = 1 << 8,
+    AbandonedReplicasForgotten,
     /// Placement and balancing take every broker for one in a rack of its own.
-    RacksIgnored = 1 << 9,
+    RacksIgnored,
     /// A broker that lost its disk goes on under its old id.
-    WipedBrokerKeepsId = 1 << 11,
+    WipedBrokerKeepsId,
     /// A broker of the metadata group votes before it has the log.
-    LearnerVotesTooEarly = 1 << 12,
+    LearnerVotesTooEarly,
     /// A voter of the metadata group is replaced although too few of the others live.
-    MetadataQuorumIgnored = 1 << 13,
+    MetadataQuorumIgnored,
     /// A move of replicas counts as done while others may still vote: they wipe their replicas.
-    MoveDoneTooEarly = 1 << 10,
+    MoveDoneTooEarly,
     /// Leaders take records whatever the disks have room for.
-    FullDiskIgnored = 1 << 20,
+    FullDiskIgnored,
     /// A disk counts as roomy again as soon as it is back at the line where it was full.
-    FullDiskFlaps = 1 << 21,
+    FullDiskFlaps,
     /// A loss is accepted although a majority of the replicas is whole.
-    LossAcceptedNeedlessly = 1 << 22,
+    LossAcceptedNeedlessly,
     /// Compaction drops the last record of a key, too.
-    CompactionDropsNewest = 1 << 23,
+    CompactionDropsNewest,
     /// A tombstone goes with the first cleaning pass that sees it.
-    TombstonesDroppedAtOnce = 1 << 24,
+    TombstonesDroppedAtOnce,
     /// Leaders are replaced by those who have just answered them.
-    VouchesIgnored = 1 << 25,
+    VouchesIgnored,
+    /// A large piece costs no more than what the bucket holds: the rate is exceeded.
+    ThrottleForgetsDebt,
+    /// Replication to voters is slowed, too.
+    VotersThrottled,
+    /// The controller goes on planning with loads that nobody repeats.
+    OldLoadsCount,
+    /// A leader does not say that a partition has become idle.
+    IdleLoadsNotSaid,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 17] = [
+    pub const ALL: &[(&str, Self)] = &[
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -70,16 +78,20 @@ impl Bug {
         ("compaction-drops-newest", Self::CompactionDropsNewest),
         ("tombstones-dropped-at-once", Self::TombstonesDroppedAtOnce),
         ("vouches-ignored", Self::VouchesIgnored),
+        ("throttle-forgets-debt", Self::ThrottleForgetsDebt),
+        ("voters-throttled", Self::VotersThrottled),
+        ("old-loads-count", Self::OldLoadsCount),
+        ("idle-loads-not-said", Self::IdleLoadsNotSaid),
     ];
 }
 
 #[cfg(feature = "planted-bugs")]
-static PLANTED: AtomicU32 = AtomicU32::new(0);
+static PLANTED: AtomicU64 = AtomicU64::new(0);
 
 /// Switches a bug on for the rest of the process; does nothing without the feature.
 #[cfg(feature = "planted-bugs")]
 pub fn plant(bug: Bug) {
-    PLANTED.fetch_or(bug as u32, Ordering::Relaxed);
+    PLANTED.fetch_or(1 << bug as u8, Ordering::Relaxed);
 }
 
 /// Switches a bug on for the rest of the process; does nothing without the feature.
@@ -90,7 +102,7 @@ pub fn plant(_bug: Bug) {}
 #[cfg(feature = "planted-bugs")]
 #[must_use]
 pub fn is_planted(bug: Bug) -> bool {
-    PLANTED.load(Ordering::Relaxed) & bug as u32 != 0
+    PLANTED.load(Ordering::Relaxed) & (1 << bug as u8) != 0
 }
 
 /// Tells whether a bug is switched on.

@@ -9,9 +9,13 @@
 )]
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use raftmq_core::cluster::balance::PartitionLoad;
+use raftmq_core::cluster::balance::measured::{Counted, FORGOTTEN_AFTER_MS, LoadBook, LoadMeter};
 use raftmq_core::cluster::election::{Survivor, VoteInfo};
 use raftmq_core::cluster::leadership::{MoveLimits, plan_moves};
 use raftmq_core::cluster::loss::plan_loss;
@@ -28,6 +32,7 @@ use raftmq_core::partition::{
 };
 use raftmq_core::planted::{Bug, is_planted, plant};
 use raftmq_core::space::{Space, SpaceWatch, may_take_records};
+use raftmq_core::throttle::{TokenBucket, concerns};
 use raftmq_core::{
     BrokerEpoch, BrokerId, DirectoryId, Effects, EntryMeta, GroupNumber, LogIndex, Machine, Offset,
     PartitionIndex, Term, TopicId,
@@ -135,6 +140,8 @@ fn each_planted_bug_breaks_its_promise() {
     assert_eq!(movable_count(&image), 1, "it gets its leadership back");
 
     each_bug_of_moves_breaks_its_promise();
+    each_bug_of_the_throttle_breaks_its_promise();
+    each_bug_of_loads_breaks_its_promise();
     each_bug_of_full_disks_breaks_its_promise();
     each_bug_of_compaction_breaks_its_promise();
 }
@@ -411,4 +418,59 @@ fn each_bug_of_moves_breaks_its_promise() {
         vouches.may_replace(replaced, 2_000, 1_000),
         "its old leader may still answer reads"
     );
+}
+
+fn each_bug_of_the_throttle_breaks_its_promise() {
+    let voters = [BTreeSet::from([1, 2, 3])];
+    assert!(!concerns(&voters, &2));
+    plant(Bug::VotersThrottled);
+    assert!(concerns(&voters, &2), "commits wait for a slowed voter");
+
+    // A second's worth ten times over.
+    let sends_all_at_once = || {
+        let mut bucket = TokenBucket::default();
+        bucket.set_rate(NonZeroU64::new(1_000), Duration::ZERO);
+        let mut now = Duration::ZERO;
+        for _ in 0..10 {
+            while let Err(wait) = bucket.take(1_000, now) {
+                now += wait;
+            }
+        }
+        now < Duration::from_secs(1)
+    };
+    assert!(!sends_all_at_once());
+    plant(Bug::ThrottleForgetsDebt);
+    assert!(sends_all_at_once(), "the rate is exceeded");
+}
+
+fn each_bug_of_loads_breaks_its_promise() {
+    let cluster = cluster();
+    let image = cluster.image();
+    let group = *image.partitions.keys().next().unwrap();
+    let mut book = LoadBook::default();
+    book.hear(image, [(group, PartitionLoad::default())], 0);
+    plant(Bug::OldLoadsCount);
+    let loads = book.loads(image, FORGOTTEN_AFTER_MS);
+    assert!(!loads.is_empty(), "nobody repeated it");
+
+    let says_that_it_is_idle = || {
+        let mut meter = LoadMeter::default();
+        let mut measure = |written_bytes, now_ms| {
+            let counted = Counted {
+                group,
+                written_bytes,
+                size_bytes: 0,
+            };
+            meter.measure([counted], now_ms);
+            meter.take_news(1, now_ms).pop().map(|(_, load)| load)
+        };
+        measure(0, 1_000);
+        let busy = measure(1 << 20, 2_000);
+        assert!(busy.is_some_and(|load| load.in_bytes_per_s > 0));
+        let mut said = (3..13).filter_map(|second| measure(1 << 20, second * 1_000));
+        said.any(|load| load.in_bytes_per_s == 0)
+    };
+    assert!(says_that_it_is_idle());
+    plant(Bug::IdleLoadsNotSaid);
+    assert!(!says_that_it_is_idle(), "the controller takes it for busy");
 }

@@ -16,6 +16,7 @@ use super::error::{CliError, CliResult, Kind};
 use super::output::{self, Format};
 use super::plan;
 use super::probe::{Probe, probe};
+use super::settings::{self, SettingsCommand};
 
 /// Pause between two looks with `--wait`.
 const WAIT_PAUSE_MILLIS: u64 = 200;
@@ -50,6 +51,9 @@ pub(crate) enum ClusterCommand {
         )]
         moves_max: u32,
     },
+    /// Show and change settings while the cluster runs
+    #[command(subcommand)]
+    Settings(SettingsCommand),
 }
 
 #[derive(Debug, Serialize)]
@@ -94,6 +98,7 @@ pub(crate) async fn run(
         ClusterCommand::Rebalance { dry_run, moves_max } => {
             rebalance(connect, format, plan::mode(dry_run), moves_max).await
         }
+        ClusterCommand::Settings(command) => settings::run(command, connect, format).await,
     }
 }
 

@@ -21,6 +21,7 @@ mod produce;
 mod record_format;
 mod recover;
 mod serve;
+mod settings;
 mod signal;
 mod topic;
 mod tracker;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
-use raftmq_client::PartitionPlacement;
+use raftmq_client::{MoveProgress, PartitionPlacement};
 use serde::Serialize;
 
 use super::connect::{ConnectArgs, client_failure};
@@ -55,7 +55,29 @@ struct PlacementView {
     target: Vec<u32>,
     adding: Vec<u32>,
     removing: Vec<u32>,
+    /// How far a running move is; none: the controller has not begun to carry it out.
+    progress: Option<ProgressView>,
     loss: Option<LossView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProgressView {
+    step: String,
+    entries_left: u64,
+    entries_total: u64,
+    percent_done: u64,
+}
+
+impl ProgressView {
+    fn brief(&self) -> String {
+        let Self {
+            step,
+            entries_left,
+            percent_done,
+            ..
+        } = self;
+        format!("{percent_done} % ({step}, {entries_left} entries left)")
+    }
 }
 
 /// Runs one verb.
@@ -127,6 +149,7 @@ async fn list(
             ids_text(&view.replicas),
             ids_text(&view.in_sync_replicas),
             ids_text(&view.target),
+            progress_text(view),
             view.loss.as_ref().map_or_else(String::new, LossView::brief),
         ]
     });
@@ -137,6 +160,7 @@ async fn list(
         "replicas",
         "in sync",
         "moving to",
+        "moved",
         "loss accepted",
     ];
     output::print_table(&header, rows)
@@ -153,6 +177,27 @@ fn placement_view(placement: PartitionPlacement) -> PlacementView {
         target: placement.target,
         adding: placement.adding,
         removing: placement.removing,
+        progress: placement.progress.map(progress_view),
         loss: placement.loss.map(loss_view),
+    }
+}
+
+fn progress_text(view: &PlacementView) -> String {
+    match &view.progress {
+        Some(progress) => progress.brief(),
+        None if view.moving => "waiting".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn progress_view(progress: MoveProgress) -> ProgressView {
+    let (left, total) = (progress.entries_left, progress.entries_count);
+    let done = u128::from(total.saturating_sub(left));
+    let percent = (done * 100).checked_div(u128::from(total));
+    ProgressView {
+        step: progress.step,
+        entries_left: left,
+        entries_total: total,
+        percent_done: percent.map_or(100, |percent| u64::try_from(percent).unwrap_or(100)),
     }
 }

@@ -23,6 +23,8 @@ struct ChangeView {
     from: Vec<u32>,
     to: Vec<u32>,
     moves: usize,
+    in_bytes_per_second: u64,
+    size_bytes: u64,
     error: Option<String>,
 }
 
@@ -73,11 +75,22 @@ fn show_table(view: &PlanView) -> CliResult {
             ids_text(&change.from),
             ids_text(&change.to),
             change.moves.to_string(),
+            change.in_bytes_per_second.to_string(),
+            change.size_bytes.to_string(),
             change.error.clone().unwrap_or_default(),
         ]
     });
     output::print_table(
-        &["topic", "partition", "from", "to", "moves", "error"],
+        &[
+            "topic",
+            "partition",
+            "from",
+            "to",
+            "moves",
+            "bytes/s in",
+            "bytes",
+            "error",
+        ],
         rows,
     )?;
     let (verb, next) = if view.dry_run {
@@ -101,6 +114,8 @@ fn change_view(change: ReplicaChange) -> ChangeView {
         partition: change.partition,
         from: change.from,
         to: change.to,
+        in_bytes_per_second: change.in_bytes_per_second,
+        size_bytes: change.size_bytes,
         error: change.error.map(|error| error.message),
     }
 }

@@ -24,8 +24,9 @@ use crate::node::{Node, NodeError};
 
 /// Longest time for a clean stop; then the process ends as after a crash, which loses nothing.
 const STOP_MILLIS_MAX: u64 = 10_000;
-/// What is logged when `RAFTMQ_LOG` says nothing.
-const LOG_FILTER_DEFAULT: &str = "info,openraft=warn";
+/// What is logged when `RAFTMQ_LOG` says nothing. Openraft warns of each group by itself: a peer that is away
+/// would be some ten thousand lines, and the time to write them.
+const LOG_FILTER_DEFAULT: &str = "info,openraft=error";
 
 /// Arguments of `raftmq serve`.
 #[derive(Debug, Args)]

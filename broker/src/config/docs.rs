@@ -31,7 +31,14 @@ pub fn render_reference() -> String {
     render_table(&mut page, all_keys().filter(|key| key.kind != Kind::Kafka));
     page.push_str("\n## The whole cluster (Kafka's names)\n\n");
     page.push_str(
-        "Applied when the cluster is created; afterwards the cluster's own settings count.\n\n",
+        "\
+These come from the configuration of whichever broker founds the cluster, once; afterwards what the cluster keeps
+counts, on every broker, and what a file, the environment or a flag says of them changes nothing. The cluster's are shown and
+changed while it runs, with `raftmq cluster settings list|set|unset`; brokers follow at once. Precedence, lowest first: the default below, the
+cluster's setting, the topic's (`raftmq topic alter`), where the key is one of topics. Topics know the keys `log.*` and `message.max.bytes` under
+Kafka's names for topics (`docs/topic-settings.md`); either name is taken.
+
+",
     );
     render_table(&mut page, all_keys().filter(|key| key.kind == Kind::Kafka));
     page

@@ -117,7 +117,7 @@ pub fn all_keys() -> impl Iterator<Item = Key> {
         .iter()
         .filter(|key| !is_broker_key(key.name))
         .map(|key| Key {
-            name: kafka_broker_name(key.name),
+            name: broker_name(key.name),
             kind: Kind::Kafka,
             default: key.default,
             doc: key.documentation,
@@ -128,7 +128,7 @@ pub fn all_keys() -> impl Iterator<Item = Key> {
 /// Looks a key up by its dotted name; a topic config's name stands for the broker setting too.
 #[must_use]
 pub fn find_key(name: &str) -> Option<Key> {
-    let name = kafka_broker_name(name);
+    let name = broker_name(name);
     all_keys().find(|key| key.name == name)
 }
 
@@ -141,7 +141,10 @@ pub fn cluster_config_name(name: &str) -> &str {
     pair.map_or(name, |(_, config_name)| config_name)
 }
 
-fn kafka_broker_name(name: &str) -> &str {
+/// The name that a setting of the cluster has for a broker, as in the configuration file:
+/// `log.retention.ms` for `retention.ms`.
+#[must_use]
+pub fn broker_name(name: &str) -> &str {
     let pair = KAFKA_BROKER_NAMES
         .iter()
         .find(|(_, config_name)| *config_name == name);

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use docs::render_reference;
-pub use keys::{Key, Kind, all_keys, cluster_config_name, find_key, nearest_key};
+pub use keys::{Key, Kind, all_keys, broker_name, cluster_config_name, find_key, nearest_key};
 pub use load::{ConfigError, Sources, load, parse_assignment};
 
 /// gRPC listener of a broker that was told nothing.

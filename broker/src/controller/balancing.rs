@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use raftmq_core::cluster::balance::{Loads, plan_by_itself};
+use raftmq_core::cluster::balance::plan_by_itself;
 use raftmq_core::cluster::{Command, config_keys, placement};
 use tokio::time::sleep;
 
@@ -28,7 +28,7 @@ impl Controller {
 
     async fn balance_once(&self) {
         let image = self.shared.images.current();
-        let changes = plan_by_itself(&image, &Loads::new(), placement::is_willing);
+        let changes = plan_by_itself(&image, &self.loads().await, placement::is_willing);
         if !changes.is_empty() {
             let changes_count = changes.len();
             tracing::info!(changes_count, "evening replicas and preferred leaders");

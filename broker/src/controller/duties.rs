@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
+use raftmq_core::cluster::balance::measured::LoadBook;
 use raftmq_core::cluster::clocks::Clocks;
 use raftmq_core::cluster::election::{Disowned, Sessions, leaderless_groups};
 use raftmq_core::cluster::{Command, Image};
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Controller;
 use super::leadership::{Farewell, Moves, show_skew};
+use super::loads::loads_of;
 use super::messages::{Heartbeat, HeartbeatReply};
 
 /// How often leaderless groups and moves are looked at while there are any, when nothing wakes the
@@ -66,6 +68,8 @@ pub(super) struct State {
     pub(super) moves: Moves,
     /// Brokers that have little room on their disks.
     spaces: SpaceOfBrokers,
+    /// What is written to partitions, as their leaders said.
+    pub(super) loads: LoadBook,
 }
 
 impl State {
@@ -84,7 +88,7 @@ impl State {
         before.unwrap_or_default() != space
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         let elapsed = self
             .started
             .map(|started| started.elapsed())
@@ -204,6 +208,7 @@ impl Controller {
         }
         let mut farewell = Farewell::default();
         if state.term == term {
+            state.loads.hear(&image, loads_of(&heartbeat.loads), now_ms);
             let has_news = state.hear_space(id, heartbeat.space);
             if state.moves.hear(id, epoch, heartbeat.is_stopping) || has_news {
                 state.at_rest = None;

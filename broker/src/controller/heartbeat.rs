@@ -145,6 +145,7 @@ impl Controller {
             wall_ms: Some(wall_ms),
             is_stopping,
             space: host.space().space(),
+            loads: self.load_news(),
         };
         // The controller's own session with this broker begins no earlier than that.
         let asked_at = Instant::now();

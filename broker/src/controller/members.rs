@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use raftmq_core::cluster::balance::{Loads, plan_decommission};
+use raftmq_core::cluster::balance::plan_decommission;
 use raftmq_core::cluster::voters::{Duty, next_duty};
 use raftmq_core::cluster::{Command, Image, config_keys, placement};
 use raftmq_core::ids::BrokerId;
@@ -114,10 +114,13 @@ impl Controller {
 
     async fn empty_decommissioned(&self) {
         let image = self.shared.images.current();
+        if !image.brokers.values().any(|one| one.is_decommissioned) {
+            return;
+        }
+        let loads = self.loads().await;
         let leaving = image.brokers.values().filter(|one| one.is_decommissioned);
         for broker in leaving {
-            let changes =
-                plan_decommission(&image, &Loads::new(), broker.id, placement::is_willing);
+            let changes = plan_decommission(&image, &loads, broker.id, placement::is_willing);
             let changes = match changes {
                 Ok(changes) => changes,
                 Err(error) => {

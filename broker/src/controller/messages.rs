@@ -35,7 +35,13 @@ pub struct Heartbeat {
     /// The room on its disk.
     #[serde(default)]
     pub space: Space,
+    /// What is written to partitions that it leads, where that is news.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loads: Vec<Load>,
 }
+
+/// What is written to a partition: its group, bytes per second, and the bytes of its retained log.
+pub(super) type Load = (u64, u64, u64);
 
 /// The controller's answer to a heartbeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,12 +126,21 @@ pub(super) struct MoveOrder {
 
 /// The answer to [`MoveOrder`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct MoveProgress {
+pub struct MoveProgress {
     /// The group's committed membership is the target.
     pub is_done: bool,
     /// The step that was taken, or is waited for, for people.
     pub step: String,
+    /// Log entries that the replica which is furthest behind lacks; not set by older brokers.
+    #[serde(default)]
+    pub entries_left: Option<u64>,
+    /// Log entries that a new replica is sent; not set by older brokers.
+    #[serde(default)]
+    pub entries_count: Option<u64>,
 }
+
+/// How far the moves are that the controller drives, by group. Asked by any broker, without a body.
+pub(super) type MovesDriven = BTreeMap<u64, MoveProgress>;
 
 /// The answer to a forwarded proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

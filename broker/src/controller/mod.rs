@@ -11,11 +11,13 @@ mod images;
 mod joining;
 mod leadership;
 mod leaving;
+mod loads;
 mod loss;
 mod members;
 mod messages;
 mod moves;
 mod producer_ids;
+mod progress;
 mod reporting;
 mod session;
 mod succession;
@@ -34,7 +36,7 @@ pub use duties::Duties;
 pub use heartbeat::{Registration, hello};
 pub use images::{ClusterBinding, HostedCluster, Images};
 pub use loss::NotAccepted;
-pub use messages::{Hello, HelloReply, JoinRequest, Joined, decode, encode};
+pub use messages::{Hello, HelloReply, JoinRequest, Joined, MoveProgress, decode, encode};
 pub use producer_ids::ProducerIds;
 pub use session::Session;
 use session::Standing;
@@ -43,7 +45,9 @@ use crate::env::Env;
 use crate::raft::machine::envelope;
 use crate::raft::transport::{Lane, Method, PeerError, Refusal, Served, Transport};
 use crate::raft::{Group, HandOvers, ProposeError, RaftHost, Reply};
+use loads::Meter;
 use messages::Proposed;
+use progress::Progress;
 use succession::Succession;
 
 /// Pause before a proposal that found no controller is tried again.
@@ -76,6 +80,8 @@ struct Shared {
     duties: Duties,
     hand_overs: HandOvers,
     succession: Succession,
+    progress: Progress,
+    meter: Meter,
 }
 
 impl std::fmt::Debug for Controller {
@@ -101,6 +107,8 @@ impl Controller {
                 duties,
                 hand_overs: HandOvers::default(),
                 succession: Succession::default(),
+                progress: Progress::default(),
+                meter: Meter::default(),
             }),
         }
     }

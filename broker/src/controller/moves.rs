@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use raftmq_core::cluster::membership::{Goal, Step};
+use raftmq_core::cluster::membership::Goal;
 use raftmq_core::cluster::{Command, Image, PartitionInfo};
 use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_store::GroupId;
@@ -42,6 +42,7 @@ impl Controller {
                 // Ends with the move, with this broker's office, or when the move cannot go on.
                 tokio::spawn(async move {
                     controller.drive_move(&info).await;
+                    controller.shared.progress.forget(info.group);
                     controller.shared.duties.end_move(info.group);
                 });
             }
@@ -66,6 +67,7 @@ impl Controller {
                     return;
                 }
                 Ok(progress) => {
+                    self.shared.progress.note(info.group, &progress);
                     tracing::debug!(
                         raft_group = info.group.get(),
                         step = progress.step,
@@ -145,10 +147,9 @@ impl Controller {
         };
         let taken = open.step_towards(&goal).await;
         let step = taken.map_err(|error| (Refusal::Failed, error.to_string()))?;
-        Ok(encode(&MoveProgress {
-            is_done: step == Step::Done,
-            step: format!("{step:?}"),
-        }))
+        let first_index = open.store().first_log_index().unwrap_or(0);
+        let catch_up = open.membership().catch_up(&goal, first_index);
+        Ok(encode(&MoveProgress::of(&step, catch_up)))
     }
 }
 

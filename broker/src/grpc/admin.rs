@@ -10,14 +10,15 @@ use raftmq_core::ids::{BrokerId, TopicId};
 use raftmq_proto::into_status;
 use raftmq_proto::v1::admin_server::Admin;
 use raftmq_proto::v1::{
-    AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse,
-    CancelReassignmentRequest, CancelReassignmentResponse, ConfigEntry, CreateTopicRequest,
-    CreateTopicResponse, DecommissionBrokerRequest, DecommissionBrokerResponse,
-    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse,
-    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse,
-    DrainBrokerRequest, DrainBrokerResponse, Error, ErrorCode, ListPartitionsRequest,
-    ListPartitionsResponse, RebalanceRequest, RebalanceResponse, RecoverPartitionRequest,
-    RecoverPartitionResponse, UndrainBrokerRequest, UndrainBrokerResponse,
+    AlterClusterSettingsRequest, AlterClusterSettingsResponse, AlterReplicasRequest,
+    AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse, CancelReassignmentRequest,
+    CancelReassignmentResponse, ConfigEntry, CreateTopicRequest, CreateTopicResponse,
+    DecommissionBrokerRequest, DecommissionBrokerResponse, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest,
+    DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse, DrainBrokerRequest,
+    DrainBrokerResponse, Error, ErrorCode, ListClusterSettingsRequest, ListClusterSettingsResponse,
+    ListPartitionsRequest, ListPartitionsResponse, RebalanceRequest, RebalanceResponse,
+    RecoverPartitionRequest, RecoverPartitionResponse, UndrainBrokerRequest, UndrainBrokerResponse,
 };
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
@@ -254,7 +255,7 @@ impl Admin for AdminFrontEnd {
         &self,
         request: Request<ListPartitionsRequest>,
     ) -> Result<Response<ListPartitionsResponse>, Status> {
-        self.partitions_placed(&request.into_inner())
+        self.partitions_placed(&request.into_inner()).await
     }
 
     async fn cancel_reassignment(
@@ -283,6 +284,20 @@ impl Admin for AdminFrontEnd {
         request: Request<DecommissionBrokerRequest>,
     ) -> Result<Response<DecommissionBrokerResponse>, Status> {
         self.empty_broker(&request.into_inner()).await
+    }
+
+    async fn list_cluster_settings(
+        &self,
+        _request: Request<ListClusterSettingsRequest>,
+    ) -> Result<Response<ListClusterSettingsResponse>, Status> {
+        Ok(self.settings_listed())
+    }
+
+    async fn alter_cluster_settings(
+        &self,
+        request: Request<AlterClusterSettingsRequest>,
+    ) -> Result<Response<AlterClusterSettingsResponse>, Status> {
+        self.alter_settings(request.into_inner()).await
     }
 }
 

@@ -9,6 +9,7 @@ mod metadata;
 mod placement;
 mod produce;
 mod recovery;
+mod settings;
 
 use raftmq_proto::v1::admin_server::AdminServer;
 use raftmq_proto::v1::broker_server::BrokerServer;

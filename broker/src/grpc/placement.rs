@@ -3,6 +3,7 @@
 //! Plans are made from this broker's own image; the metadata machine checks each change. Knows nothing
 //! of how replicas are moved.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
@@ -13,8 +14,8 @@ use raftmq_core::ids::{BrokerId, PartitionIndex};
 use raftmq_proto::v1::{
     AlterReplicasRequest, AlterReplicasResponse, CancelReassignmentRequest,
     CancelReassignmentResponse, DecommissionBrokerRequest, DecommissionBrokerResponse, Error,
-    ListPartitionsRequest, ListPartitionsResponse, PartitionPlacement, RebalanceRequest,
-    RebalanceResponse, ReplicaChange,
+    ListPartitionsRequest, ListPartitionsResponse, MoveProgress, PartitionPlacement,
+    RebalanceRequest, RebalanceResponse, ReplicaChange,
 };
 use raftmq_proto::{from_status, into_status};
 use tonic::{Response, Status};
@@ -22,7 +23,7 @@ use tonic::{Response, Status};
 use super::admin::AdminFrontEnd;
 use super::error::{of_balance, of_control};
 use super::recovery::accepted_loss;
-use crate::controller::ControlError;
+use crate::controller::{self, ControlError};
 
 /// Changes of a plan that are proposed at the same time.
 const PROPOSALS_AT_ONCE: usize = 32;
@@ -75,7 +76,7 @@ impl AdminFrontEnd {
         Ok(changes.into_iter().map(command).collect())
     }
 
-    pub(super) fn partitions_placed(
+    pub(super) async fn partitions_placed(
         &self,
         request: &ListPartitionsRequest,
     ) -> Result<Response<ListPartitionsResponse>, Status> {
@@ -88,9 +89,19 @@ impl AdminFrontEnd {
             topic_id.is_none_or(|id| info.topic_id == id)
                 && (info.is_moving() || !request.moving_only)
         };
-        let asked_for = image.partitions.values().filter(is_asked_for);
-        let mut partitions: Vec<PartitionPlacement> =
-            asked_for.map(|info| placement_of(&image, info)).collect();
+        let asked_for: Vec<_> = image.partitions.values().filter(is_asked_for).collect();
+        let progress = if asked_for.iter().any(|info| info.is_moving()) {
+            self.parts.controller.moves_progress().await
+        } else {
+            BTreeMap::new()
+        };
+        let mut partitions: Vec<PartitionPlacement> = asked_for
+            .into_iter()
+            .map(|info| PartitionPlacement {
+                progress: progress.get(&info.group).map(progress_of),
+                ..placement_of(&image, info)
+            })
+            .collect();
         partitions.sort_by(|left, right| {
             (&left.topic, left.partition).cmp(&(&right.topic, right.partition))
         });
@@ -106,8 +117,10 @@ impl AdminFrontEnd {
             bounds.moves_max = usize::try_from(request.moves_max).unwrap_or(usize::MAX);
         }
         let image = self.image();
-        let changes = plan(&image, &Loads::new(), bounds, placement::is_willing);
-        let changes = self.carry_out(&image, changes, request.dry_run).await;
+        let loads = self.parts.controller.loads().await;
+        let changes = plan(&image, &loads, bounds, placement::is_willing);
+        let changes = self.carry_out((&image, &loads), changes, request.dry_run);
+        let changes = changes.await;
         Ok(Response::new(RebalanceResponse { changes }))
     }
 
@@ -125,7 +138,8 @@ impl AdminFrontEnd {
         let voters = members.voters.last().cloned().unwrap_or_default();
         check_decommission(&image, &voters, broker)
             .map_err(|error| into_status(of_control(&ControlError::Refused(error))))?;
-        let changes = plan_decommission(&image, &Loads::new(), broker, placement::is_willing);
+        let loads = self.parts.controller.loads().await;
+        let changes = plan_decommission(&image, &loads, broker, placement::is_willing);
         let changes = changes.map_err(|error| into_status(of_balance(&error)))?;
         let decommission = Command::DecommissionBroker { id: broker };
         if request.dry_run {
@@ -134,14 +148,15 @@ impl AdminFrontEnd {
             // From here on the controller sees to it, whatever becomes of this call.
             self.propose(&decommission).await?;
         }
-        let changes = self.carry_out(&image, changes, request.dry_run).await;
+        let changes = self.carry_out((&image, &loads), changes, request.dry_run);
+        let changes = changes.await;
         Ok(Response::new(DecommissionBrokerResponse { changes }))
     }
 
     /// Starts every change of a plan; one that is refused does not hold up the others.
     async fn carry_out(
         &self,
-        image: &Image,
+        (image, loads): (&Image, &Loads),
         changes: Vec<Change>,
         is_dry_run: bool,
     ) -> Vec<ReplicaChange> {
@@ -155,7 +170,7 @@ impl AdminFrontEnd {
                 let of = |status: Status| from_status(&status).unwrap_or_else(|| text(&status));
                 proposed.err().map(of)
             };
-            change_of(image, &change, error)
+            change_of(image, loads, &change, error)
         });
         let proposals: Vec<_> = proposals.collect();
         let proposals = stream::iter(proposals).buffered(PROPOSALS_AT_ONCE);
@@ -172,14 +187,17 @@ fn topic_name(image: &Image, info: &PartitionInfo) -> String {
     topic.map(|topic| topic.name.clone()).unwrap_or_default()
 }
 
-fn change_of(image: &Image, change: &Change, error: Option<Error>) -> ReplicaChange {
+fn change_of(image: &Image, loads: &Loads, change: &Change, error: Option<Error>) -> ReplicaChange {
     let info = image.partition(change.group);
+    let load = loads.get(&change.group).copied().unwrap_or_default();
     ReplicaChange {
         topic: info.map(|info| topic_name(image, info)).unwrap_or_default(),
         partition: info.map_or(0, |info| info.index.get()),
         from: numbers(&change.from),
         to: numbers(&change.to),
         error,
+        in_bytes_per_second: load.in_bytes_per_s,
+        size_bytes: load.size_bytes,
     }
 }
 
@@ -195,5 +213,14 @@ fn placement_of(image: &Image, info: &PartitionInfo) -> PartitionPlacement {
         adding: numbers(&info.adding),
         removing: numbers(&info.removing),
         loss: image.loss(info.group).map(|loss| accepted_loss(loss)),
+        progress: None,
+    }
+}
+
+fn progress_of(progress: &controller::MoveProgress) -> MoveProgress {
+    MoveProgress {
+        step: progress.step.clone(),
+        entries_left: progress.entries_left.unwrap_or_default(),
+        entries_count: progress.entries_count.unwrap_or_default(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::EmptyNode;
-use raftmq_core::cluster::Image;
+use raftmq_core::cluster::{Image, config_keys};
 use raftmq_core::ids::DirectoryId;
 use raftmq_store::Store;
 use tokio::time::sleep;
@@ -243,6 +243,8 @@ fn set_addresses(parts: &Parts, image: &Image) {
 async fn follow(parts: &Parts, image: &Image) {
     set_addresses(parts, image);
     let transport = parts.host.transport();
+    let rate = image.config_i64(None, config_keys::LEADER_REPLICATION_THROTTLED_RATE);
+    transport.throttle().set_rate(rate);
     if let Some(cluster_id) = image.cluster_id.as_deref()
         && transport.identity().cluster_id != cluster_id
     {

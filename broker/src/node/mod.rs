@@ -220,6 +220,8 @@ impl Node {
                 }
             });
         }
+        let measured = replicas.clone();
+        self.spawn(async move { measured.run_measuring().await });
         let cleaned = replicas.clone();
         self.spawn(async move {
             loop {

@@ -35,6 +35,8 @@ impl PeerHandler for NodePeerHandler {
                     let group = GroupId(call.group_id);
                     parts.controller.serve_move(group, &call.body).await
                 }
+                Method::MovesProgress => parts.controller.serve_moves_progress(),
+                Method::Loads => parts.controller.serve_loads(),
                 Method::Append
                 | Method::Vote
                 | Method::PreVote

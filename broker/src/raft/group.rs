@@ -173,6 +173,13 @@ impl Group {
         metrics.state == ServerState::Leader && !self.suspension.covers(metrics.current_term)
     }
 
+    /// The newest term that this replica knows.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        let metrics = self.raft.metrics();
+        metrics.borrow_watched().current_term
+    }
+
     /// Whether openraft has ended here for good: an entry that this version cannot apply, a storage
     /// error, or a shutdown.
     #[must_use]

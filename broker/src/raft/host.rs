@@ -155,7 +155,8 @@ impl RaftHost {
             .config()
             .validate()
             .map_err(|error| failed(error.to_string()))?;
-        let network = NetworkFactory::new(shared.transport.clone(), store.clone());
+        let network = NetworkFactory::new(shared.transport.clone(), store.clone(), kind);
+        let voters = network.voters();
         let node_id = u64::from(shared.broker_id);
         let started = Raft::new(
             node_id,
@@ -169,6 +170,7 @@ impl RaftHost {
         let raft = DeterministicRng::<TokioRuntime>::scope(seed, started)
             .await
             .map_err(|error| failed(error.to_string()))?;
+        voters.follow(&raft);
         let group = Group::new(id, kind, raft, store);
         group.elect_unless_recovering();
         shared.groups.write().insert(id, group.clone());

@@ -14,17 +14,21 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest,
     VoteResponse,
 };
-use openraft::{EmptyNode, RaftNetworkV2};
-use raftmq_store::{GroupId, GroupStore, Vote};
+use openraft::{EmptyNode, EntryPayload, RaftNetworkV2};
+use raftmq_store::{Entry, GroupId, GroupStore, Vote};
 
+use super::group::GroupKind;
 use super::state_machine::{Snapshot, SnapshotData};
 use super::survivors::Target;
+use super::throttle::{CatchUpThrottle, Pace, Voters};
 use super::transport::codec::{self, Malformed};
 use super::transport::{Lane, Method, PeerError, Refusal, Transport};
 use super::types::{LogId, TypeConfig};
 
 /// Appends of one group to one follower that are under way at once.
 const APPENDS_IN_FLIGHT: usize = 64;
+/// What an entry takes on the wire beside its command, about.
+const ENTRY_BYTES: usize = 32;
 /// Pause before a follower whose disk is full is offered records again, unless it is heard of before.
 const REFUSED_BACKOFF: Duration = Duration::from_secs(10);
 
@@ -33,13 +37,28 @@ const REFUSED_BACKOFF: Duration = Duration::from_secs(10);
 pub struct NetworkFactory {
     transport: Transport,
     store: GroupStore,
+    throttle: Option<CatchUpThrottle>,
+    voters: Voters,
 }
 
 impl NetworkFactory {
-    /// The network of the group of `store` over `transport`.
+    /// The network of the group of `store` over `transport`. What a partition sends to members that do not
+    /// vote is slowed as the transport's throttle says.
     #[must_use]
-    pub fn new(transport: Transport, store: GroupStore) -> Self {
-        Self { transport, store }
+    pub fn new(transport: Transport, store: GroupStore, kind: GroupKind) -> Self {
+        let voters = Voters::default();
+        let throttle = (kind == GroupKind::Partition).then(|| transport.throttle().clone());
+        Self {
+            transport,
+            store,
+            throttle,
+            voters,
+        }
+    }
+
+    /// What is told who votes, once openraft runs.
+    pub(super) fn voters(&self) -> Voters {
+        self.voters.clone()
     }
 }
 
@@ -52,6 +71,11 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
             transport: self.transport.clone(),
             group: self.store.id(),
             store: self.store.clone(),
+            pace: Pace::new(
+                self.throttle.clone(),
+                self.voters.clone(),
+                u64::from(target),
+            ),
             target,
         }
     }
@@ -63,6 +87,7 @@ pub struct Network {
     transport: Transport,
     group: GroupId,
     store: GroupStore,
+    pace: Pace,
     target: u32,
 }
 
@@ -124,6 +149,16 @@ fn last_of(request: &AppendEntriesRequest<TypeConfig>) -> Option<LogId> {
         .or(request.prev_log_id)
 }
 
+/// What the entries of a request take, about; 0 for one that carries none.
+fn bytes_of(request: &AppendEntriesRequest<TypeConfig>) -> u64 {
+    let bytes_of_one = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(command) => ENTRY_BYTES + command.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => ENTRY_BYTES,
+    };
+    let bytes: usize = request.entries.iter().map(bytes_of_one).sum();
+    bytes as u64
+}
+
 impl RaftNetworkV2<TypeConfig> for Network {
     type SnapshotData = SnapshotData;
 
@@ -145,6 +180,11 @@ impl RaftNetworkV2<TypeConfig> for Network {
     {
         let network = &*self;
         let answers = input
+            // Nothing waits for a member that is slowed: what stands behind this is for it, too.
+            .then(move |request| async move {
+                network.pace.admit(bytes_of(&request)).await;
+                request
+            })
             .map(move |request| {
                 let (previous, last) = (request.prev_log_id, last_of(&request));
                 // Queued here, in order; the future below only waits.
@@ -195,6 +235,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             transport: self.transport.clone(),
             broker_id: self.target,
             group: self.group,
+            pace: self.pace.clone(),
         };
         tokio::select! {
             biased;

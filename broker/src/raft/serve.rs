@@ -88,6 +88,8 @@ impl RaftHost {
             | Method::Hello
             | Method::DeleteRecords
             | Method::MoveReplicas
+            | Method::MovesProgress
+            | Method::Loads
             | Method::Join
             | Method::HandOver => Err((Refusal::Malformed, "not a method of groups".to_owned())),
         }
@@ -230,6 +232,8 @@ async fn serve_group(group: &Group, space: &DiskSpace, method: Method, body: Byt
         | Method::Hello
         | Method::DeleteRecords
         | Method::MoveReplicas
+        | Method::MovesProgress
+        | Method::Loads
         | Method::Join
         | Method::HandOver => Err((Refusal::Malformed, "not a method of one group".to_owned())),
     }

@@ -11,6 +11,7 @@ use openraft::errors::{NetworkError, RPCError, Unreachable};
 use raftmq_store::{GroupId, GroupStore, SurvivorIndex, SurvivorRow, Vote};
 
 use super::state_machine::{Snapshot, SnapshotData, SnapshotSurvivors};
+use super::throttle::Pace;
 use super::transport::codec::{self, Malformed, Reader};
 use super::transport::{Lane, Method, Refusal, Transport};
 use super::types::TypeConfig;
@@ -31,6 +32,7 @@ pub(super) struct Target {
     pub(super) transport: Transport,
     pub(super) broker_id: u32,
     pub(super) group: GroupId,
+    pub(super) pace: Pace,
 }
 
 fn later(reason: impl std::fmt::Display) -> SendError {
@@ -43,6 +45,7 @@ fn broken(error: Malformed) -> SendError {
 
 impl Target {
     async fn call(&self, method: Method, body: Bytes) -> Result<Bytes, SendError> {
+        self.pace.admit(body.len() as u64).await;
         let call = self
             .transport
             .call(self.broker_id, Lane::Bulk, self.group, method, body);

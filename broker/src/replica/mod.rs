@@ -11,6 +11,7 @@ mod error;
 mod fetch;
 mod follow;
 mod handover;
+mod loads;
 mod local;
 mod retention;
 mod rewriter;

@@ -33,11 +33,15 @@ mod leadership;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod loads;
+#[cfg(test)]
 mod marks;
 #[cfg(test)]
 mod membership;
 #[cfg(test)]
 mod moves;
+#[cfg(test)]
+mod moves_killed;
 #[cfg(test)]
 mod real_faults;
 #[cfg(test)]
@@ -50,5 +54,7 @@ mod serve;
 mod space;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod throttle;
 #[cfg(test)]
 mod topic_settings;

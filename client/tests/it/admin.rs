@@ -237,3 +237,28 @@ async fn replicas_are_listed_planned_and_moved() {
     let refused = emptied.expect_err("no broker 9");
     assert_eq!(refused.code(), Some(ErrorCode::UnknownBroker));
 }
+
+#[tokio::test]
+async fn settings_of_the_cluster_are_listed_set_and_unset() {
+    let cluster = Cluster::start(1).await;
+    let admin = client(&cluster).await.admin();
+    let names = async || {
+        let listed = admin.list_cluster_settings().await.expect("listed");
+        let names = listed.into_iter().map(|entry| entry.name);
+        names.collect::<Vec<_>>()
+    };
+
+    let set = admin.alter_cluster_settings().set("a", "1").set("b", "2");
+    set.send().await.expect("set");
+    assert_eq!(names().await, ["a", "b"]);
+    let only_checked = admin.alter_cluster_settings().unset("b").validate_only();
+    only_checked.send().await.expect("valid");
+    assert_eq!(names().await, ["a", "b"]);
+    let unset = admin.alter_cluster_settings().unset("a");
+    unset.send().await.expect("unset");
+    assert_eq!(names().await, ["b"]);
+
+    let refused = admin.alter_cluster_settings().set("data-dir", "x").send();
+    let refused = refused.await.expect_err("read only");
+    assert_eq!(refused.code(), Some(ErrorCode::InvalidConfig));
+}

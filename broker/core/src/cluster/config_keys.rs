@@ -222,6 +222,9 @@ pub const REBALANCE_ENABLE: &str = "rebalance.enable";
 /// Time between two looks of the controller at the balance, ms.
 pub const REBALANCE_INTERVAL_MS: &str = "rebalance.interval.ms";
 
+/// What each broker sends to replicas that are catching up, bytes per second.
+pub const LEADER_REPLICATION_THROTTLED_RATE: &str = "leader.replication.throttled.rate";
+
 /// Every key, in ascending order of names.
 pub static CONFIG_KEYS: &[ConfigKey] = &[
     cluster_key(
@@ -289,6 +292,12 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         ConfigType::Word(&["flush", "os"]),
         "flush",
         "When a record counts as stored: flush waits for the disk, os for the operating system.",
+    ),
+    cluster_key(
+        LEADER_REPLICATION_THROTTLED_RATE,
+        integer(1024, i64::MAX),
+        "9223372036854775807",
+        "Bytes per second that each broker sends to replicas which are being added; replicas that vote are never slowed. The default is no limit.",
     ),
     topic_key(
         MAX_MESSAGE_BYTES,

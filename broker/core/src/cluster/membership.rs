@@ -39,6 +39,15 @@ pub struct Goal {
     pub learners: BTreeSet<BrokerId>,
 }
 
+/// How much of the log the members of a goal still lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CatchUp {
+    /// Entries that the one which is furthest behind lacks.
+    pub entries_left: u64,
+    /// Entries that the leader keeps: what a new member is sent.
+    pub entries_count: u64,
+}
+
 /// What the leader is to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -86,6 +95,22 @@ impl Membership {
             }
             [voters] if voters == target => self.settle_learners(goal),
             _ => self.prepare(target),
+        }
+    }
+
+    /// Tells how far the members of `goal` are; `first_index` is the first entry that the leader keeps.
+    #[must_use]
+    pub fn catch_up(&self, goal: &Goal, first_index: u64) -> CatchUp {
+        let entries_count = (self.last_index + 1).saturating_sub(first_index);
+        let left = |id: &BrokerId| match self.matched.get(id) {
+            _ if *id == self.leader => 0,
+            Some(matched) => self.last_index.saturating_sub(*matched).min(entries_count),
+            None => entries_count,
+        };
+        let members = goal.voters.union(&goal.learners);
+        CatchUp {
+            entries_left: members.map(left).max().unwrap_or(0),
+            entries_count,
         }
     }
 

@@ -80,6 +80,12 @@ impl Partition {
         &self.boundaries
     }
 
+    /// Counts the payload that was ever written, bytes: what is gone, too.
+    #[must_use]
+    pub const fn written_bytes(&self) -> u64 {
+        self.bytes_total
+    }
+
     /// Estimates the readable payload, bytes, rounded up to a block.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

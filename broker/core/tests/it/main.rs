@@ -14,3 +14,4 @@ mod codec;
 mod partition;
 mod space;
 mod support;
+mod throttle;

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 pub use server::{Inbound, PeerHandler, PeerServer, Served};
 
+use super::throttle::CatchUpThrottle;
 use crate::env::Env;
 
 /// Largest frame that is sent or taken.
@@ -97,6 +98,10 @@ pub enum Method {
     StageSurvivors = 30,
     /// openraft full snapshot, of a group whose survivors were sent before.
     SnapshotWithSurvivors = 31,
+    /// How far the moves of replicas are that the receiver drives, as the controller.
+    MovesProgress = 50,
+    /// What is written to each partition, as the receiver, the controller, was told.
+    Loads = 51,
 }
 
 impl Method {
@@ -122,6 +127,8 @@ impl Method {
             35 => Self::Join,
             30 => Self::StageSurvivors,
             31 => Self::SnapshotWithSurvivors,
+            50 => Self::MovesProgress,
+            51 => Self::Loads,
             _ => return None,
         })
     }
@@ -251,6 +258,7 @@ pub(super) struct Shared {
     /// Nobody listens there: the process that did is gone.
     gone: Mutex<BTreeSet<u32>>,
     refusing_records: RwLock<BTreeSet<u32>>,
+    throttle: CatchUpThrottle,
 }
 
 impl std::fmt::Debug for Transport {
@@ -274,10 +282,17 @@ impl Transport {
             heard: Mutex::default(),
             gone: Mutex::default(),
             refusing_records: RwLock::default(),
+            throttle: CatchUpThrottle::default(),
         };
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// What slows replication to replicas that are catching up.
+    #[must_use]
+    pub fn throttle(&self) -> &CatchUpThrottle {
+        &self.shared.throttle
     }
 
     /// Sets who is told when a connection is refused.

@@ -3,14 +3,16 @@
 use raftmq_client::ErrorCode;
 use raftmq_proto::v1::admin_server::Admin;
 use raftmq_proto::v1::{
-    AcceptedLoss, AlterReplicasRequest, AlterReplicasResponse, AlterTopicRequest,
-    AlterTopicResponse, CancelReassignmentRequest, CancelReassignmentResponse, CreateTopicRequest,
-    CreateTopicResponse, DecommissionBrokerRequest, DecommissionBrokerResponse,
-    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse,
-    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse,
-    DrainBrokerRequest, DrainBrokerResponse, Error, ListPartitionsRequest, ListPartitionsResponse,
-    PartitionPlacement, RebalanceRequest, RebalanceResponse, RecoverPartitionRequest,
-    RecoverPartitionResponse, ReplicaChange, UndrainBrokerRequest, UndrainBrokerResponse,
+    AcceptedLoss, AlterClusterSettingsRequest, AlterClusterSettingsResponse, AlterReplicasRequest,
+    AlterReplicasResponse, AlterTopicRequest, AlterTopicResponse, CancelReassignmentRequest,
+    CancelReassignmentResponse, ConfigEntry, CreateTopicRequest, CreateTopicResponse,
+    DecommissionBrokerRequest, DecommissionBrokerResponse, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeClusterRequest,
+    DescribeClusterResponse, DescribeTopicRequest, DescribeTopicResponse, DrainBrokerRequest,
+    DrainBrokerResponse, Error, ListClusterSettingsRequest, ListClusterSettingsResponse,
+    ListPartitionsRequest, ListPartitionsResponse, PartitionPlacement, RebalanceRequest,
+    RebalanceResponse, RecoverPartitionRequest, RecoverPartitionResponse, ReplicaChange,
+    UndrainBrokerRequest, UndrainBrokerResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -194,6 +196,39 @@ impl Admin for Server {
         Ok(Response::new(RebalanceResponse {
             changes: vec![change],
         }))
+    }
+
+    async fn list_cluster_settings(
+        &self,
+        _: Request<ListClusterSettingsRequest>,
+    ) -> Result<Response<ListClusterSettingsResponse>, Status> {
+        let settings = self.cluster.state.lock().settings.clone().into_iter();
+        let settings = settings.map(|(name, value)| ConfigEntry {
+            name,
+            value,
+            ..ConfigEntry::default()
+        });
+        Ok(Response::new(ListClusterSettingsResponse {
+            settings: settings.collect(),
+        }))
+    }
+
+    async fn alter_cluster_settings(
+        &self,
+        request: Request<AlterClusterSettingsRequest>,
+    ) -> Result<Response<AlterClusterSettingsResponse>, Status> {
+        let request = request.into_inner();
+        if request.set.contains_key("data-dir") {
+            return Err(Error::new(ErrorCode::InvalidConfig, "read only").into());
+        }
+        if !request.validate_only {
+            let mut state = self.cluster.state.lock();
+            state.settings.extend(request.set);
+            state
+                .settings
+                .retain(|name, _| !request.unset.contains(name));
+        }
+        Ok(Response::new(AlterClusterSettingsResponse {}))
     }
 
     async fn decommission_broker(

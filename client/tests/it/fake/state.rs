@@ -41,6 +41,7 @@ pub(super) struct State {
     pub(super) producer_ids: i64,
     pub(super) append_time_ms: Option<i64>,
     pub(super) version: u64,
+    pub(super) settings: BTreeMap<String, String>,
 }
 
 impl State {

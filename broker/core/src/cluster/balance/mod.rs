@@ -8,6 +8,7 @@
 //! moved.
 
 mod leaders;
+pub mod measured;
 mod model;
 mod replicas;
 

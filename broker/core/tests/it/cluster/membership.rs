@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raftmq_core::BrokerId;
-use raftmq_core::cluster::membership::{CAUGHT_UP_LAG_ENTRIES_MAX, Membership, Step};
+use raftmq_core::cluster::membership::{
+    CAUGHT_UP_LAG_ENTRIES_MAX, CatchUp, Goal, Membership, Step,
+};
 
 fn set(ids: &[u32]) -> BTreeSet<BrokerId> {
     ids.iter().copied().map(BrokerId).collect()
@@ -90,4 +92,28 @@ fn learners_of_a_target_that_was_given_up_go() {
     let target = set(&[1, 2, 3]);
     assert_eq!(back.next_step(&target), Step::RemoveLearners(set(&[4, 5])));
     assert_eq!(group(&[&[1, 2, 3]], &[]).next_step(&target), Step::Done);
+}
+
+#[test]
+fn a_move_is_as_far_as_the_member_that_lacks_most() {
+    let goal = Goal {
+        voters: set(&[1, 4, 5]),
+        learners: BTreeSet::new(),
+    };
+    let left = |membership: &Membership| {
+        let catch_up = membership.catch_up(&goal, 501);
+        assert_eq!(catch_up.entries_count, 500, "from 501 to 1,000");
+        catch_up.entries_left
+    };
+    let nobody_heard_of = group(&[&[1, 2, 3]], &[4, 5]);
+    assert_eq!(left(&nobody_heard_of), 500);
+    // Broker 2 goes: how far it is behind is no matter. Below 501 there is nothing to send.
+    let behind = matched(nobody_heard_of.clone(), &[(2, 501), (4, 900), (5, 10)]);
+    assert_eq!(left(&behind), 500);
+    let nearer = matched(nobody_heard_of.clone(), &[(4, 900), (5, 990)]);
+    assert_eq!(left(&nearer), 100);
+    let there = matched(nobody_heard_of, &[(4, 1_000), (5, 1_000)]);
+    assert_eq!(left(&there), 0, "the leader has its own log");
+    let empty = Membership::default().catch_up(&Goal::default(), 1);
+    assert_eq!(empty, CatchUp::default());
 }

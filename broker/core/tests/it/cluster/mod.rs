@@ -11,6 +11,7 @@ mod elections;
 mod image;
 mod leadership;
 mod losses;
+mod measured;
 mod membership;
 mod moves;
 mod names;
