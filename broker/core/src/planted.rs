@@ -43,11 +43,15 @@ pub enum Bug {
     CompactionDropsNewest = 1 << 23,
     /// A tombstone goes with the first cleaning pass that sees it.
     TombstonesDroppedAtOnce = 1 << 24,
+    /// A client's default quota counts before its own.
+    QuotaDefaultsFirst = 1 << 28,
+    /// No client is ever told to wait.
+    QuotaNeverThrottles = 1 << 29,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 16] = [
+    pub const ALL: [(&'static str, Self); 18] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -67,6 +71,8 @@ impl Bug {
         ("loss-accepted-needlessly", Self::LossAcceptedNeedlessly),
         ("compaction-drops-newest", Self::CompactionDropsNewest),
         ("tombstones-dropped-at-once", Self::TombstonesDroppedAtOnce),
+        ("quota-defaults-first", Self::QuotaDefaultsFirst),
+        ("quota-never-throttles", Self::QuotaNeverThrottles),
     ];
 }
 

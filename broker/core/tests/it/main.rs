@@ -12,5 +12,6 @@
 mod cluster;
 mod codec;
 mod partition;
+mod quota;
 mod space;
 mod support;

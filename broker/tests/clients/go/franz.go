@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -82,13 +83,19 @@ func franzAdmin(ctx context.Context, admin *kadm.Client) {
 	altered, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: "max.message.bytes", Value: &size}}, topic)
 	check(err, "alter")
 	check(altered[0].Err, "alter")
-	described, err := admin.DescribeTopicConfigs(ctx, topic)
-	check(err, "describe")
-	found := map[string]string{}
-	for _, config := range described[0].Configs {
-		found[config.Key] = config.MaybeValue()
+	// Each broker hears of it in its own time.
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		described, err := admin.DescribeTopicConfigs(ctx, topic)
+		check(err, "describe")
+		found := map[string]string{}
+		for _, config := range described[0].Configs {
+			found[config.Key] = config.MaybeValue()
+		}
+		if found["max.message.bytes"] == "70000" || time.Now().After(deadline) {
+			same("70000 -1", found["max.message.bytes"]+" "+found["retention.ms"], "configs")
+			break
+		}
 	}
-	same("70000 -1", found["max.message.bytes"]+" "+found["retention.ms"], "configs")
 	grown, err := admin.UpdatePartitions(ctx, 4, topic)
 	check(err, "partitions")
 	check(grown.Error(), "partitions")
