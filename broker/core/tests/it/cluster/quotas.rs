@@ -80,9 +80,12 @@ fn what_is_no_quota_is_refused_and_changes_nothing() {
         client_id: None,
     };
     let some = [(QuotaKind::ProduceBytes, 1.0)];
-    let refused = |harness: &mut Harness, command| match harness.refuse(&command) {
-        ClusterError::InvalidQuota(error) => error,
-        other => panic!("{other}"),
+    let refused = |harness: &mut Harness, command| {
+        let refused = harness.refuse(&command);
+        let ClusterError::InvalidQuota(error) = refused else {
+            panic!("{refused}")
+        };
+        error
     };
 
     let error = refused(&mut harness, alter(nobody, &some, &[]));
