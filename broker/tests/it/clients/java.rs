@@ -100,81 +100,84 @@ fn tools(lines: &[String]) -> Vec<Answer> {
     answers
 }
 
+/// What is run, what it must say, and what it reads; `@` stands for the file of [`TO_DELETE`].
+const TOOLS: [(&str, &[&str], &str); 15] = [
+    (
+        "TopicCommand --create --topic tools --partitions 1 --config retention.ms=86400000",
+        &["Created topic tools."],
+        "",
+    ),
+    ("TopicCommand --list", &["tools\n"], ""),
+    (
+        "TopicCommand --describe --topic tools",
+        &[
+            "PartitionCount: 1",
+            "ReplicationFactor: 3",
+            "retention.ms=86400000",
+        ],
+        "",
+    ),
+    (
+        "kafka.admin.ConfigCommand --alter --entity-type topics --entity-name tools --add-config max.message.bytes=2000000",
+        &["Completed updating config for topic tools."],
+        "",
+    ),
+    (
+        "kafka.admin.ConfigCommand --describe --entity-type topics --entity-name tools",
+        &[
+            "max.message.bytes=2000000",
+            "retention.ms=86400000",
+            "DYNAMIC_TOPIC_CONFIG",
+        ],
+        "",
+    ),
+    (
+        "ConsoleProducer --topic tools --reader-property parse.key=true --reader-property key.separator=:",
+        &[],
+        r"a:1\nb:2\nc:3\n",
+    ),
+    (
+        "consumer.ConsoleConsumer --topic tools --partition 0 --offset 1 --max-messages 2 --timeout-ms 20000 --formatter-property print.key=true",
+        &["b\t2\nc\t3\n", "Processed a total of 2 messages"],
+        "",
+    ),
+    ("GetOffsetShell --topic tools", &["tools:0:3\n"], ""),
+    (
+        "ProducerPerformance --topic tools --num-records 2000 --record-size 200 --throughput -1 --command-property acks=all",
+        &["2000 records sent"],
+        "",
+    ),
+    (
+        "DeleteRecordsCommand --offset-json-file @",
+        &["partition: tools-0\tlow_watermark: 1"],
+        "",
+    ),
+    (
+        "GetOffsetShell --topic tools --time earliest",
+        &["tools:0:1\n"],
+        "",
+    ),
+    ("ClusterTool cluster-id", &["Cluster ID: "], ""),
+    (
+        "BrokerApiVersionsCommand",
+        &["Produce(0): 0 to ", "ApiVersions(18): 0 to "],
+        "",
+    ),
+    ("TopicCommand --alter --topic tools --partitions 4", &[], ""),
+    ("TopicCommand --delete --topic tools", &[], ""),
+];
+/// What the tool that deletes records is told.
+const TO_DELETE: &str =
+    r#"{"partitions": [{"topic": "tools", "partition": 0, "offset": 1}], "version": 1}"#;
+
 #[test]
 fn kafkas_command_line_tools_do_their_work() {
     let cluster = Cluster::start(&[]);
     let folder = tempfile::tempdir().expect("a folder");
     let to_delete = folder.path().join("offsets.json");
-    let json = r#"{"partitions": [{"topic": "tools", "partition": 0, "offset": 1}], "version": 1}"#;
-    std::fs::write(&to_delete, json).expect("it is written");
+    std::fs::write(&to_delete, TO_DELETE).expect("it is written");
     let to_delete = to_delete.to_str().expect("text");
 
-    // What is run, what it must say, and what it reads.
-    let steps: [(&str, &[&str], &str); 15] = [
-        (
-            "TopicCommand --create --topic tools --partitions 1 --config retention.ms=86400000",
-            &["Created topic tools."],
-            "",
-        ),
-        ("TopicCommand --list", &["tools\n"], ""),
-        (
-            "TopicCommand --describe --topic tools",
-            &[
-                "PartitionCount: 1",
-                "ReplicationFactor: 3",
-                "retention.ms=86400000",
-            ],
-            "",
-        ),
-        (
-            "kafka.admin.ConfigCommand --alter --entity-type topics --entity-name tools --add-config max.message.bytes=2000000",
-            &["Completed updating config for topic tools."],
-            "",
-        ),
-        (
-            "kafka.admin.ConfigCommand --describe --entity-type topics --entity-name tools",
-            &[
-                "max.message.bytes=2000000",
-                "retention.ms=86400000",
-                "DYNAMIC_TOPIC_CONFIG",
-            ],
-            "",
-        ),
-        (
-            "ConsoleProducer --topic tools --reader-property parse.key=true --reader-property key.separator=:",
-            &[],
-            r"a:1\nb:2\nc:3\n",
-        ),
-        (
-            "consumer.ConsoleConsumer --topic tools --partition 0 --offset 1 --max-messages 2 --timeout-ms 20000 --formatter-property print.key=true",
-            &["b\t2\nc\t3\n", "Processed a total of 2 messages"],
-            "",
-        ),
-        ("GetOffsetShell --topic tools", &["tools:0:3\n"], ""),
-        (
-            "ProducerPerformance --topic tools --num-records 2000 --record-size 200 --throughput -1 --command-property acks=all",
-            &["2000 records sent"],
-            "",
-        ),
-        (
-            "DeleteRecordsCommand --offset-json-file @",
-            &["partition: tools-0\tlow_watermark: 1"],
-            "",
-        ),
-        (
-            "GetOffsetShell --topic tools --time earliest",
-            &["tools:0:1\n"],
-            "",
-        ),
-        ("ClusterTool cluster-id", &["Cluster ID: "], ""),
-        (
-            "BrokerApiVersionsCommand",
-            &["Produce(0): 0 to ", "ApiVersions(18): 0 to "],
-            "",
-        ),
-        ("TopicCommand --alter --topic tools --partitions 4", &[], ""),
-        ("TopicCommand --delete --topic tools", &[], ""),
-    ];
     let line = |(command, _, input): &(&str, &[&str], &str)| {
         let words = format!("{command} --bootstrap-server {}", cluster.bootstrap);
         let words = words.replace('@', to_delete).replace(' ', "\t");
@@ -184,11 +187,11 @@ fn kafkas_command_line_tools_do_their_work() {
             format!("{words}<<{input}")
         }
     };
-    let lines: Vec<String> = steps.iter().map(line).collect();
+    let lines: Vec<String> = TOOLS.iter().map(line).collect();
 
     let answers = tools(&lines);
 
-    for ((command, texts, _), answer) in steps.iter().zip(&answers) {
+    for ((command, texts, _), answer) in TOOLS.iter().zip(&answers) {
         assert_eq!(answer.code, "0", "{command}: {}", answer.said);
         for text in *texts {
             assert!(

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
@@ -344,17 +345,22 @@ fn librdkafka_administers_topics() {
             == 4
     });
 
+    let config = |name: &str| {
+        let resource = ResourceSpecifier::Topic("administered");
+        let described = wait(admin.describe_configs([&resource], &options())).expect("an answer");
+        let described = described.into_iter().next().expect("one");
+        let described = described.expect("it is there");
+        let entry = described.get(name);
+        entry.and_then(|entry| entry.value.clone())
+    };
+    assert_eq!(config("retention.ms").as_deref(), Some("86400000"));
+    // AlterConfigs sets everything: what it does not name goes back to its default.
     let resource = ResourceSpecifier::Topic("administered");
-    let described = wait(admin.describe_configs([&resource], &options())).expect("an answer");
-    let described = described
-        .into_iter()
-        .next()
-        .expect("one")
-        .expect("it is there");
-    let retention = described
-        .get("retention.ms")
-        .and_then(|entry| entry.value.as_deref());
-    assert_eq!(retention, Some("86400000"));
+    let alter = AlterConfig::new(resource).set("max.message.bytes", "70000");
+    let altered = wait(admin.alter_configs([&alter], &options())).expect("an answer");
+    assert!(altered[0].is_ok(), "{altered:?}");
+    wait_until(|| config("max.message.bytes").as_deref() == Some("70000"));
+    wait_until(|| config("retention.ms").as_deref() == Some("604800000"));
 
     write(bootstrap, "administered", RECORDS, "none");
     let mut before = TopicPartitionList::new();
