@@ -208,13 +208,7 @@ pub(super) fn create_topic(
     }
     let created = wait(admin(bootstrap).create_topics([&new], &options())).expect("an answer");
     assert_eq!(created, [Ok(topic.to_owned())]);
-    wait_until(|| {
-        leaders(bootstrap, topic)
-            .iter()
-            .filter(|leader| **leader > 0)
-            .count() as i32
-            == partitions
-    });
+    wait_until(|| i32::try_from(led_count(bootstrap, topic)) == Ok(partitions));
 }
 
 /// The leader of each partition, -1 where there is none.
@@ -229,6 +223,12 @@ fn leaders(bootstrap: &str, topic: &str) -> Vec<i32> {
         .iter()
         .flat_map(|topic| topic.partitions());
     partitions.map(|partition| partition.leader()).collect()
+}
+
+/// How many partitions have a leader.
+fn led_count(bootstrap: &str, topic: &str) -> usize {
+    let leaders = leaders(bootstrap, topic);
+    leaders.iter().filter(|leader| **leader > 0).count()
 }
 
 /// The broker that leads partition 0.
@@ -337,13 +337,7 @@ fn librdkafka_administers_topics() {
     let more = NewPartitions::new("administered", 4);
     let grown = wait(admin.create_partitions([&more], &options())).expect("an answer");
     assert_eq!(grown, [Ok("administered".to_owned())]);
-    wait_until(|| {
-        leaders(bootstrap, "administered")
-            .iter()
-            .filter(|leader| **leader > 0)
-            .count()
-            == 4
-    });
+    wait_until(|| led_count(bootstrap, "administered") == 4);
 
     let config = |name: &str| {
         let resource = ResourceSpecifier::Topic("administered");
