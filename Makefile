@@ -30,7 +30,7 @@ SEEDS ?=
 JOBS ?= 2
 BOX_SECONDS ?= 60
 
-.PHONY: help setup build demo dev test check fix fmt clippy unit examples tidy doc deny chaos bench clean-chaos
+.PHONY: help setup tools build demo dev test check fix fmt clippy unit examples clients tidy doc deny chaos bench clean-chaos
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' \
@@ -38,6 +38,9 @@ help: ## this list
 
 setup: ## check the tools; install libclang where root and apt-get allow it
 	@scripts/setup
+
+tools: ## install the Kafka clients that tests drive: kcat, Kafka's Java client and tools
+	@$(STEP) tools scripts/tools tests
 
 build: setup ## compile the binary `raftmq`
 	@$(STEP) build $(CARGO) build $(LOCKED) -p raftmq --bin raftmq
@@ -62,11 +65,15 @@ fmt: setup ## formatting, checked only (`make fix` writes)
 clippy: setup ## lints; a warning is an error
 	@$(STEP) clippy $(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
-unit: setup ## every `cargo test`, tidy included
+unit: setup tools ## every `cargo test`, tidy included
 	@$(STEP) unit scripts/unit $(LOCKED) --workspace
 
 examples: setup ## the client's examples against a local cluster
 	@$(STEP) examples scripts/examples
+
+clients: build ## more Kafka clients (Python, JavaScript, Go) against a local cluster; installs them
+	@$(STEP) tools scripts/tools all
+	@$(STEP) clients scripts/clients
 
 tidy: setup ## only the test that reads the tree: sizes, directions, documented names
 	@$(STEP) tidy scripts/unit $(LOCKED) -p raftmq --test tidy

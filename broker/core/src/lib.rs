@@ -14,6 +14,7 @@ pub mod limits;
 pub mod machine;
 pub mod partition;
 pub mod planted;
+pub mod quota;
 pub mod space;
 pub mod throttle;
 

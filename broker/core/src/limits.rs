@@ -20,6 +20,12 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const CONFIGS_COUNT_MAX: usize = 256;
 /// Length of a configuration value, bytes, inclusive.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 4_096;
+/// Entities with client quotas, inclusive.
+pub const CLIENT_QUOTAS_COUNT_MAX: usize = 10_000;
+/// Rates that one broker measures for client quotas, inclusive.
+pub const QUOTA_RATES_COUNT_MAX: usize = 20_000;
+/// Rates forgotten at once when there are too many, the longest unused ones.
+pub const QUOTA_RATES_EVICTED_COUNT: usize = 2_000;
 /// Producer ids handed out in one block, inclusive.
 pub const PRODUCER_ID_BLOCK_COUNT_MAX: u32 = 1_000_000;
 /// Groups that one `ClearLeader` names, inclusive.

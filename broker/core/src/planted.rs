@@ -53,6 +53,10 @@ pub enum Bug {
     OldLoadsCount,
     /// A leader does not say that a partition has become idle.
     IdleLoadsNotSaid,
+    /// A client's default quota counts before its own.
+    QuotaDefaultsFirst,
+    /// No client is ever told to wait.
+    QuotaNeverThrottles,
 }
 
 impl Bug {
@@ -82,6 +86,8 @@ impl Bug {
         ("voters-throttled", Self::VotersThrottled),
         ("old-loads-count", Self::OldLoadsCount),
         ("idle-loads-not-said", Self::IdleLoadsNotSaid),
+        ("quota-defaults-first", Self::QuotaDefaultsFirst),
+        ("quota-never-throttles", Self::QuotaNeverThrottles),
     ];
 }
 

@@ -115,6 +115,7 @@ fn of_cluster(error: &ClusterError) -> ErrorCode {
         | ClusterError::NoReassignment { .. }
         | ClusterError::ReassignmentMismatch { .. }
         | ClusterError::PartitionChanged { .. }
+        | ClusterError::InvalidQuota(_)
         | ClusterError::InvalidProducerIdCount { .. } => ErrorCode::InvalidRequest,
     }
 }

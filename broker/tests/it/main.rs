@@ -11,6 +11,8 @@ mod bad_records;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod compaction;
 #[cfg(test)]
 mod damage;

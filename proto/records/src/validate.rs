@@ -7,15 +7,13 @@ use bytes::Bytes;
 
 use crate::compression::Compression;
 use crate::error::BatchError;
-use crate::header::{
-    BatchHeader, CRC_START, HEADER_SIZE_BYTES, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE,
-};
+use crate::header::{BatchHeader, CRC_START, HEADER_SIZE_BYTES, NO_PRODUCER_ID};
 use crate::record::{RECORD_SIZE_BYTES_MIN, RecordFrame};
 
 /// Checks that `batch` is exactly one whole batch as a producer may send it.
 ///
 /// Lengths, magic, CRC-32C, known compression, `records_count == last_offset_delta + 1 > 0`, and
-/// producer id, epoch and sequence either all set or all absent. Uncompressed records are walked:
+/// with a producer id also its epoch and sequence. Uncompressed records are walked:
 /// every length, offset deltas 0, 1, 2 …, nothing left over. The base offset and the leader epoch
 /// are not looked at: the leader stamps them. Timestamps, `is_control` and `is_transactional` are
 /// for the caller to judge.
@@ -94,10 +92,10 @@ fn check_counts(header: &BatchHeader) -> Result<(), BatchError> {
     }
 }
 
+/// Without a producer id, epoch and sequence mean nothing: sarama, aiokafka and kafkajs send zeros
+/// there, and Kafka's broker does not look (`LogValidator`).
 fn check_producer(header: &BatchHeader) -> Result<(), BatchError> {
-    let is_absent = header.producer_id == NO_PRODUCER_ID
-        && header.producer_epoch == NO_PRODUCER_EPOCH
-        && header.base_sequence == NO_SEQUENCE;
+    let is_absent = header.producer_id == NO_PRODUCER_ID;
     let is_present =
         header.producer_id >= 0 && header.producer_epoch >= 0 && header.base_sequence >= 0;
     if is_absent || is_present {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::cluster::command::{Command, CreateTopic, RegisterBroker};
 use crate::cluster::image::Endpoints;
 use crate::cluster::loss::{read_accept, write_accept};
+use crate::cluster::quotas::{read_alter, write_alter};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
 use crate::limits::{
@@ -98,6 +99,7 @@ impl Command {
                 writer.u32(broker.0).u32(*count);
             }
             Self::AcceptLoss(accept) => write_accept(writer, accept),
+            Self::AlterClientQuotas(alter) => write_alter(writer, alter),
         }
     }
 
@@ -149,6 +151,7 @@ fn tag_of(command: &Command) -> u8 {
         Command::DecommissionBroker { .. } => 35,
         Command::RemoveBroker { .. } => 36,
         Command::AcceptLoss(_) => 40,
+        Command::AlterClientQuotas(_) => 60,
     }
 }
 
@@ -249,6 +252,7 @@ fn read_config_or_partition(tag: u8, reader: &mut Reader) -> Result<Command, Cod
             group: GroupNumber(reader.u64()?),
         },
         40 => read_accept(reader)?,
+        60 => read_alter(reader)?,
         tag => return Err(unknown(tag)),
     })
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::cluster::image::Endpoints;
 use crate::cluster::loss::AcceptLoss;
+use crate::cluster::quotas::AlterClientQuotas;
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
 
 /// A broker's registration.
@@ -176,4 +177,6 @@ pub enum Command {
     },
     /// Lets a partition go on from one replica, in a new group. Repetition changes nothing.
     AcceptLoss(AcceptLoss),
+    /// Sets and removes client quotas. Repetition changes nothing.
+    AlterClientQuotas(AlterClientQuotas),
 }

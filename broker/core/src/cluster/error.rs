@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::cluster::config_keys::ConfigError;
 use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, Term, TopicId};
+use crate::quota::QuotaError;
 
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -186,6 +187,9 @@ pub enum ClusterError {
     /// A config key or value is invalid.
     #[error(transparent)]
     InvalidConfig(#[from] ConfigError),
+    /// A client quota is invalid, or one too many.
+    #[error(transparent)]
+    InvalidQuota(#[from] QuotaError),
     /// A report for an older leader epoch than the one that is known.
     #[error("group {group} has leader epoch {current}, {actual} came")]
     StaleLeaderEpoch {

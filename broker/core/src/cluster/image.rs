@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::config_keys::{self, ConfigSource, EffectiveConfig};
 use crate::cluster::loss::Loss;
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, PartitionIndex, Term, TopicId};
+use crate::quota::Quotas;
 
 /// Where a broker listens, each as `host:port`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +149,8 @@ pub struct Image {
     pub configs: OrdMap<Arc<str>, Arc<str>>,
     /// Losses that were accepted, by the group in which the partition went on.
     pub losses: OrdMap<GroupNumber, Arc<Loss>>,
+    /// What clients are limited to.
+    pub client_quotas: Quotas,
     /// The next group's number less one: 0 before the first partition.
     pub last_group: GroupNumber,
     /// The next producer id to hand out.

@@ -21,6 +21,7 @@ pub mod membership;
 mod names;
 mod partitions;
 pub mod placement;
+mod quotas;
 mod reassignment;
 mod rows;
 mod topics;
@@ -37,12 +38,14 @@ pub use self::command::{Command, CreateTopic, RegisterBroker};
 pub use self::config_keys::ConfigError;
 pub use self::error::ClusterError;
 pub use self::image::{Broker, Endpoints, Image, PartitionInfo, Topic};
-pub use self::names::check_topic_name;
+pub use self::names::{check_topic_name, collides_with, is_internal_topic};
+pub use self::quotas::AlterClientQuotas;
 
 use crate::codec::{CodecError, RestoreError};
 use crate::effect::{Effect, Effects};
 use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, TopicId};
 use crate::machine::{EntryMeta, Machine, RowUpdates};
+use crate::quota::QuotaEntity;
 
 /// What an accepted command did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +110,7 @@ struct Dirty {
     topics: BTreeSet<TopicId>,
     partitions: BTreeSet<GroupNumber>,
     losses: BTreeSet<GroupNumber>,
+    quotas: BTreeSet<QuotaEntity>,
 }
 
 /// The replicated metadata state.
@@ -194,6 +198,7 @@ impl Cluster {
                 self.allocate_producer_ids(broker, count)
             }
             Command::AcceptLoss(accept) => self.accept_loss(meta, accept, effects),
+            Command::AlterClientQuotas(alter) => self.alter_client_quotas(alter),
         }
     }
 
@@ -317,6 +322,11 @@ impl Dirty {
 
     fn mark_loss(&mut self, group: GroupNumber) {
         self.losses.insert(group);
+        self.has_changed = true;
+    }
+
+    fn mark_quota(&mut self, entity: QuotaEntity) {
+        self.quotas.insert(entity);
         self.has_changed = true;
     }
 }

@@ -1,7 +1,7 @@
 //! Kafka's rules for topic names (`org.apache.kafka.common.internals.Topic`).
 //!
 //! Deviation: names that differ only in `.` and `_` do not collide here, because our metrics
-//! keep both.
+//! keep both; [`collides_with`] finds them for who wants to warn, as Kafka's tools do.
 
 use crate::cluster::error::ClusterError;
 use crate::limits::TOPIC_NAME_BYTES_MAX;
@@ -28,4 +28,22 @@ pub fn check_topic_name(name: &str) -> Result<(), ClusterError> {
     };
     let name = name.chars().take(TOPIC_NAME_BYTES_MAX).collect();
     Err(ClusterError::InvalidTopicName { name, reason })
+}
+
+/// Tells whether a topic is the broker's own, as Kafka's clients see it: `__consumer_offsets` and its
+/// like. Other names that begin with `__` are legal and nobody's.
+#[must_use]
+pub fn is_internal_topic(name: &str) -> bool {
+    matches!(
+        name,
+        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
+    )
+}
+
+/// Tells whether two different names are one where `.` and `_` are not told apart, as in the names of
+/// Kafka's metrics. Kafka refuses the second of them with `INVALID_TOPIC_EXCEPTION`.
+#[must_use]
+pub fn collides_with(name: &str, other: &str) -> bool {
+    let unified = |c: char| if c == '.' { '_' } else { c };
+    name != other && name.chars().map(unified).eq(other.chars().map(unified))
 }

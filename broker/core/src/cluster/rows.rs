@@ -1,7 +1,7 @@
 //! The bytes of the metadata state: a row for each broker, topic and partition, and checkpoints.
 //!
 //! Rows: `h` the head; `c` the cluster's configs; `b` + broker id; `t` + topic id; `p` + group; `l` + group;
-//! `r` + the id of a removed broker.
+//! `q` + an entity with quotas; `r` + the id of a removed broker.
 //! A checkpoint is all rows in one value. Keys and formats are append-only (STYLE rule 23).
 
 use std::collections::BTreeMap;
@@ -15,13 +15,14 @@ use crate::cluster::codec::{
 };
 use crate::cluster::image::{Broker, Image, PartitionInfo, Topic};
 use crate::cluster::loss::{read_loss, write_loss};
-use crate::cluster::{Cluster, Dirty};
+use crate::cluster::{Cluster, Dirty, quotas};
 use crate::codec::{CodecError, Reader, RestoreError, Writer};
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, PartitionIndex, Term, TopicId};
 use crate::limits::{
     NAME_BYTES_MAX, STATE_BYTES_MAX, TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_COUNT_MAX,
 };
 use crate::machine::RowUpdates;
+use crate::quota::{QuotaEntity, QuotaValues};
 
 const VERSION: u8 = 1;
 /// Rows of partitions: 1 had no lists of a running reassignment.
@@ -31,6 +32,7 @@ const FAMILY_CONFIGS: u8 = b'c';
 const FAMILY_HEAD: u8 = b'h';
 const FAMILY_LOSS: u8 = b'l';
 const FAMILY_PARTITION: u8 = b'p';
+const FAMILY_QUOTA: u8 = b'q';
 const FAMILY_REMOVED: u8 = b'r';
 const FAMILY_TOPIC: u8 = b't';
 
@@ -71,6 +73,13 @@ pub(super) fn take_dirty(cluster: &mut Cluster) -> RowUpdates {
         let row = image.losses.get(&group).map(|loss| write_loss(loss));
         change(group_key(FAMILY_LOSS, group), row);
     }
+    for entity in dirty.quotas {
+        let row = image.client_quotas.get(&entity);
+        change(
+            quota_key(&entity),
+            row.map(|values| quotas::write_row(values)),
+        );
+    }
     for id in dirty.removed_brokers {
         change(removed_key(id), Some(Bytes::from_static(&[VERSION])));
     }
@@ -100,6 +109,7 @@ pub(super) fn restore(rows: impl Iterator<Item = (Bytes, Bytes)>) -> Result<Clus
             }
             FAMILY_LOSS => read_loss(&mut reader, &mut image)?,
             FAMILY_PARTITION => read_partition(&mut reader, &mut image)?,
+            FAMILY_QUOTA => quotas::read_row(key.slice(1..), &mut reader, &mut image)?,
             FAMILY_REMOVED => read_removed(&key, &mut reader, &mut image)?,
             FAMILY_TOPIC => read_topic(&mut reader, &mut image)?,
             family => {
@@ -166,6 +176,7 @@ fn everything(image: &Image) -> Dirty {
         topics: image.topics.keys().copied().collect(),
         partitions: image.partitions.keys().copied().collect(),
         losses: image.losses.keys().copied().collect(),
+        quotas: image.client_quotas.keys().cloned().collect(),
     }
 }
 
@@ -204,6 +215,12 @@ fn check(image: &Image) -> Result<(), RestoreError> {
     let has_partition = |group: &GroupNumber| image.partitions.contains_key(group);
     if !image.losses.keys().all(has_partition) {
         return contradiction("an accepted loss has no partition");
+    }
+    let are_quotas = |(entity, values): (&QuotaEntity, &Arc<QuotaValues>)| {
+        entity.check().is_ok() && !values.is_empty()
+    };
+    if !image.client_quotas.iter().all(are_quotas) {
+        return contradiction("client quotas without an entity or without a limit");
     }
     if image
         .partitions
@@ -410,6 +427,12 @@ fn broker_key(id: BrokerId) -> Bytes {
 fn removed_key(id: BrokerId) -> Bytes {
     let mut writer = Writer::with_capacity(5);
     writer.u8(FAMILY_REMOVED).u32(id.0);
+    writer.finish()
+}
+
+fn quota_key(entity: &QuotaEntity) -> Bytes {
+    let mut writer = Writer::new();
+    quotas::write_entity(writer.u8(FAMILY_QUOTA), entity);
     writer.finish()
 }
 

@@ -12,6 +12,7 @@
 mod cluster;
 mod codec;
 mod partition;
+mod quota;
 mod space;
 mod support;
 mod throttle;

@@ -141,6 +141,19 @@ fn half_a_producer_is_refused() {
 }
 
 #[test]
+fn without_a_producer_its_epoch_and_sequence_are_not_looked_at() {
+    let mut batch = batch_of(Compression::None, 1).to_vec();
+    batch[43..51].copy_from_slice(&(-1_i64).to_be_bytes());
+
+    let header = validate_batch(&resealed(batch.clone()), usize::MAX).expect("it is valid");
+    assert!(!header.has_producer());
+
+    batch[43..51].copy_from_slice(&(-2_i64).to_be_bytes());
+    let refused = validate_batch(&resealed(batch), usize::MAX);
+    assert!(matches!(refused, Err(BatchError::InvalidProducer { .. })));
+}
+
+#[test]
 fn an_unknown_compression_is_refused() {
     let mut batch = batch_of(Compression::None, 1).to_vec();
     batch[22] = 5;

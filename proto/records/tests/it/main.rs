@@ -1,5 +1,7 @@
 //! Tests of the record batch through its public API: golden bytes, round trips, hostile bytes.
 
+mod clients;
+mod dialects;
 mod golden;
 mod hostile;
 mod retaining;

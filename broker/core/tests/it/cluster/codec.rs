@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 use raftmq_core::cluster::loss::AcceptLoss;
-use raftmq_core::cluster::{Command, CreateTopic, RegisterBroker};
+use raftmq_core::cluster::{AlterClientQuotas, Command, CreateTopic, RegisterBroker};
 use raftmq_core::codec::CodecError;
 use raftmq_core::limits::COMMAND_BYTES_MAX;
+use raftmq_core::quota::{EntityName, QuotaEntity, QuotaKind, QuotaValue};
 use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, LogIndex, Term, TopicId};
 
 use crate::support::cluster::{brokers, configs, register, report_isr, report_leader, topic};
@@ -74,6 +75,14 @@ fn one_of_each() -> Vec<Command> {
             last_log: Some((Term(2), LogIndex(9))),
             accepted_by: "jane".to_owned(),
         }),
+        Command::AlterClientQuotas(AlterClientQuotas {
+            entity: QuotaEntity {
+                user: Some(EntityName::Named("jane".into())),
+                client_id: Some(EntityName::Default),
+            },
+            set: [(QuotaKind::ProduceBytes, QuotaValue::new(1_024.0))].into(),
+            unset: [QuotaKind::FetchBytes, QuotaKind::RequestPercentage].into(),
+        }),
     ]
 }
 
@@ -100,13 +109,14 @@ fn number_of(command: &Command) -> usize {
         Command::DecommissionBroker { .. } => 17,
         Command::RemoveBroker { .. } => 18,
         Command::AcceptLoss(_) => 19,
+        Command::AlterClientQuotas(_) => 20,
     }
 }
 
 #[test]
 fn the_list_holds_one_of_each() {
     let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
-    assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..21).collect::<Vec<_>>());
 }
 
 #[test]

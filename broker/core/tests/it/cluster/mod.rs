@@ -17,6 +17,7 @@ mod moves;
 mod names;
 mod partitions;
 mod placement;
+mod quotas;
 mod reassignment;
 mod replay;
 mod rows;

@@ -1,7 +1,7 @@
 //! Kafka's rules for topic names.
 
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
-use raftmq_core::cluster::{ClusterError, check_topic_name};
+use raftmq_core::cluster::{ClusterError, check_topic_name, collides_with, is_internal_topic};
 
 fn reason(name: &str) -> String {
     match check_topic_name(name) {
@@ -22,6 +22,23 @@ fn letters_digits_and_three_signs_are_allowed() {
     ] {
         assert_eq!(check_topic_name(name), Ok(()), "{name}");
     }
+}
+
+#[test]
+fn only_the_topics_of_a_brokers_own_are_internal() {
+    assert!(is_internal_topic("__consumer_offsets"));
+    assert!(is_internal_topic("__transaction_state"));
+    assert!(!is_internal_topic("__mine"));
+    assert!(!is_internal_topic("consumer_offsets"));
+}
+
+#[test]
+fn names_collide_where_dots_and_underscores_are_one() {
+    assert!(collides_with("a.b_c", "a_b.c"));
+    assert!(collides_with("a.b", "a_b"));
+    assert!(!collides_with("a.b", "a.b"), "it is the same topic");
+    assert!(!collides_with("a.b", "a-b"));
+    assert!(!collides_with("a.b", "a.b.c"));
 }
 
 #[test]

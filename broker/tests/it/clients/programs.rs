@@ -1,0 +1,101 @@
+//! Finds and runs programs of others: kcat, and Java with Kafka's jars.
+//!
+//! Knows where `make tools` puts them, and nothing of what they are told.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// The file that names the versions.
+const VERSIONS: &str = include_str!("../../clients/versions");
+
+/// A program to run; panics with advice where it is not installed.
+pub(super) fn kcat() -> Command {
+    let is_there = Command::new("kcat").arg("-V").output().is_ok();
+    assert!(is_there, "kcat is not installed: run `make tools`");
+    Command::new("kcat")
+}
+
+/// Java, ready to run a source file of `broker/tests/clients/java` with Kafka's jars.
+pub(super) fn java(source: &str) -> Command {
+    let jars = tools().join(format!("kafka-{}", version("kafka_version")));
+    assert!(
+        jars.join("complete").is_file(),
+        "Kafka's jars are not in {}: run `make tools`",
+        jars.display()
+    );
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/java");
+    let logging = format!(
+        "-Dlog4j2.configurationFile={}",
+        sources.join("log4j2.properties").display()
+    );
+    let mut command = Command::new("java");
+    // A short life: the quick compiler and the small collector.
+    command
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"])
+        .arg(logging)
+        .arg("-cp")
+        .arg(jars.join("*"))
+        .arg(sources.join(source));
+    command
+}
+
+/// Starts it with pipes for what it reads and says; its stderr is this test's.
+pub(super) fn start(mut command: Command) -> Child {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}: run `make tools`"))
+}
+
+/// Runs it to its end with `input` on its stdin. It must succeed; gives its stdout.
+pub(super) fn run(mut command: Command, input: &str) -> String {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}: run `make tools`"));
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("it ends");
+    let written = writer.join().expect("the writer ends");
+    let said = said(&output);
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}:\n{said}",
+        output.status
+    );
+    written.unwrap_or_else(|error| panic!("{command:?} does not read: {error}:\n{said}"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn said(output: &Output) -> String {
+    let texts = [&output.stdout, &output.stderr];
+    texts
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .concat()
+}
+
+fn tools() -> PathBuf {
+    let cache = std::env::var_os("CACHE").map(PathBuf::from);
+    let home =
+        || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/raftmq");
+    cache.unwrap_or_else(home).join("tools")
+}
+
+fn version(name: &str) -> &'static str {
+    let value_of = |line: &'static str| {
+        line.strip_prefix(name)?
+            .strip_prefix('=')?
+            .split_whitespace()
+            .next()
+    };
+    VERSIONS
+        .lines()
+        .find_map(value_of)
+        .expect("the version is named")
+}
