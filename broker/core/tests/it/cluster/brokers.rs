@@ -419,9 +419,51 @@ fn a_stranger_gets_no_producer_ids() {
 }
 
 #[test]
+fn kafka_listeners_are_kept_and_survive_rows_and_checkpoints() {
+    let mut harness = Harness::created();
+    let mut registration = register(1, 1, "");
+    registration.endpoints.kafka = [("IN".to_owned(), "a:9092".to_owned())].into();
+    let known = registration.endpoints.clone();
+
+    harness.accept(&Command::RegisterBroker(registration));
+
+    let broker = harness.image().broker(BrokerId(1)).unwrap();
+    assert_eq!(broker.endpoints, known);
+    let rows = harness.cluster.dirty_rows();
+    let rows = rows.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let checkpoint = harness.cluster.checkpoint();
+    assert_eq!(Cluster::restore(rows).as_ref(), Ok(&harness.cluster));
+    let restored = Cluster::restore_checkpoint(&checkpoint);
+    assert_eq!(restored, Ok(harness.cluster));
+}
+
+#[test]
+fn too_many_kafka_listeners_are_refused_and_change_nothing() {
+    let mut harness = Harness::created();
+    let mut registration = register(1, 1, "");
+    let one = |number: u32| (format!("L{number}"), format!("a:{number}"));
+    registration.endpoints.kafka = (0..17).map(one).collect();
+
+    // Its bytes are refused before.
+    let mut effects = Effects::new();
+    let meta = crate::support::meta(9, 1);
+    let command = Command::RegisterBroker(registration);
+    let reply = harness.cluster.apply(&meta, command, &mut effects);
+
+    assert!(matches!(
+        reply,
+        Err(ClusterError::LimitExceeded {
+            actual: 17,
+            limit: 16,
+            ..
+        })
+    ));
+    assert!(effects.is_empty() && harness.image().brokers.is_empty());
+}
+
+#[test]
 fn names_that_are_too_long_are_refused_by_the_machine_too() {
     // The decoder refuses them before: this is the second line of defence.
-    use raftmq_core::{Effects, Machine};
     let mut harness = Harness::created();
     let long = "x".repeat(256);
     let register = RegisterBroker {
