@@ -96,7 +96,12 @@ pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
         pid: std::process::id(),
         grpc: node.grpc_endpoint().to_owned(),
         http: node.http_endpoint().to_owned(),
-        kafka: node.kafka_endpoints().values().cloned().collect::<Vec<_>>().join(","),
+        kafka: node
+            .kafka_endpoints()
+            .values()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(","),
         peer: node.peer_endpoint().to_owned(),
         data,
     };

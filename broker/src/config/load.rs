@@ -360,10 +360,7 @@ fn check_whole(config: &NodeConfig) -> Result<(), ConfigError> {
     if listed {
         return contradiction("cluster.peers needs real ports, got port 0".to_owned());
     }
-    config
-        .kafka
-        .check()
-        .or_else(contradiction)?;
+    config.kafka.check().or_else(contradiction)?;
     if config.join.is_some() && !config.peers.is_empty() {
         let reason = "cluster.peers founds a cluster, cluster.join joins one; set one of them";
         return contradiction(reason.to_owned());

@@ -55,15 +55,16 @@ impl Images {
         }
     }
 
-    /// Returns when every partition of a topic has a leader, or the topic is gone, or when that takes
-    /// longer than `within`. Cancel safe.
+    /// Returns when a topic is there and every partition of it has a leader, or when that takes longer
+    /// than `within`. Cancel safe.
     pub async fn wait_for_leaders(&mut self, topic: &str, within: Duration) {
         let has_leaders = |image: &Image| {
-            let partitions = image.topic(topic).map(|topic| topic.partitions.clone());
-            partitions.unwrap_or_default().iter().all(|group| {
-                let info = image.partition(*group);
+            let is_led = |group| {
+                let info = image.partition(group);
                 info.is_some_and(|info| info.leader.is_some())
-            })
+            };
+            let topic = image.topic(topic);
+            topic.is_some_and(|topic| topic.partitions.iter().copied().all(is_led))
         };
         let _ = timeout(within, async {
             let mut image = self.current();

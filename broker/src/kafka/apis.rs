@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use raftmq_kafka_protocol::messages::ApiVersionsResponse;
 use raftmq_kafka_protocol::messages::api_versions::response::ApiVersion;
 use raftmq_kafka_protocol::{ApiKey, ErrorCode, Request, Response};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::context::Context;
 use super::handlers;
@@ -23,6 +24,8 @@ pub(super) enum Answer {
         response: Response,
         /// It carries an error, anywhere in it.
         has_error: bool,
+        /// Given back once it is on its way: how much such answers take is bounded by that.
+        turn: Option<OwnedSemaphorePermit>,
     },
     /// None, by the protocol (`acks=0`).
     None,
@@ -36,6 +39,7 @@ impl Answer {
         Self::Response {
             has_error: response.has_error(),
             response: response.into(),
+            turn: None,
         }
     }
 }
@@ -79,6 +83,27 @@ macro_rules! served {
     };
 }
 
+/// One fetch of a connection is worked on at a time, until it is on its way: answers hold records.
+const FETCH: Row = Row {
+    key: ApiKey::Fetch,
+    newest: None,
+    begin: |context, version, request| {
+        let answer = async move {
+            let Request::Fetch(body) = request else {
+                return Answer::Close;
+            };
+            let taken = context.fetch_turn().await;
+            let response = handlers::fetch::serve(context, version, body).await;
+            Answer::Response {
+                has_error: response.has_error(),
+                response: response.into(),
+                turn: taken,
+            }
+        };
+        Begun::Now(answer.boxed())
+    },
+};
+
 /// Everything that is served, by ascending key.
 static TABLE: [Row; 17] = [
     Row {
@@ -88,7 +113,7 @@ static TABLE: [Row; 17] = [
             Begun::InOrder(handlers::produce::begin(context, version, request).boxed())
         },
     },
-    served!(Fetch, fetch),
+    FETCH,
     served!(ListOffsets, list_offsets),
     served!(Metadata, metadata),
     served!(FindCoordinator, find_coordinator),
@@ -134,7 +159,8 @@ pub(super) fn served() -> impl Iterator<Item = &'static Row> {
 }
 
 /// Who serves an API in a version; `None` if nobody does.
-pub(super) fn find(key: ApiKey, version: i16) -> Option<&'static Row> {
+pub(super) fn find(key: impl Into<Option<ApiKey>>, version: i16) -> Option<&'static Row> {
+    let key = key.into()?;
     let row = TABLE.iter().find(|row| row.key == key)?;
     row.versions().contains(&version).then_some(row)
 }

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use raftmq_kafka_protocol::{
-    ApiKey, DecodeError, FRAME_LENGTH_BYTES, Reader, Response, SegmentedBuf, decode_request_from,
+    ApiKey, FRAME_LENGTH_BYTES, Reader, Response, SegmentedBuf, decode_request_from,
     encode_response, frame_len, split_frame,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -44,6 +44,29 @@ enum Ended {
     Idle,
     Malformed,
     ByAnswer,
+}
+
+/// How every request begins, whatever follows.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// `None`: a number without a meaning.
+    key: Option<ApiKey>,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Asked {
+    /// `None`: not even that is there.
+    fn of(frame: &[u8]) -> Option<Self> {
+        let (key, rest) = frame.split_first_chunk()?;
+        let (version, rest) = rest.split_first_chunk()?;
+        let (correlation_id, _) = rest.split_first_chunk()?;
+        Some(Self {
+            key: ApiKey::from_i16(i16::from_be_bytes(*key)),
+            version: i16::from_be_bytes(*version),
+            correlation_id: i32::from_be_bytes(*correlation_id),
+        })
+    }
 }
 
 /// See the module.
@@ -159,7 +182,9 @@ impl Connection {
             Err(error) => return Err(self.refuse(&error)),
         };
         if self.permit.is_none() {
-            let units = length.div_ceil(REQUEST_BYTES_UNIT).clamp(1, shared.request_units_max);
+            let units = length
+                .div_ceil(REQUEST_BYTES_UNIT)
+                .clamp(1, shared.request_units_max);
             let units = u32::try_from(units).unwrap_or(u32::MAX);
             let budget = shared.request_bytes.clone();
             match budget.clone().try_acquire_many_owned(units) {
@@ -179,6 +204,16 @@ impl Connection {
 
     fn begin(&mut self, frame: Bytes) -> Result<(), Ended> {
         let permit = self.permit.take();
+        let Some(asked) = Asked::of(&frame) else {
+            return Err(self.refuse(&"a frame without a header"));
+        };
+        let Some(row) = apis::find(asked.key, asked.version) else {
+            if asked.key == Some(ApiKey::ApiVersions) {
+                self.answer_old_version(asked.correlation_id);
+                return Ok(());
+            }
+            return Err(self.refuse(&format_args!("{asked:?} is not served")));
+        };
         let mut reader = Reader::with_memory_bytes_max(frame, DECODED_BYTES_MAX);
         let request = match decode_request_from(&mut reader) {
             Ok(request) if request.trailing_bytes == 0 => request,
@@ -186,27 +221,14 @@ impl Connection {
                 let bytes = request.trailing_bytes;
                 return Err(self.refuse(&format_args!("{bytes} bytes trail a request")));
             }
-            Err(DecodeError::RequestVersion {
-                api: ApiKey::ApiVersions,
-                correlation_id,
-                ..
-            }) => {
-                self.answer_old_version(correlation_id);
-                return Ok(());
-            }
             Err(error) => return Err(self.refuse(&error)),
         };
-        let (version, correlation_id) =
-            (request.header.request_api_version, request.header.correlation_id);
-        let key = request.body.api();
-        let Some(row) = apis::find(key, version) else {
-            if key == ApiKey::ApiVersions {
-                self.answer_old_version(correlation_id);
-                return Ok(());
-            }
-            let name = key.name();
-            return Err(self.refuse(&format_args!("{name} version {version} is not served")));
-        };
+        let Asked {
+            version,
+            correlation_id,
+            ..
+        } = asked;
+        let key = row.key;
         let began = Instant::now();
         let context = self.context.clone();
         let finish = move |answer: Answer| {

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use raftmq_core::cluster::{Broker, Command, Image, Outcome};
 use raftmq_core::ids::BrokerId;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::metrics::Metrics;
 use super::sessions::Sessions;
@@ -36,6 +36,8 @@ pub(super) struct Shared {
 pub(super) struct Context {
     shared: Arc<Shared>,
     listener: Arc<str>,
+    /// One permit: whose turn it is to fetch for this connection.
+    fetching: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Context {
@@ -58,7 +60,11 @@ pub(super) struct NodeAddress {
 
 impl Context {
     pub(super) fn new(shared: Arc<Shared>, listener: Arc<str>) -> Self {
-        Self { shared, listener }
+        Self {
+            shared,
+            listener,
+            fetching: Arc::new(Semaphore::new(1)),
+        }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -67,6 +73,11 @@ impl Context {
 
     pub(super) fn parts(&self) -> &Parts {
         &self.shared.parts
+    }
+
+    /// Waits until no other fetch of this connection is worked on, in the order of the requests.
+    pub(super) async fn fetch_turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.fetching.clone().acquire_owned().await.ok()
     }
 
     /// The metadata image now.
@@ -88,7 +99,9 @@ impl Context {
             id: node_id(broker.id),
             host: host.into(),
             port: port.parse().ok()?,
-            rack: Some(&broker.rack).filter(|rack| !rack.is_empty()).map(|rack| rack.as_str().into()),
+            rack: Some(&broker.rack)
+                .filter(|rack| !rack.is_empty())
+                .map(|rack| rack.as_str().into()),
             is_fenced: broker.is_fenced,
         })
     }
@@ -96,7 +109,9 @@ impl Context {
     /// Every broker in service that clients of this listener can reach.
     pub(super) fn live_nodes(&self, image: &Image) -> Vec<NodeAddress> {
         let brokers = image.alive_brokers();
-        brokers.filter_map(|broker| self.address_of(broker)).collect()
+        brokers
+            .filter_map(|broker| self.address_of(broker))
+            .collect()
     }
 
     /// Proposes a metadata command, here or through the controller.

@@ -10,25 +10,55 @@ use super::apis;
 
 /// Why an API is not served, or what differs where it is. Every other one is not served yet.
 const NOTES: &[(i16, &str)] = &[
-    (0, "advertised from version 0, because librdkafka else stops to compress (KAFKA-18659); served from 3. `acks` 0, 1, -1; idempotent producers; leader hints (KIP-951). Record sets of several batches are taken, too. No transactions yet (issue 7)"),
-    (1, "long poll, sessions (KIP-227), reads from the replica in the consumer's rack (KIP-392, without a setting: where `client.rack` is set), truncation detection (KIP-320), leader hints (KIP-951)"),
-    (2, "by time, and the specials -1 to -6; those about tiered storage find nothing"),
-    (3, "makes topics by itself (`auto.create.topics.enable`) and waits for their leaders"),
-    (8, "not yet: consumer groups (issue 6)"),
-    (9, "not yet: consumer groups (issue 6)"),
-    (10, "answers COORDINATOR_NOT_AVAILABLE until there are consumer groups (issue 6); consumers with assigned partitions work"),
-    (11, "not yet: consumer groups (issue 6)"),
-    (12, "not yet: consumer groups (issue 6)"),
-    (13, "not yet: consumer groups (issue 6)"),
-    (14, "not yet: consumer groups (issue 6)"),
-    (18, "unknown versions are answered in version 0 with error 35 (KIP-511)"),
+    (
+        0,
+        "advertised from version 0, because librdkafka else stops to compress (KAFKA-18659); served from 3. `acks` 0, 1, -1; idempotent producers; leader hints (KIP-951). Record sets of several batches are taken, too. No transactions yet",
+    ),
+    (
+        1,
+        "long poll, sessions (KIP-227), reads from the replica in the consumer's rack (KIP-392, without a setting: where `client.rack` is set), truncation detection (KIP-320), leader hints (KIP-951)",
+    ),
+    (
+        2,
+        "by time, and the specials -1 to -6; those about tiered storage find nothing",
+    ),
+    (
+        3,
+        "makes topics by itself (`auto.create.topics.enable`) and waits for their leaders",
+    ),
+    (8, "not yet: consumer groups"),
+    (9, "not yet: consumer groups"),
+    (
+        10,
+        "answers COORDINATOR_NOT_AVAILABLE until there are consumer groups; consumers with assigned partitions work",
+    ),
+    (11, "not yet: consumer groups"),
+    (12, "not yet: consumer groups"),
+    (13, "not yet: consumer groups"),
+    (14, "not yet: consumer groups"),
+    (
+        18,
+        "unknown versions are answered in version 0 with error 35 (KIP-511)",
+    ),
     (19, "waits until the partitions have leaders"),
     (21, "on the leader only, as in Kafka"),
-    (22, "idempotent producers only; a transactional id is refused with INVALID_REQUEST (issue 7)"),
-    (32, "topics and the cluster's settings, with defaults, types, sources, synonyms and documentation; what stands in a broker's own file is not shown"),
-    (44, "topics, and the cluster's settings as those of all brokers (`--entity-default`); those of one broker stand in its file"),
+    (
+        22,
+        "idempotent producers only; a transactional id is refused with INVALID_REQUEST",
+    ),
+    (
+        32,
+        "topics and the cluster's settings, with defaults, types, sources, synonyms and documentation; what stands in a broker's own file is not shown",
+    ),
+    (
+        44,
+        "topics, and the cluster's settings as those of all brokers (`--entity-default`); those of one broker stand in its file",
+    ),
     (61, "idempotent producers; there are no transactions yet"),
-    (75, "the lists of eligible leaders are empty: a majority holds every committed record"),
+    (
+        75,
+        "the lists of eligible leaders are empty: a majority holds every committed record",
+    ),
 ];
 
 /// Every key of Kafka 4.2 that the schema does not have, and why.
@@ -49,11 +79,19 @@ const NOT_IN_SCHEMA: &[(i16, &str, &str)] = &[
     (70, "ControllerRegistration", "between Kafka's brokers only"),
     (73, "AssignReplicasToDirs", "between Kafka's brokers only"),
     (82, "UpdateRaftVoter", "between Kafka's brokers only"),
-    (83, "InitializeShareGroupState", "between Kafka's brokers only"),
+    (
+        83,
+        "InitializeShareGroupState",
+        "between Kafka's brokers only",
+    ),
     (84, "ReadShareGroupState", "between Kafka's brokers only"),
     (85, "WriteShareGroupState", "between Kafka's brokers only"),
     (86, "DeleteShareGroupState", "between Kafka's brokers only"),
-    (87, "ReadShareGroupStateSummary", "between Kafka's brokers only"),
+    (
+        87,
+        "ReadShareGroupStateSummary",
+        "between Kafka's brokers only",
+    ),
 ];
 
 /// The table, a row for each API key, ending in a newline.

@@ -29,9 +29,7 @@ pub(super) fn of_replica(error: &ReplicaError) -> ErrorCode {
         ReplicaError::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
         ReplicaError::Forwarded(_) => ErrorCode::InvalidRequest,
         // Retriable, and makes clients look for another leader.
-        ReplicaError::StorageFull { .. } | ReplicaError::Storage(_) => {
-            ErrorCode::KafkaStorageError
-        }
+        ReplicaError::StorageFull { .. } | ReplicaError::Storage(_) => ErrorCode::KafkaStorageError,
         ReplicaError::Throttled | ReplicaError::TimedOut => ErrorCode::RequestTimedOut,
     }
 }

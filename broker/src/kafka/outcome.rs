@@ -48,7 +48,11 @@ macro_rules! codes_of_partitions {
     };
 }
 
-own_code!(ApiVersionsResponse, InitProducerIdResponse, DescribeClusterResponse);
+own_code!(
+    ApiVersionsResponse,
+    InitProducerIdResponse,
+    DescribeClusterResponse
+);
 codes_of!(
     MetadataResponse topics,
     CreateTopicsResponse topics,

@@ -136,7 +136,9 @@ impl Sessions {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
         let news = asked.partitions.iter();
-        let new_count = news.filter(|wanted| !session.partitions.contains_key(&wanted.key)).count();
+        let new_count = news
+            .filter(|wanted| !session.partitions.contains_key(&wanted.key))
+            .count();
         if session.partitions.len().saturating_add(new_count) > SESSION_PARTITIONS_MAX {
             return Err(ErrorCode::FetchSessionIdNotFound);
         }
@@ -154,8 +156,11 @@ impl Sessions {
         let mut session = self.sessions.get_mut(&plan.session_id);
         let results = plan.wanted.iter().zip(told);
         let tell = results.map(|(wanted, told)| {
-            let cached = session.as_mut().and_then(|session| session.note(&wanted.key, *told));
-            let is_news = cached.is_none_or(|before| before != Some((told.high_watermark, told.log_start)));
+            let cached = session
+                .as_mut()
+                .and_then(|session| session.note(&wanted.key, *told));
+            let is_news =
+                cached.is_none_or(|before| before != Some((told.high_watermark, told.log_start)));
             !plan.is_incremental || told.must_be_told || is_news
         });
         tell.collect()
@@ -188,7 +193,10 @@ impl Sessions {
         if self.sessions.len() < self.count_max {
             return true;
         }
-        let oldest = self.sessions.iter().min_by_key(|(_, session)| session.used_at);
+        let oldest = self
+            .sessions
+            .iter()
+            .min_by_key(|(_, session)| session.used_at);
         let Some((id, session)) = oldest else {
             return false;
         };
@@ -228,7 +236,10 @@ impl Session {
     fn in_turn(&self) -> Vec<Wanted> {
         let mut cached: Vec<&Cached> = self.partitions.values().collect();
         cached.sort_by_key(|cached| cached.turn);
-        cached.into_iter().map(|cached| cached.wanted.clone()).collect()
+        cached
+            .into_iter()
+            .map(|cached| cached.wanted.clone())
+            .collect()
     }
 
     /// What the consumer was told before; `None` for a partition that is not in the session.

@@ -21,7 +21,11 @@ fn what_is_advertised_is_what_is_served() {
     assert_eq!(keys.len(), told.len());
     for api in told {
         let key = ApiKey::from_i16(api.api_key).unwrap();
-        let served_from = if key == ApiKey::Produce { 3 } else { api.min_version };
+        let served_from = if key == ApiKey::Produce {
+            3
+        } else {
+            api.min_version
+        };
         for version in served_from..=api.max_version {
             assert!(apis::find(key, version).is_some(), "{key:?} {version}");
             assert!(key.versions().contains(version), "{key:?} {version}");
@@ -41,9 +45,15 @@ fn produce_is_advertised_from_0_and_served_from_3() {
 #[test]
 fn keys_without_a_handler_are_not_found_in_any_version() {
     let served: Vec<ApiKey> = apis::served().map(|row| row.key).collect();
-    let others = supported().iter().filter(|info| !served.contains(&info.key));
+    let others = supported()
+        .iter()
+        .filter(|info| !served.contains(&info.key));
     for info in others {
-        assert!(info.versions.iter().all(|version| apis::find(info.key, version).is_none()));
+        assert!(
+            info.versions
+                .iter()
+                .all(|version| apis::find(info.key, version).is_none())
+        );
     }
 }
 
@@ -56,8 +66,14 @@ fn errors_that_clients_try_again_after_are_told_apart() {
         leader: None,
     };
     assert_eq!(of_replica(&not_leader), ErrorCode::NotLeaderOrFollower);
-    assert_eq!(of_replica(&ReplicaError::Void), ErrorCode::NotLeaderOrFollower);
-    assert_eq!(of_replica(&ReplicaError::TimedOut), ErrorCode::RequestTimedOut);
+    assert_eq!(
+        of_replica(&ReplicaError::Void),
+        ErrorCode::NotLeaderOrFollower
+    );
+    assert_eq!(
+        of_replica(&ReplicaError::TimedOut),
+        ErrorCode::RequestTimedOut
+    );
     let too_large = ReplicaError::TooLarge {
         bytes: 2,
         bytes_max: 1,
@@ -116,16 +132,25 @@ async fn a_session_remembers_what_was_asked_and_tells_only_news() {
     let plan = begin(&mut sessions, asked(0, 0, full)).unwrap();
     let id = plan.session_id;
     assert_eq!((id, plan.is_incremental), (7, false));
-    assert_eq!(sessions.finish(&plan, &[told(5, false), told(6, false)]), [true, true]);
+    assert_eq!(
+        sessions.finish(&plan, &[told(5, false), told(6, false)]),
+        [true, true]
+    );
 
     let plan = begin(&mut sessions, asked(id, 1, vec![])).unwrap();
     assert!(plan.is_incremental);
     assert_eq!(order(&plan), [(0, 5), (1, 6)]);
-    assert_eq!(sessions.finish(&plan, &[told(5, false), told(6, false)]), [false, false]);
+    assert_eq!(
+        sessions.finish(&plan, &[told(5, false), told(6, false)]),
+        [false, false]
+    );
 
     let plan = begin(&mut sessions, asked(id, 2, vec![wanted(0, 8)])).unwrap();
     assert_eq!(order(&plan), [(0, 8), (1, 6)]);
-    assert_eq!(sessions.finish(&plan, &[told(9, true), told(7, false)]), [true, true]);
+    assert_eq!(
+        sessions.finish(&plan, &[told(9, true), told(7, false)]),
+        [true, true]
+    );
 
     // Partition 0 had its turn.
     let plan = begin(&mut sessions, asked(id, 3, vec![])).unwrap();
@@ -147,7 +172,9 @@ async fn forgotten_partitions_leave_the_session() {
 #[tokio::test]
 async fn wrong_sessions_are_refused_and_change_nothing() {
     let mut sessions = Sessions::new(1);
-    let id = begin(&mut sessions, asked(0, 0, vec![wanted(0, 0)])).unwrap().session_id;
+    let id = begin(&mut sessions, asked(0, 0, vec![wanted(0, 0)]))
+        .unwrap()
+        .session_id;
 
     let unknown = begin(&mut sessions, asked(id + 1, 1, vec![]));
     assert_eq!(unknown, Err(ErrorCode::FetchSessionIdNotFound));
@@ -160,13 +187,18 @@ async fn wrong_sessions_are_refused_and_change_nothing() {
     let with_ids = begin(&mut sessions, with_ids);
     assert_eq!(with_ids, Err(ErrorCode::FetchSessionTopicIdError));
 
-    assert_eq!(order(&begin(&mut sessions, asked(id, 1, vec![])).unwrap()), [(0, 0)]);
+    assert_eq!(
+        order(&begin(&mut sessions, asked(id, 1, vec![])).unwrap()),
+        [(0, 0)]
+    );
 }
 
 #[tokio::test]
 async fn a_session_ends_when_the_client_says_so() {
     let mut sessions = Sessions::new(1);
-    let id = begin(&mut sessions, asked(0, 0, vec![wanted(0, 0)])).unwrap().session_id;
+    let id = begin(&mut sessions, asked(0, 0, vec![wanted(0, 0)]))
+        .unwrap()
+        .session_id;
     let last = begin(&mut sessions, asked(id, -1, vec![wanted(0, 3)])).unwrap();
     assert_eq!((last.session_id, order(&last)), (NO_SESSION, vec![(0, 3)]));
     let gone = begin(&mut sessions, asked(id, 1, vec![]));
@@ -177,12 +209,21 @@ async fn a_session_ends_when_the_client_says_so() {
 async fn only_a_session_out_of_use_makes_room() {
     let mut sessions = Sessions::new(1);
     let now = Instant::now();
-    let first = sessions.begin(asked(0, 0, vec![]), now, 1 << 32).unwrap().session_id;
-    let second = sessions.begin(asked(0, 0, vec![]), now, 2 << 32).unwrap().session_id;
+    let first = sessions
+        .begin(asked(0, 0, vec![]), now, 1 << 32)
+        .unwrap()
+        .session_id;
+    let second = sessions
+        .begin(asked(0, 0, vec![]), now, 2 << 32)
+        .unwrap()
+        .session_id;
     assert_eq!((first, second), (1, NO_SESSION));
 
     let later = now + SESSION_IDLE_MIN + Duration::from_millis(1);
-    let third = sessions.begin(asked(0, 0, vec![]), later, 3 << 32).unwrap().session_id;
+    let third = sessions
+        .begin(asked(0, 0, vec![]), later, 3 << 32)
+        .unwrap()
+        .session_id;
     assert_eq!(third, 3);
     let evicted = sessions.begin(asked(first, 1, vec![]), later, 0);
     assert_eq!(evicted, Err(ErrorCode::FetchSessionIdNotFound));

@@ -71,5 +71,7 @@ pub(super) async fn auto_create(
 /// Returns when every partition of a topic has a leader, or when that takes too long.
 pub(super) async fn wait_for_leaders(context: &Context, name: &str, within: Duration) {
     let mut images = context.parts().controller.images();
-    images.wait_for_leaders(name, within.min(LEADERS_WAIT)).await;
+    images
+        .wait_for_leaders(name, within.min(LEADERS_WAIT))
+        .await;
 }

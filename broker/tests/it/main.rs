@@ -27,6 +27,8 @@ mod folders;
 #[cfg(test)]
 mod in_process;
 #[cfg(test)]
+mod kafka;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod leadership;

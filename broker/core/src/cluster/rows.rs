@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cluster::codec::{
-    read_brokers, read_configs, read_endpoints, read_listeners, read_topic_id, write_brokers, write_configs,
-    write_endpoints, write_listeners,
+    read_brokers, read_configs, read_endpoints, read_listeners, read_topic_id, write_brokers,
+    write_configs, write_endpoints, write_listeners,
 };
 use crate::cluster::image::{Broker, Image, PartitionInfo, Topic};
 use crate::cluster::loss::{read_loss, write_loss};

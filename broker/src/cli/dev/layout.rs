@@ -214,7 +214,11 @@ fn reuse(stored: Cluster, options: &DevOptions, data: PathBuf) -> CliResult<Clus
     let mut cluster = Cluster { data, ..stored };
     // A folder of before there were Kafka listeners.
     let mut held = Vec::new();
-    for broker in cluster.brokers.iter_mut().filter(|one| one.kafka.is_empty()) {
+    for broker in cluster
+        .brokers
+        .iter_mut()
+        .filter(|one| one.kafka.is_empty())
+    {
         broker.kafka = format!("127.0.0.1:{}", free_port(&mut held)?);
     }
     Ok(cluster)

@@ -58,7 +58,8 @@ async fn add(
         assignments: assignments.collect::<Result<_, _>>()?,
     };
     let done = context.propose_or_preview(command, request.validate_only, within);
-    done.await.map_err(|error| (of_control(&error), error.to_string()))?;
+    done.await
+        .map_err(|error| (of_control(&error), error.to_string()))?;
     if !request.validate_only {
         wait_for_leaders(context, &topic.name, within).await;
     }

@@ -33,7 +33,8 @@ pub(in crate::kafka) async fn serve(
 ) -> CreateTopicsResponse {
     let mut seen = BTreeSet::new();
     let names = request.topics.iter().map(|topic| &topic.name);
-    let repeated: BTreeSet<ByteString> = names.filter(|name| !seen.insert(*name)).cloned().collect();
+    let repeated: BTreeSet<ByteString> =
+        names.filter(|name| !seen.insert(*name)).cloned().collect();
     let made = request.topics.iter().map(|topic| async {
         let made = if repeated.contains(&topic.name) {
             let text = "the request names the topic twice".to_owned();
@@ -62,8 +63,10 @@ async fn create(
     let within = command_wait(request.timeout_ms);
     let create = command(topic, TopicId(context.parts().env().random_id()))?;
     let preview = create.clone();
-    let made = context.propose_or_preview(Command::CreateTopic(create), request.validate_only, within);
-    made.await.map_err(|error| (of_control(&error), error.to_string()))?;
+    let made =
+        context.propose_or_preview(Command::CreateTopic(create), request.validate_only, within);
+    made.await
+        .map_err(|error| (of_control(&error), error.to_string()))?;
     if request.validate_only {
         return Ok(validated(context, topic, &preview));
     }
@@ -174,7 +177,9 @@ fn assignments(topic: &CreatableTopic) -> Result<Vec<Vec<BrokerId>>, Refusal> {
         let text = "assignments must name partitions 0, 1, 2 and so on, each once".to_owned();
         return Err((ErrorCode::InvalidReplicaAssignment, text));
     }
-    let lists = assignments.iter().map(|assignment| brokers(&assignment.broker_ids));
+    let lists = assignments
+        .iter()
+        .map(|assignment| brokers(&assignment.broker_ids));
     lists.collect()
 }
 

@@ -52,7 +52,8 @@ pub(in crate::kafka) async fn serve(
         };
         let asked = resource.configuration_keys.as_ref();
         let is_asked = |setting: &Setting| {
-            asked.is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| **key == *setting.name))
+            asked
+                .is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| **key == *setting.name))
         };
         let configs = settings.iter().filter(|setting| is_asked(setting));
         DescribeConfigsResult {
@@ -73,7 +74,8 @@ pub(in crate::kafka) async fn serve(
 pub(super) fn topic_configs(image: &Image, topic: Option<&Topic>) -> Vec<Setting> {
     let keys = CONFIG_KEYS.iter();
     let keys = keys.filter(|key| key.scope == ConfigScope::Topic);
-    keys.map(|key| setting(image, topic, key, key.name)).collect()
+    keys.map(|key| setting(image, topic, key, key.name))
+        .collect()
 }
 
 fn settings(

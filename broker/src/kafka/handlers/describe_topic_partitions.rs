@@ -42,7 +42,9 @@ pub(in crate::kafka) async fn serve(
             break;
         }
         let from = cursor.filter(|cursor| *cursor.topic_name == *name);
-        let from = from.map_or(0, |cursor| usize::try_from(cursor.partition_index).unwrap_or(0));
+        let from = from.map_or(0, |cursor| {
+            usize::try_from(cursor.partition_index).unwrap_or(0)
+        });
         let (topic, end) = describe(&image, name, from, room);
         room = room.saturating_sub(topic.partitions.len());
         response.topics.push(topic);
@@ -90,7 +92,10 @@ fn describe(
         topic_authorized_operations: TOPIC_OPERATIONS,
         ..failed(ErrorCode::None)
     };
-    (described, Some(end).filter(|end| *end < topic.partitions.len()))
+    (
+        described,
+        Some(end).filter(|end| *end < topic.partitions.len()),
+    )
 }
 
 fn partition(image: &Image, info: &PartitionInfo) -> DescribeTopicPartitionsResponsePartition {

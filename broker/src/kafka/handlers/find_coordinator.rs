@@ -1,4 +1,4 @@
-//! FindCoordinator: there are no consumer groups yet (issue 6), and no transactions (issue 7).
+//! FindCoordinator: there are no consumer groups yet, and no transactions.
 //!
 //! For groups the error is one that clients try again after: a consumer with assigned partitions
 //! works without a coordinator. For transactions it is one that they give up after.
@@ -46,7 +46,11 @@ pub(in crate::kafka) async fn serve(
         ..Coordinator::default()
     };
     FindCoordinatorResponse {
-        coordinators: request.coordinator_keys.into_iter().map(coordinator).collect(),
+        coordinators: request
+            .coordinator_keys
+            .into_iter()
+            .map(coordinator)
+            .collect(),
         ..FindCoordinatorResponse::default()
     }
 }

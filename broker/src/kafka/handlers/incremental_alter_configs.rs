@@ -99,7 +99,8 @@ async fn alter(
         }
     };
     let done = context.propose_or_preview(command, validate_only, COMMAND_WAIT);
-    done.await.map_err(|error| (of_control(&error), error.to_string()))
+    done.await
+        .map_err(|error| (of_control(&error), error.to_string()))
 }
 
 /// What is to be set, and what unset.
@@ -148,8 +149,13 @@ fn changes(
 /// A comma-separated list with the items of another one added or taken out.
 fn edited(list: &str, items: &str, is_added: bool) -> String {
     let items: Vec<&str> = items.split(',').map(str::trim).collect();
-    let kept = list.split(',').map(str::trim).filter(|item| !item.is_empty());
-    let mut kept: Vec<&str> = kept.filter(|item| is_added || !items.contains(item)).collect();
+    let kept = list
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty());
+    let mut kept: Vec<&str> = kept
+        .filter(|item| is_added || !items.contains(item))
+        .collect();
     if is_added {
         for item in items {
             if !kept.contains(&item) {

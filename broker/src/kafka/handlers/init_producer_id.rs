@@ -1,6 +1,6 @@
 //! InitProducerId (KIP-98): a producer id that nobody else has.
 //!
-//! Deviation: transactional ids are refused until there are transactions (issue 7).
+//! Deviation: transactional ids are refused until there are transactions.
 
 use raftmq_kafka_protocol::ErrorCode;
 use raftmq_kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};

@@ -24,6 +24,9 @@ const EARLIEST_LOCAL: (i64, i16) = (-4, 8);
 const LATEST_TIERED: (i64, i16) = (-5, 9);
 const EARLIEST_PENDING_UPLOAD: (i64, i16) = (-6, 11);
 
+/// First version whose answer has the offset's leader epoch.
+const WITH_LEADER_EPOCH: i16 = 4;
+
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
@@ -113,7 +116,9 @@ async fn find(
     Ok(ListOffsetsPartitionResponse {
         timestamp: found.timestamp_ms,
         offset: found.offset,
-        leader_epoch: leader_epoch.map_or(NO_EPOCH, epoch),
+        leader_epoch: leader_epoch
+            .filter(|_| version >= WITH_LEADER_EPOCH)
+            .map_or(NO_EPOCH, epoch),
         ..ListOffsetsPartitionResponse::default()
     })
 }

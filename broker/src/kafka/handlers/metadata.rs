@@ -26,6 +26,8 @@ use crate::kafka::wire::{NO_NODE, epoch, index, node_id, text};
 const EMPTY_IS_NONE: i16 = 1;
 /// First version in which the client says whether topics may be made.
 const WITH_AUTO_CREATION: i16 = 4;
+/// First version whose answer may leave a topic's name out.
+const WITHOUT_NAMES: i16 = 12;
 
 pub(in crate::kafka) async fn serve(
     context: Context,
@@ -59,6 +61,12 @@ pub(in crate::kafka) async fn serve(
     };
     if request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+    }
+    if version < WITHOUT_NAMES {
+        // Null names came with the answers to topic ids.
+        for topic in &mut response.topics {
+            topic.name.get_or_insert_with(Default::default);
+        }
     }
     if request.include_topic_authorized_operations {
         for topic in &mut response.topics {

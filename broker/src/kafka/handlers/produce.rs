@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
-use raftmq_kafka_protocol::messages::produce::request::{
-    PartitionProduceData, TopicProduceData,
-};
+use raftmq_kafka_protocol::messages::produce::request::{PartitionProduceData, TopicProduceData};
 use raftmq_kafka_protocol::messages::produce::response::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -36,6 +34,9 @@ const WITH_ZSTD: i16 = 7;
 const WITH_LEADERS: i16 = 10;
 /// First version that names topics by their ids (KIP-516).
 const WITH_TOPIC_IDS: i16 = 13;
+
+/// Where every message format has its version.
+const MAGIC_AT: usize = 16;
 
 /// Why nothing of a partition's records, or not all of them, was written.
 #[derive(Debug)]
@@ -160,6 +161,11 @@ async fn begin_partition(
 
 /// The batches of a record set, with what every partition refuses refused.
 fn split(version: i16, records: Bytes) -> Result<Vec<Bytes>, Failure> {
+    // Old messages may be shorter than a batch's header, which must not look like lost bytes.
+    if let Some(magic @ (0 | 1)) = records.get(MAGIC_AT) {
+        let text = format!("message format {magic} is not taken, record batches (2) are");
+        return Err(Failure::new(ErrorCode::InvalidRecord, text));
+    }
     let mut split = Vec::new();
     for batch in batches(&records) {
         let (header, batch) =
@@ -194,7 +200,11 @@ fn check(version: i16, header: &BatchHeader) -> Result<(), Failure> {
     Ok(())
 }
 
-type Waiting = (i64, Vec<oneshot::Receiver<Result<Appended, ReplicaError>>>, ReplicaError);
+type Waiting = (
+    i64,
+    Vec<oneshot::Receiver<Result<Appended, ReplicaError>>>,
+    ReplicaError,
+);
 
 /// Hands the batches of one partition over. What is waited for, with the error if nobody answers.
 async fn append(
@@ -277,10 +287,7 @@ async fn finish(context: &Context, version: i16, topics: Vec<Topic>) -> (Produce
     (response, has_error)
 }
 
-fn of_partition(
-    partition: i32,
-    written: &Result<Written, Failure>,
-) -> PartitionProduceResponse {
+fn of_partition(partition: i32, written: &Result<Written, Failure>) -> PartitionProduceResponse {
     match written {
         Ok(written) => PartitionProduceResponse {
             index: partition,

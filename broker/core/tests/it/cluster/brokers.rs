@@ -430,7 +430,9 @@ fn kafka_listeners_are_kept_and_survive_rows_and_checkpoints() {
     let broker = harness.image().broker(BrokerId(1)).unwrap();
     assert_eq!(broker.endpoints, known);
     let rows = harness.cluster.dirty_rows();
-    let rows = rows.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let rows = rows
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
     let checkpoint = harness.cluster.checkpoint();
     assert_eq!(Cluster::restore(rows).as_ref(), Ok(&harness.cluster));
     let restored = Cluster::restore_checkpoint(&checkpoint);

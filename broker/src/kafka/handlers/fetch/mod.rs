@@ -10,12 +10,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use raftmq_kafka_protocol::Uuid;
 use raftmq_kafka_protocol::messages::fetch::request::{FetchTopic, ForgottenTopic};
 use raftmq_kafka_protocol::messages::fetch::response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use raftmq_kafka_protocol::messages::{FetchRequest, FetchResponse};
-use raftmq_kafka_protocol::Uuid;
 use tokio::time::{Instant, timeout_at};
 
 use self::partition::{Found, read};
@@ -111,7 +111,11 @@ fn asked(version: i16, request: FetchRequest) -> Asked {
         epoch: request.session_epoch,
         has_ids,
         partitions: request.topics.into_iter().flat_map(wanted).collect(),
-        forgotten: request.forgotten_topics_data.into_iter().flat_map(forgotten).collect(),
+        forgotten: request
+            .forgotten_topics_data
+            .into_iter()
+            .flat_map(forgotten)
+            .collect(),
     }
 }
 
@@ -228,7 +232,9 @@ impl Building {
         }
         if self.version >= WITH_LEADERS
             && let Some(name) = &found.topic
-            && let Some(leader) = self.hints.leader(&self.context, found.error, name, wanted.key.partition)
+            && let Some(leader) =
+                self.hints
+                    .leader(&self.context, found.error, name, wanted.key.partition)
         {
             data.current_leader = LeaderIdAndEpoch {
                 leader_id: leader.id,

@@ -101,7 +101,9 @@ async fn read_topic(
     let of = |error: ReplicaError| of_replica(&error);
     let unknown = ErrorCode::UnknownTopicOrPartition;
     let index = u32::try_from(wanted.key.partition).map_err(|_| unknown)?;
-    let info = image.partition_of(topic, PartitionIndex(index)).ok_or(unknown)?;
+    let info = image
+        .partition_of(topic, PartitionIndex(index))
+        .ok_or(unknown)?;
     let replica = context.parts().replicas.find(topic, index).map_err(of)?;
     let bytes_max = usize::try_from(wanted.bytes_max).unwrap_or(0).min(room);
     let requested = i64::from(wanted.current_leader_epoch);
@@ -155,9 +157,7 @@ fn check_follower(
     }
     match requested {
         requested if requested > known => Err(Some(ErrorCode::UnknownLeaderEpoch)),
-        requested if requested >= 0 && requested < known => {
-            Err(Some(ErrorCode::FencedLeaderEpoch))
-        }
+        requested if requested >= 0 && requested < known => Err(Some(ErrorCode::FencedLeaderEpoch)),
         _ => Ok(()),
     }
 }
