@@ -21,7 +21,7 @@ pub(super) enum Answer {
     /// An answer.
     Response {
         /// What is answered.
-        response: Response,
+        response: Box<Response>,
         /// It carries an error, anywhere in it.
         has_error: bool,
         /// Given back once it is on its way: how much such answers take is bounded by that.
@@ -38,7 +38,7 @@ impl Answer {
     pub(super) fn of<T: Outcome + Into<Response>>(response: T) -> Self {
         Self::Response {
             has_error: response.has_error(),
-            response: response.into(),
+            response: Box::new(response.into()),
             turn: None,
         }
     }
@@ -92,12 +92,12 @@ const FETCH: Row = Row {
             let Request::Fetch(body) = request else {
                 return Answer::Close;
             };
-            let taken = context.fetch_turn().await;
+            let turn = context.fetch_turn().await;
             let response = handlers::fetch::serve(context, version, body).await;
             Answer::Response {
                 has_error: response.has_error(),
-                response: response.into(),
-                turn: taken,
+                response: Box::new(response.into()),
+                turn,
             }
         };
         Begun::Now(answer.boxed())
@@ -105,7 +105,7 @@ const FETCH: Row = Row {
 };
 
 /// Everything that is served, by ascending key.
-static TABLE: [Row; 17] = [
+static TABLE: [Row; 18] = [
     Row {
         key: ApiKey::Produce,
         newest: None,
@@ -125,6 +125,7 @@ static TABLE: [Row; 17] = [
     served!(InitProducerId, init_producer_id),
     served!(OffsetForLeaderEpoch, offset_for_leader_epoch),
     served!(DescribeConfigs, describe_configs),
+    served!(AlterConfigs, alter_configs),
     served!(CreatePartitions, create_partitions),
     served!(IncrementalAlterConfigs, incremental_alter_configs),
     served!(DescribeCluster, describe_cluster),

@@ -12,8 +12,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use raftmq_kafka_protocol::{
-    ApiKey, FRAME_LENGTH_BYTES, Reader, Response, SegmentedBuf, decode_request_from,
-    encode_response, frame_len, split_frame,
+    ApiKey, FRAME_LENGTH_BYTES, Reader, SegmentedBuf, decode_request_from, encode_response,
+    frame_len, split_frame,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit};
@@ -216,11 +216,8 @@ impl Connection {
         };
         let mut reader = Reader::with_memory_bytes_max(frame, DECODED_BYTES_MAX);
         let request = match decode_request_from(&mut reader) {
-            Ok(request) if request.trailing_bytes == 0 => request,
-            Ok(request) => {
-                let bytes = request.trailing_bytes;
-                return Err(self.refuse(&format_args!("{bytes} bytes trail a request")));
-            }
+            // Bytes behind the body are passed over, as Kafka does: librdkafka sends some with Metadata.
+            Ok(request) => request,
             Err(error) => return Err(self.refuse(&error)),
         };
         let Asked {
@@ -268,12 +265,13 @@ impl Connection {
             version,
             answer,
         } = finished;
-        let response: Response = match answer {
-            Answer::Response { response, .. } => response,
+        let (response, turn) = match answer {
+            Answer::Response { response, turn, .. } => (response, turn),
             Answer::None => return true,
             Answer::Close => return false,
         };
         let encoded = encode_response(version, correlation_id, &response, &mut self.outbox);
+        drop(turn);
         if let Err(error) = &encoded {
             tracing::error!(%error, "a response of ours cannot be encoded");
         }

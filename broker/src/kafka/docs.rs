@@ -51,6 +51,10 @@ const NOTES: &[(i16, &str)] = &[
         "topics and the cluster's settings, with defaults, types, sources, synonyms and documentation; what stands in a broker's own file is not shown",
     ),
     (
+        33,
+        "as IncrementalAlterConfigs; what is not named goes back to its default",
+    ),
+    (
         44,
         "topics, and the cluster's settings as those of all brokers (`--entity-default`); those of one broker stand in its file",
     ),

@@ -47,6 +47,10 @@ fn of_append(error: &AppendError) -> ErrorCode {
 
 /// A record batch that was refused before any partition saw it. What only bits that were lost on
 /// the way explain is retriable, as in Kafka.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a new defect of a record makes the record invalid"
+)]
 pub(super) fn of_batch(error: &BatchError) -> ErrorCode {
     match error {
         BatchError::Truncated { .. }

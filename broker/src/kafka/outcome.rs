@@ -1,8 +1,8 @@
 //! Whether a response carries an error anywhere: for the metrics.
 
 use raftmq_kafka_protocol::messages::{
-    ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteRecordsResponse,
-    DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse,
+    AlterConfigsResponse, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
+    DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse,
     DescribeProducersResponse, DescribeTopicPartitionsResponse, FetchResponse,
     FindCoordinatorResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse,
     ListOffsetsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
@@ -59,6 +59,7 @@ codes_of!(
     DeleteTopicsResponse responses,
     DescribeConfigsResponse results,
     CreatePartitionsResponse results,
+    AlterConfigsResponse responses,
     IncrementalAlterConfigsResponse responses,
     DescribeTopicPartitionsResponse topics
 );

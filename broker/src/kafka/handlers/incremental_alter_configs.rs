@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raftmq_core::cluster::config_keys::find;
 use raftmq_core::cluster::{Command, Image, Topic};
-use raftmq_kafka_protocol::messages::incremental_alter_configs::request::{
-    AlterConfigsResource, AlterableConfig,
-};
+use raftmq_kafka_protocol::messages::incremental_alter_configs::request::AlterableConfig;
 use raftmq_kafka_protocol::messages::incremental_alter_configs::response::AlterConfigsResourceResponse;
 use raftmq_kafka_protocol::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
@@ -32,7 +30,7 @@ const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
 /// A code and its words.
-type Refusal = (ErrorCode, String);
+pub(super) type Refusal = (ErrorCode, String);
 
 pub(in crate::kafka) async fn serve(
     context: Context,
@@ -44,7 +42,13 @@ pub(in crate::kafka) async fn serve(
     for resource in &request.resources {
         let is_new = seen.insert((resource.resource_type, resource.resource_name.clone()));
         let altered = if is_new {
-            alter(&context, resource, request.validate_only).await
+            let named = Resource {
+                kind: resource.resource_type,
+                name: &resource.resource_name,
+            };
+            let configs = &resource.configs;
+            let changes = |image: &Image, topic: Option<&Topic>| changes(image, topic, configs);
+            alter(&context, named, request.validate_only, changes).await
         } else {
             let words = "the request names the resource twice".to_owned();
             Err((ErrorCode::InvalidRequest, words))
@@ -66,26 +70,37 @@ pub(in crate::kafka) async fn serve(
     }
 }
 
-async fn alter(
+/// What is to be altered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resource<'a> {
+    /// Kafka's number.
+    pub(super) kind: i8,
+    /// A topic, or empty for all brokers.
+    pub(super) name: &'a str,
+}
+
+/// Alters the settings of one resource as `changes` says, which is given its topic, if it is one.
+pub(super) async fn alter(
     context: &Context,
-    resource: &AlterConfigsResource,
+    resource: Resource<'_>,
     validate_only: bool,
+    changes: impl FnOnce(&Image, Option<&Topic>) -> Result<Changes, Refusal>,
 ) -> Result<(), Refusal> {
     let image = context.image();
-    let command = match resource.resource_type {
+    let command = match resource.kind {
         TOPIC => {
-            let named = TopicName::new(&resource.resource_name, Uuid::ZERO, false);
+            let named = TopicName::new(resource.name, Uuid::ZERO, false);
             let topic = named.find(&image);
             let topic = topic.map_err(|error| (error, error.name().to_owned()))?;
-            let (set, unset) = changes(&image, Some(&topic), &resource.configs)?;
+            let (set, unset) = changes(&image, Some(&topic))?;
             Command::AlterTopicConfigs {
                 topic_id: topic.id,
                 set,
                 unset,
             }
         }
-        BROKER if resource.resource_name.is_empty() => {
-            let (set, unset) = changes(&image, None, &resource.configs)?;
+        BROKER if resource.name.is_empty() => {
+            let (set, unset) = changes(&image, None)?;
             Command::AlterClusterConfigs { set, unset }
         }
         BROKER => {
@@ -104,7 +119,7 @@ async fn alter(
 }
 
 /// What is to be set, and what unset.
-type Changes = (BTreeMap<String, String>, Vec<String>);
+pub(super) type Changes = (BTreeMap<String, String>, Vec<String>);
 
 fn changes(
     image: &Image,

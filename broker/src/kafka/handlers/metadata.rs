@@ -100,7 +100,8 @@ async fn create_missing(context: &Context, topics: &[MetadataRequestTopic]) {
     if image.config_text(None, AUTO_CREATE_TOPICS_ENABLE) != "true" {
         return;
     }
-    let names = topics.iter().filter_map(|topic| topic.name.as_deref());
+    let named = topics.iter().filter(|topic| topic.topic_id.is_zero());
+    let names = named.filter_map(|topic| topic.name.as_deref());
     let missing: BTreeSet<&str> = names
         .filter(|name| image.topic(name).is_none() && check_topic_name(name).is_ok())
         .take(AUTO_CREATED_TOPICS_MAX)
@@ -117,12 +118,14 @@ async fn create_missing(context: &Context, topics: &[MetadataRequestTopic]) {
 fn of_request(image: &Image, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
     let failed = |error: ErrorCode| MetadataResponseTopic {
         error_code: error.into(),
-        name: asked.name.clone(),
+        name: asked.name.clone().filter(|_| asked.topic_id.is_zero()),
         topic_id: asked.topic_id,
         topic_authorized_operations: OPERATIONS_OMITTED,
         ..MetadataResponseTopic::default()
     };
-    let named = match &asked.name {
+    // An id decides, whatever the name: Java's admin sends an empty one with it.
+    let by_id = !asked.topic_id.is_zero();
+    let named = match asked.name.as_ref().filter(|_| !by_id) {
         Some(name) if check_topic_name(name).is_err() => {
             return failed(ErrorCode::InvalidTopicException);
         }

@@ -1,6 +1,7 @@
 //! One file for each API that is served. Each takes a request and gives the whole response, errors
 //! included; none knows the connection.
 
+pub(super) mod alter_configs;
 pub(super) mod api_versions;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;

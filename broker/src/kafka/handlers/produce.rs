@@ -149,7 +149,7 @@ async fn begin_partition(
         })?;
         let topic = topic.map_err(|code| Failure::new(*code, code.name()))?;
         let records = data.records.unwrap_or_default();
-        let records = split(version, records)?;
+        let records = split(version, &records)?;
         append(context, topic, partition, records, acks, deadline).await
     };
     let written = match begun.await {
@@ -160,14 +160,14 @@ async fn begin_partition(
 }
 
 /// The batches of a record set, with what every partition refuses refused.
-fn split(version: i16, records: Bytes) -> Result<Vec<Bytes>, Failure> {
+fn split(version: i16, records: &Bytes) -> Result<Vec<Bytes>, Failure> {
     // Old messages may be shorter than a batch's header, which must not look like lost bytes.
     if let Some(magic @ (0 | 1)) = records.get(MAGIC_AT) {
         let text = format!("message format {magic} is not taken, record batches (2) are");
         return Err(Failure::new(ErrorCode::InvalidRecord, text));
     }
     let mut split = Vec::new();
-    for batch in batches(&records) {
+    for batch in batches(records) {
         let (header, batch) =
             batch.map_err(|error| Failure::new(of_batch(&error), error.to_string()))?;
         check(version, &header)?;

@@ -1,5 +1,6 @@
 //! Topics and settings by Kafka's admin requests.
 
+use raftmq_kafka_protocol::messages::alter_configs;
 use raftmq_kafka_protocol::messages::create_partitions::request::CreatePartitionsTopic;
 use raftmq_kafka_protocol::messages::create_topics::request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
@@ -13,11 +14,13 @@ use raftmq_kafka_protocol::messages::describe_topic_partitions::response::Descri
 use raftmq_kafka_protocol::messages::incremental_alter_configs::request::{
     AlterConfigsResource, AlterableConfig,
 };
+use raftmq_kafka_protocol::messages::metadata::request::MetadataRequestTopic;
 use raftmq_kafka_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeTopicPartitionsRequest, IncrementalAlterConfigsRequest,
+    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
+    IncrementalAlterConfigsRequest,
 };
-use raftmq_kafka_protocol::{ErrorCode, Response};
+use raftmq_kafka_protocol::{ErrorCode, Response, Uuid};
 
 use super::wire::{Wire, batch, broker};
 
@@ -57,7 +60,7 @@ fn config(name: &str, value: Option<&str>) -> CreatableTopicConfig {
 }
 
 #[test]
-fn topics_are_made_grown_and_deleted() {
+fn topics_are_validated_and_made() {
     let (_broker, mut wire) = broker(&[]);
     let validated = create(&mut wire, vec![topic("t", 2)], true);
     assert_eq!(validated[0].error_code, 0);
@@ -85,7 +88,12 @@ fn topics_are_made_grown_and_deleted() {
         (Some("1000"), 1)
     );
     assert_eq!(made[1].num_partitions, 1);
+}
 
+#[test]
+fn topics_are_grown_and_never_shrunk() {
+    let (_broker, mut wire) = broker(&[]);
+    create(&mut wire, vec![topic("t", 2)], false);
     let grow = |count, validate_only| CreatePartitionsRequest {
         topics: vec![CreatePartitionsTopic {
             name: "t".into(),
@@ -107,7 +115,12 @@ fn topics_are_made_grown_and_deleted() {
         assert_eq!(grown.results[0].error_code, i16::from(error), "{grown:?}");
         assert_eq!(wire.metadata("t").topics[0].partitions.len(), after);
     }
+}
 
+#[test]
+fn topics_are_deleted_by_name_and_by_id() {
+    let (_broker, mut wire) = broker(&[]);
+    let made = create(&mut wire, vec![topic("t", 1), topic("u", 1)], false);
     let request = DeleteTopicsRequest {
         topics: vec![
             DeleteTopicState {
@@ -322,6 +335,50 @@ fn settings_are_altered_and_described_with_their_sources() {
 }
 
 #[test]
+fn what_alter_configs_does_not_name_goes_back_to_its_default() {
+    let (_broker, mut wire) = broker(&[]);
+    wire.topic("t");
+    let set = [
+        ("retention.ms", 0, Some("5000")),
+        ("segment.ms", 0, Some("6000")),
+    ];
+    assert_eq!(alter(&mut wire, TOPIC, "t", &set), 0);
+    let request = |value: Option<&str>, validate_only| AlterConfigsRequest {
+        resources: vec![alter_configs::request::AlterConfigsResource {
+            resource_type: TOPIC,
+            resource_name: "t".into(),
+            configs: vec![alter_configs::request::AlterableConfig {
+                name: "retention.ms".into(),
+                value: value.map(Into::into),
+            }],
+        }],
+        validate_only,
+    };
+    for (value, validate_only, error, retention, segment) in [
+        (Some("7000"), true, ErrorCode::None, "5000", "6000"),
+        (None, false, ErrorCode::InvalidConfig, "5000", "6000"),
+        (Some("7000"), false, ErrorCode::None, "7000", "604800000"),
+    ] {
+        let Response::AlterConfigs(altered) = wire.call(2, request(value, validate_only)) else {
+            panic!("not an answer to AlterConfigs")
+        };
+        assert_eq!(
+            altered.responses[0].error_code,
+            i16::from(error),
+            "{altered:?}"
+        );
+        let found = describe(
+            &mut wire,
+            TOPIC,
+            "t",
+            Some(vec!["retention.ms", "segment.ms"]),
+        );
+        let found: Vec<_> = found.iter().map(|one| one.value.as_deref()).collect();
+        assert_eq!(found, [Some(retention), Some(segment)]);
+    }
+}
+
+#[test]
 fn bad_alterations_are_refused_and_change_nothing() {
     let (_broker, mut wire) = broker(&[]);
     wire.topic("t");
@@ -391,6 +448,31 @@ fn topics_are_described_page_by_page() {
         [("b".to_owned(), 2, 0), ("nowhere".to_owned(), 0, unknown)]
     );
     assert!(page.next_cursor.is_none());
+}
+
+#[test]
+fn an_id_finds_a_topic_whatever_name_comes_with_it() {
+    let (_broker, mut wire) = broker(&[]);
+    let topic_id = wire.topic("t");
+    for (id, name, error, found) in [
+        (topic_id, Some(""), ErrorCode::None, Some("t")),
+        (topic_id, None, ErrorCode::None, Some("t")),
+        (Uuid([9; 16]), Some(""), ErrorCode::UnknownTopicId, None),
+    ] {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                topic_id: id,
+                name: name.map(Into::into),
+            }]),
+            ..MetadataRequest::default()
+        };
+        let Response::Metadata(response) = wire.call(12, request) else {
+            panic!("not an answer to Metadata")
+        };
+        let topic = &response.topics[0];
+        assert_eq!(topic.error_code, i16::from(error));
+        assert_eq!((topic.name.as_deref(), topic.topic_id), (found, id));
+    }
 }
 
 #[test]

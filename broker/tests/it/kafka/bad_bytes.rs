@@ -4,10 +4,10 @@ use bytes::BytesMut;
 use raftmq_kafka_protocol::messages::create_topics::request::CreatableTopic;
 use raftmq_kafka_protocol::messages::describe_configs::request::DescribeConfigsResource;
 use raftmq_kafka_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeProducersRequest,
-    DescribeTopicPartitionsRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, MetadataRequest,
+    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, FindCoordinatorRequest,
+    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, MetadataRequest,
     OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
 };
 use raftmq_kafka_protocol::{
@@ -58,7 +58,6 @@ fn bytes_that_are_no_request_close_the_connection() {
     let future_version = header(3, 99);
     // An array of two thousand million topics.
     let absurd_count = [header(3, 1), vec![0x7f, 0xff, 0xff, 0xff]].concat();
-    let trailing = [header(3, 1), vec![0xff; 4], vec![0]].concat();
     for bytes in [
         vec![],
         vec![0xff; 3],
@@ -66,7 +65,6 @@ fn bytes_that_are_no_request_close_the_connection() {
         removed_version,
         future_version,
         absurd_count,
-        trailing,
         b"GET / HTTP/1.1\r\n\r\n".to_vec(),
     ] {
         let mut wire = Wire::connect(&broker.kafka());
@@ -74,6 +72,35 @@ fn bytes_that_are_no_request_close_the_connection() {
         assert!(wire.is_closed(), "{bytes:?}");
     }
     assert_eq!(wire.produce("t", batch(&["still here"])).error_code, 0);
+}
+
+/// librdkafka's Metadata has such bytes.
+#[test]
+fn bytes_behind_a_request_are_passed_over() {
+    let (_broker, mut wire) = broker(&[]);
+    wire.topic("t");
+    let mut bytes = BytesMut::new();
+    let header = RequestHeader {
+        request_api_key: ApiKey::Metadata.into(),
+        request_api_version: 12,
+        correlation_id: 5,
+        client_id: None,
+    };
+    let request = MetadataRequest {
+        topics: None,
+        ..MetadataRequest::default()
+    };
+    encode_request(&header, &request.into(), &mut bytes).unwrap();
+    bytes.extend_from_slice(&[0; 3]);
+    let length = i32::try_from(bytes.len() - 4).unwrap();
+    bytes[..4].copy_from_slice(&length.to_be_bytes());
+    wire.send_raw(&bytes);
+
+    let (correlation_id, response) = wire.receive(MetadataRequest::default(), 12);
+    let Response::Metadata(response) = response else {
+        panic!("not an answer to Metadata")
+    };
+    assert_eq!((correlation_id, response.topics.len()), (5, 1));
 }
 
 #[test]
@@ -250,6 +277,7 @@ fn one_of_admin(key: ApiKey, version: i16) -> Option<Request> {
             ..DescribeConfigsRequest::default()
         }
         .into(),
+        ApiKey::AlterConfigs => AlterConfigsRequest::default().into(),
         ApiKey::CreatePartitions => CreatePartitionsRequest::default().into(),
         ApiKey::IncrementalAlterConfigs => IncrementalAlterConfigsRequest::default().into(),
         ApiKey::DescribeCluster => DescribeClusterRequest::default().into(),

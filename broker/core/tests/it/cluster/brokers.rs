@@ -1,8 +1,10 @@
 //! The cluster's id, registration, fencing, producer ids.
 
-use raftmq_core::cluster::{Broker, ClusterError, Command, Endpoints, Outcome, RegisterBroker};
+use raftmq_core::cluster::{
+    Broker, Cluster, ClusterError, Command, Endpoints, Outcome, RegisterBroker,
+};
 use raftmq_core::limits::{BROKERS_COUNT_MAX, PRODUCER_ID_BLOCK_COUNT_MAX};
-use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, Effect};
+use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, Effect, Effects, Machine};
 
 use crate::support::cluster::{CLUSTER_ID, Harness, endpoints, register};
 
@@ -429,12 +431,10 @@ fn kafka_listeners_are_kept_and_survive_rows_and_checkpoints() {
 
     let broker = harness.image().broker(BrokerId(1)).unwrap();
     assert_eq!(broker.endpoints, known);
-    let rows = harness.cluster.dirty_rows();
-    let rows = rows
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)));
+    harness.persist();
+    let restored = Cluster::restore(harness.rows.iter());
+    assert_eq!(restored.as_ref(), Ok(&harness.cluster));
     let checkpoint = harness.cluster.checkpoint();
-    assert_eq!(Cluster::restore(rows).as_ref(), Ok(&harness.cluster));
     let restored = Cluster::restore_checkpoint(&checkpoint);
     assert_eq!(restored, Ok(harness.cluster));
 }
