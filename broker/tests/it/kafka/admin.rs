@@ -18,7 +18,7 @@ use raftmq_kafka_protocol::messages::metadata::request::MetadataRequestTopic;
 use raftmq_kafka_protocol::messages::{
     AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
     DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
-    IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsRequest, MetadataRequest,
 };
 use raftmq_kafka_protocol::{ErrorCode, Response, Uuid};
 
