@@ -16,6 +16,8 @@ pub const BROKERS_COUNT_MAX: usize = 1_000;
 pub const REMOVED_BROKERS_COUNT_MAX: usize = 100_000;
 /// Length of an endpoint, a rack or a cluster id, bytes, inclusive.
 pub const NAME_BYTES_MAX: usize = 255;
+/// Kafka listeners of one broker, inclusive.
+pub const KAFKA_LISTENERS_COUNT_MAX: usize = 16;
 /// Configuration entries of one topic or of the cluster, inclusive.
 pub const CONFIGS_COUNT_MAX: usize = 256;
 /// Length of a configuration value, bytes, inclusive.

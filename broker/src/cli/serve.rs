@@ -65,6 +65,7 @@ struct Listening {
     pid: u32,
     grpc: String,
     http: String,
+    kafka: String,
     peer: String,
     data: PathBuf,
 }
@@ -96,6 +97,12 @@ pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
         pid: std::process::id(),
         grpc: node.grpc_endpoint().to_owned(),
         http: node.http_endpoint().to_owned(),
+        kafka: node
+            .kafka_endpoints()
+            .values()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(","),
         peer: node.peer_endpoint().to_owned(),
         data,
     };
@@ -187,10 +194,11 @@ fn show(listening: &Listening, format: Format) -> CliResult {
     match format {
         Format::Json => output::print_json(listening),
         Format::Table => output::print_line(&format!(
-            "broker {} listens: grpc {}  http {}  peer {}  data {}",
+            "broker {} listens: grpc {}  http {}  kafka {}  peer {}  data {}",
             listening.id,
             listening.grpc,
             listening.http,
+            listening.kafka,
             listening.peer,
             listening.data.display()
         )),

@@ -17,6 +17,8 @@ pub enum Kind {
     Path,
     /// `host:port`; port 0 lets the system choose.
     HostPort,
+    /// A list of `[NAME://]host:port`, as a TOML list or comma-separated; may be empty.
+    Listeners,
     /// A list of `id@host:port`, as a TOML list or comma-separated.
     Peers,
     /// `flush` or `os`.
@@ -25,6 +27,10 @@ pub enum Kind {
     Bytes,
     /// A whole number of bytes; 0 for no limit.
     BytesOrAll,
+    /// A whole number, at least 1.
+    Count,
+    /// A time in milliseconds, at least 1.
+    Millis,
     /// A whole number of hours, up to [`SCRUB_INTERVAL_HOURS_MAX`](super::SCRUB_INTERVAL_HOURS_MAX).
     Hours,
     /// A cluster-wide setting under Kafka's name, handed on as text.
@@ -40,10 +46,13 @@ impl Kind {
             Self::Text => "text",
             Self::Path => "path",
             Self::HostPort => "host:port",
+            Self::Listeners => "list of [NAME://]host:port",
             Self::Peers => "list of id@host:port",
             Self::Durability => "flush or os",
             Self::Bytes => "bytes (>= 1)",
             Self::BytesOrAll => "bytes (>= 0)",
+            Self::Count => "count (>= 1)",
+            Self::Millis => "ms (>= 1)",
             Self::Hours => "hours (0 to 8760)",
             Self::Kafka => "as Kafka",
         }
@@ -81,9 +90,11 @@ const BROKER_KEYS: &[Key] = &[
     key("durability", Kind::Durability, "flush", "`flush`: a write is acknowledged after a completed disk flush. `os`: after the operating system took it, so a power loss of a majority can lose acknowledged records."),
     key("listeners.grpc", Kind::HostPort, super::GRPC_LISTEN_DEFAULT, "Where the gRPC API listens."),
     key("listeners.http", Kind::HostPort, super::HTTP_LISTEN_DEFAULT, "Where `/metrics`, `/livez`, `/readyz` and `/startupz` are served."),
+    key("listeners.kafka", Kind::Listeners, super::KAFKA_LISTEN_DEFAULT, "Where Kafka clients connect. Several listeners have names (`IN://host:port,OUT://host:port`); one without is `PLAINTEXT`. Clients are told the addresses of the listener by which they came. Empty: no Kafka clients."),
     key("listeners.peer", Kind::HostPort, super::PEER_LISTEN_DEFAULT, "Where other brokers reach this one."),
     key("advertised.grpc", Kind::HostPort, "", "What clients are told for the gRPC API. Empty: the bound address."),
     key("advertised.http", Kind::HostPort, "", "What clients are told for HTTP. Empty: the bound address."),
+    key("advertised.kafka", Kind::Listeners, "", "What Kafka clients are told, for each listener by its name. Empty: the bound address; needed where a listener listens everywhere (`0.0.0.0`)."),
     key("advertised.peer", Kind::HostPort, "", "What other brokers are told. Empty: the bound address."),
     key("cluster.peers", Kind::Peers, "", "The initial brokers with their peer listeners, this one included, the same on each of them. Empty: a cluster of this broker alone, which others may join (`cluster.join`)."),
     key("cluster.join", Kind::HostPort, "", "Peer listener of any broker of the cluster that an empty data folder is to join; also the flag `--join`. Empty: the cluster of `cluster.peers`. Once joined, the folder knows the cluster."),
@@ -92,6 +103,11 @@ const BROKER_KEYS: &[Key] = &[
     key("limits.disk-capacity-bytes", Kind::BytesOrAll, "0", "Bytes that the data folder may take, where it shares its disk with something else; only the reserve is measured against it. 0: as much as the disk holds."),
     key("limits.tail-cache-bytes", Kind::Bytes, "67108864", "Newest log entries kept in memory, for all partitions together."),
     key("limits.grpc-message-bytes", Kind::Bytes, "33554432", "Largest gRPC message, in either direction."),
+    key("max.connections", Kind::Count, "10000", "Connections of Kafka clients at a time; further ones are closed at once."),
+    key("connections.max.idle.ms", Kind::Millis, "600000", "Silence after which a Kafka client's connection is closed, unless a request is in work."),
+    key("socket.request.max.bytes", Kind::Bytes, "104857600", "Largest request of a Kafka client. A larger one closes its connection before memory is taken for it."),
+    key("queued.max.request.bytes", Kind::Bytes, "268435456", "Requests of Kafka clients that are being read or worked on, of all connections together; beyond it, connections wait. One larger request passes alone."),
+    key("max.incremental.fetch.session.cache.slots", Kind::Count, "1000", "Incremental fetch sessions of Kafka consumers that are kept (KIP-227); consumers beyond send their whole list of partitions each time."),
     key("limits.produce-in-flight-bytes", Kind::Bytes, "134217728", "Produce requests accepted and not yet answered; beyond it, connections are read no further."),
 ];
 
@@ -117,7 +133,11 @@ pub fn all_keys() -> impl Iterator<Item = Key> {
         .iter()
         .filter(|key| !is_broker_key(key.name))
         .map(|key| Key {
+<<<<<<< HEAD
             name: broker_name(key.name),
+=======
+            name: broker_config_name(key.name),
+>>>>>>> h-K
             kind: Kind::Kafka,
             default: key.default,
             doc: key.documentation,
@@ -128,7 +148,11 @@ pub fn all_keys() -> impl Iterator<Item = Key> {
 /// Looks a key up by its dotted name; a topic config's name stands for the broker setting too.
 #[must_use]
 pub fn find_key(name: &str) -> Option<Key> {
+<<<<<<< HEAD
     let name = broker_name(name);
+=======
+    let name = broker_config_name(name);
+>>>>>>> h-K
     all_keys().find(|key| key.name == name)
 }
 
@@ -141,10 +165,17 @@ pub fn cluster_config_name(name: &str) -> &str {
     pair.map_or(name, |(_, config_name)| config_name)
 }
 
+<<<<<<< HEAD
 /// The name that a setting of the cluster has for a broker, as in the configuration file:
 /// `log.retention.ms` for `retention.ms`.
 #[must_use]
 pub fn broker_name(name: &str) -> &str {
+=======
+/// The name that Kafka's brokers give a setting of the cluster: `log.retention.ms` for
+/// `retention.ms`.
+#[must_use]
+pub fn broker_config_name(name: &str) -> &str {
+>>>>>>> h-K
     let pair = KAFKA_BROKER_NAMES
         .iter()
         .find(|(_, config_name)| *config_name == name);

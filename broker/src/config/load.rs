@@ -11,6 +11,7 @@ use raftmq_core::cluster::config_keys::{self, ConfigScope};
 use thiserror::Error;
 use toml::Value;
 
+use super::kafka::parse_listeners;
 use super::keys::{Kind, cluster_config_name, find_key, nearest_key};
 use super::{
     NodeConfig, PEERS_COUNT_MAX, PeerAddress, SCRUB_INTERVAL_HOURS_MAX, check_host_port,
@@ -248,9 +249,11 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         }
         "listeners.grpc" => config.grpc_listen = host_port(text)?,
         "listeners.http" => config.http_listen = host_port(text)?,
+        "listeners.kafka" => config.kafka.listeners = parse_listeners(text)?,
         "listeners.peer" => config.peer_listen = host_port(text)?,
         "advertised.grpc" => config.advertised_grpc = optional_host_port(text)?,
         "advertised.http" => config.advertised_http = optional_host_port(text)?,
+        "advertised.kafka" => config.kafka.advertised = parse_listeners(text)?,
         "advertised.peer" => config.advertised_peer = optional_host_port(text)?,
         "cluster.peers" => config.peers = peers(text)?,
         "cluster.join" => config.join = optional_host_port(text)?,
@@ -259,6 +262,13 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         "limits.disk-capacity-bytes" => config.limits.disk_capacity_bytes = whole(text)?,
         "limits.tail-cache-bytes" => config.limits.tail_cache_bytes = positive(text)?,
         "limits.grpc-message-bytes" => config.limits.grpc_message_bytes_max = positive(text)?,
+        "max.connections" => config.kafka.connections_max = positive(text)?,
+        "connections.max.idle.ms" => config.kafka.connection_idle_ms_max = positive(text)?,
+        "socket.request.max.bytes" => config.kafka.request_bytes_max = positive(text)?,
+        "queued.max.request.bytes" => config.kafka.queued_bytes_max = positive(text)?,
+        "max.incremental.fetch.session.cache.slots" => {
+            config.kafka.fetch_sessions_max = positive(text)?;
+        }
         "limits.produce-in-flight-bytes" => {
             config.limits.produce_in_flight_bytes_max = positive(text)?;
         }
@@ -350,6 +360,7 @@ fn check_whole(config: &NodeConfig) -> Result<(), ConfigError> {
     if listed {
         return contradiction("cluster.peers needs real ports, got port 0".to_owned());
     }
+    config.kafka.check().or_else(contradiction)?;
     if config.join.is_some() && !config.peers.is_empty() {
         let reason = "cluster.peers founds a cluster, cluster.join joins one; set one of them";
         return contradiction(reason.to_owned());

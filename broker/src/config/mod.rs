@@ -5,6 +5,7 @@
 //! metadata machine's table checks them, and they are handed on as text.
 
 mod docs;
+mod kafka;
 mod keys;
 mod load;
 
@@ -16,7 +17,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use docs::render_reference;
+<<<<<<< HEAD
 pub use keys::{Key, Kind, all_keys, broker_name, cluster_config_name, find_key, nearest_key};
+=======
+pub use kafka::{KAFKA_LISTEN_DEFAULT, KafkaConfig, NamedEndpoint};
+pub use keys::{
+    Key, Kind, all_keys, broker_config_name, cluster_config_name, find_key, nearest_key,
+};
+>>>>>>> h-K
 pub use load::{ConfigError, Sources, load, parse_assignment};
 
 /// gRPC listener of a broker that was told nothing.
@@ -48,6 +56,8 @@ pub struct NodeConfig {
     pub http_listen: String,
     /// `host:port` on which other brokers reach this one; port 0 = any free port.
     pub peer_listen: String,
+    /// Listeners, addresses and bounds for Kafka clients; without a listener there are none.
+    pub kafka: KafkaConfig,
     /// `host:port` that clients are told for gRPC; `None` = the bound address.
     pub advertised_grpc: Option<String>,
     /// `host:port` that clients are told for HTTP; `None` = the bound address.
@@ -78,6 +88,7 @@ impl Default for NodeConfig {
             grpc_listen: GRPC_LISTEN_DEFAULT.to_owned(),
             http_listen: HTTP_LISTEN_DEFAULT.to_owned(),
             peer_listen: PEER_LISTEN_DEFAULT.to_owned(),
+            kafka: KafkaConfig::default(),
             advertised_grpc: None,
             advertised_http: None,
             advertised_peer: None,

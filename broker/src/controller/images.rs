@@ -1,10 +1,12 @@
 //! The metadata image as this broker has it, published after every change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use raftmq_core::cluster::{Cluster, Image, Reply as ClusterReply};
 use raftmq_core::effect::Effects;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::raft::Reply;
 use crate::raft::machine::{Binding, Hosted};
@@ -51,6 +53,26 @@ impl Images {
             Ok(image) => image,
             Err(_going_down) => std::future::pending().await,
         }
+    }
+
+    /// Returns when a topic is there and every partition of it has a leader, or when that takes longer
+    /// than `within`. Cancel safe.
+    pub async fn wait_for_leaders(&mut self, topic: &str, within: Duration) {
+        let has_leaders = |image: &Image| {
+            let is_led = |group| {
+                let info = image.partition(group);
+                info.is_some_and(|info| info.leader.is_some())
+            };
+            let topic = image.topic(topic);
+            topic.is_some_and(|topic| topic.partitions.iter().copied().all(is_led))
+        };
+        let _ = timeout(within, async {
+            let mut image = self.current();
+            while !has_leaders(&image) {
+                image = self.newer_than(image.version).await;
+            }
+        })
+        .await;
     }
 
     /// Waits until the metadata group is applied here up to `log_index`. Cancel safe.

@@ -20,7 +20,6 @@ use raftmq_proto::v1::{
     ListPartitionsRequest, ListPartitionsResponse, RebalanceRequest, RebalanceResponse,
     RecoverPartitionRequest, RecoverPartitionResponse, UndrainBrokerRequest, UndrainBrokerResponse,
 };
-use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::error::{of_control, of_replica};
@@ -68,22 +67,8 @@ impl AdminFrontEnd {
 
     /// Returns when every partition has a leader, or when that takes too long.
     async fn wait_for_leaders(&self, name: &str) {
-        let has_leaders = |image: &Image| {
-            let partitions = image.topic(name).map(|topic| topic.partitions.clone());
-            partitions.unwrap_or_default().iter().all(|group| {
-                image
-                    .partition(*group)
-                    .is_some_and(|info| info.leader.is_some())
-            })
-        };
         let mut images = self.parts.controller.images();
-        let _ = timeout(LEADERS_WITHIN, async {
-            let mut image = images.current();
-            while !has_leaders(&image) {
-                image = images.newer_than(image.version).await;
-            }
-        })
-        .await;
+        images.wait_for_leaders(name, LEADERS_WITHIN).await;
     }
 }
 

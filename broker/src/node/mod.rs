@@ -10,6 +10,7 @@ mod scrub;
 mod serving;
 mod space;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ struct Listeners {
     grpc: Box<dyn Listener>,
     peer: Box<dyn Listener>,
     http: Option<Box<dyn Listener>>,
+    /// By name, as the configuration orders them.
+    kafka: Vec<(String, Box<dyn Listener>)>,
 }
 
 impl Node {
@@ -263,6 +266,12 @@ impl Node {
         &self.endpoints.http
     }
 
+    /// Where Kafka clients connect, by listener name; what they are told.
+    #[must_use]
+    pub fn kafka_endpoints(&self) -> &BTreeMap<String, String> {
+        &self.endpoints.kafka
+    }
+
     /// Where other brokers connect.
     #[must_use]
     pub fn peer_endpoint(&self) -> &str {
@@ -446,7 +455,12 @@ async fn listen(config: &NodeConfig, env: &Env) -> Result<Listeners, NodeError> 
         "" => None,
         endpoint => Some(bind(endpoint).await?),
     };
+    let mut kafka = Vec::new();
+    for listener in &config.kafka.listeners {
+        kafka.push((listener.name.clone(), bind(&listener.endpoint).await?));
+    }
     Ok(Listeners {
+        kafka,
         grpc: bind(&config.grpc_listen).await?,
         peer: bind(&config.peer_listen).await?,
         http,
@@ -459,7 +473,12 @@ fn endpoints(config: &NodeConfig, listeners: &Listeners) -> Endpoints {
         .http
         .as_ref()
         .map(|listener| listener.local_endpoint());
+    let of_kafka = |(name, listener): &(String, Box<dyn Listener>)| {
+        let told = config.kafka.advertised_of(name, listener.local_endpoint());
+        (name.clone(), told)
+    };
     Endpoints {
+        kafka: listeners.kafka.iter().map(of_kafka).collect(),
         grpc: advertised(&config.advertised_grpc, listeners.grpc.local_endpoint()),
         peer: advertised(&config.advertised_peer, listeners.peer.local_endpoint()),
         http: advertised(&config.advertised_http, http.unwrap_or_default()),

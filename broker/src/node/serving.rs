@@ -16,6 +16,7 @@ use crate::config::NodeConfig;
 use crate::env::{BoxedIo, Listener};
 use crate::grpc;
 use crate::http::{self, Metrics};
+use crate::kafka;
 use crate::raft::transport::{CONNECTION_WINDOW_BYTES, PeerServer, STREAM_WINDOW_BYTES};
 
 /// HTTP/2 ping of a silent client, and how long its answer may take: one whose machine is gone must
@@ -49,6 +50,12 @@ impl Node {
             .add_service(grpc::admin_service(self.parts.clone(), message_bytes_max))
             .serve_with_incoming(incoming(listeners.grpc));
         self.spawn(async move { log_end("grpc", clients.await) });
+        if !listeners.kafka.is_empty() {
+            let front = kafka::FrontEnd::new(self.parts.clone(), &config.kafka);
+            for (name, listener) in listeners.kafka {
+                self.spawn(front.clone().serve(name, listener));
+            }
+        }
         let Some(listener) = listeners.http else {
             return Ok(());
         };

@@ -18,6 +18,7 @@ fn loopback() -> NodeConfig {
         "127.0.0.1:0".clone_into(listen);
     }
     config.http_listen.clear();
+    config.kafka.listeners.clear();
     config
 }
 

@@ -29,6 +29,8 @@ mod folders;
 #[cfg(test)]
 mod in_process;
 #[cfg(test)]
+mod kafka;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod leadership;

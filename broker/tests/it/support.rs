@@ -187,6 +187,10 @@ impl Broker {
         text(&self.process.ready, "grpc")
     }
 
+    pub(crate) fn kafka(&self) -> String {
+        text(&self.process.ready, "kafka")
+    }
+
     pub(crate) fn http(&self) -> String {
         text(&self.process.ready, "http")
     }
@@ -221,7 +225,9 @@ pub(crate) fn serve(data: &Path, more: &[&str]) -> Process {
 }
 
 /// Arguments that put every listener on a free port.
-pub(crate) const FREE_PORTS: [&str; 6] = [
+pub(crate) const FREE_PORTS: [&str; 8] = [
+    "--set",
+    "listeners.kafka=127.0.0.1:0",
     "--set",
     "listeners.grpc=127.0.0.1:0",
     "--set",

@@ -62,6 +62,7 @@ const PACKAGES: &[Package] = &[
         may_use: &[
             "raftmq-client",
             "raftmq-core",
+            "raftmq-kafka-protocol",
             "raftmq-proto",
             "raftmq-records",
             "raftmq-store",
@@ -140,6 +141,7 @@ const PARTS: &[Part] = &[
             "crate::http",
             "crate::cli",
             "raftmq_proto::v1",
+            "raftmq_kafka_protocol",
             "raftmq_client",
         ],
     },
@@ -227,7 +229,13 @@ fn parts_of_the_broker_know_only_what_lies_below_them() {
             .unwrap_or_default()
             .trim_end_matches(".rs");
         let source = Source::parse(&file.text);
-        let roots = ["openraft", "raftmq_store", "raftmq_proto", "raftmq_client"];
+        let roots = [
+            "openraft",
+            "raftmq_kafka_protocol",
+            "raftmq_store",
+            "raftmq_proto",
+            "raftmq_client",
+        ];
         let paths = source.paths(&module_of(below), &roots);
         for never in PARTS
             .iter()

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use raftmq::config::{Limits, NodeConfig, PeerAddress};
+use raftmq::config::{KafkaConfig, Limits, NodeConfig, PeerAddress};
 use raftmq::env::Env;
 use raftmq::node::{Node, Parts};
 use raftmq::raft::Group;
@@ -83,6 +83,10 @@ impl Cluster {
             grpc_listen: format!("{}:{GRPC_PORT}", Host::Broker(id)),
             peer_listen: format!("{}:{PEER_PORT}", Host::Broker(id)),
             http_listen: String::new(),
+            kafka: KafkaConfig {
+                listeners: Vec::new(),
+                ..KafkaConfig::default()
+            },
             peers: peers.collect(),
             limits: Limits {
                 disk_reserve_bytes: DISK_RESERVE_BYTES,

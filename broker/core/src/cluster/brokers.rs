@@ -8,7 +8,9 @@ use crate::cluster::image::Broker;
 use crate::cluster::{Cluster, ClusterError, Outcome, Reply};
 use crate::effect::Effects;
 use crate::ids::{BrokerEpoch, BrokerId};
-use crate::limits::{BROKERS_COUNT_MAX, NAME_BYTES_MAX, PRODUCER_ID_BLOCK_COUNT_MAX};
+use crate::limits::{
+    BROKERS_COUNT_MAX, KAFKA_LISTENERS_COUNT_MAX, NAME_BYTES_MAX, PRODUCER_ID_BLOCK_COUNT_MAX,
+};
 use crate::machine::EntryMeta;
 use crate::planted::{Bug, is_planted};
 
@@ -109,6 +111,15 @@ impl Cluster {
             &register.rack,
         ] {
             check_length("endpoint or rack", text)?;
+        }
+        let listeners_count = endpoints.kafka.len();
+        if listeners_count > KAFKA_LISTENERS_COUNT_MAX {
+            let limit = KAFKA_LISTENERS_COUNT_MAX;
+            return Err(over_limit("kafka listeners", listeners_count, limit));
+        }
+        for (name, endpoint) in &endpoints.kafka {
+            check_length("kafka listener", name)?;
+            check_length("kafka endpoint", endpoint)?;
         }
         if self.image.removed_brokers.contains(&id) {
             return Err(ClusterError::BrokerRemoved { broker: id });

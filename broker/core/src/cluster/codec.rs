@@ -15,7 +15,7 @@ use crate::codec::{CodecError, Reader, Writer};
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
 use crate::limits::{
     CLEAR_LEADER_GROUPS_MAX, COMMAND_BYTES_MAX, CONFIG_VALUE_BYTES_MAX, CONFIGS_COUNT_MAX,
-    NAME_BYTES_MAX, TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_COUNT_MAX,
+    KAFKA_LISTENERS_COUNT_MAX, NAME_BYTES_MAX, TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_COUNT_MAX,
 };
 
 const VERSION: u8 = 1;
@@ -120,7 +120,7 @@ impl Command {
         reader.version(WHAT, VERSION)?;
         let tag = reader.u8()?;
         let command = match tag {
-            1..=7 | 20 | 35..=37 => read_broker_or_topic(tag, &mut reader)?,
+            1..=7 | 20 | 35..=37 | 45 => read_broker_or_topic(tag, &mut reader)?,
             _ => read_config_or_partition(tag, &mut reader)?,
         };
         reader.finish()?;
@@ -131,6 +131,7 @@ impl Command {
 fn tag_of(command: &Command) -> u8 {
     match command {
         Command::CreateCluster { .. } => 1,
+        Command::RegisterBroker(register) if !register.endpoints.kafka.is_empty() => 45,
         Command::RegisterBroker(register) if register.directory_id.is_known() => 37,
         Command::RegisterBroker(_) => 2,
         Command::FenceBroker { .. } => 3,
@@ -189,6 +190,7 @@ fn read_broker_or_topic(tag: u8, reader: &mut Reader) -> Result<Command, CodecEr
         36 => Command::RemoveBroker {
             id: BrokerId(reader.u32()?),
         },
+        // Written before there were Kafka listeners.
         37 => {
             let register = read_register(reader)?;
             let directory_id = DirectoryId(reader.array()?);
@@ -196,6 +198,12 @@ fn read_broker_or_topic(tag: u8, reader: &mut Reader) -> Result<Command, CodecEr
                 directory_id,
                 ..register
             })
+        }
+        45 => {
+            let mut register = read_register(reader)?;
+            register.directory_id = DirectoryId(reader.array()?);
+            register.endpoints.kafka = read_listeners(reader)?;
+            Command::RegisterBroker(register)
         }
         tag => return Err(unknown(tag)),
     })
@@ -279,8 +287,12 @@ fn write_register(writer: &mut Writer, register: &RegisterBroker) {
         .raw(&register.incarnation);
     write_endpoints(writer, &register.endpoints);
     writer.text(&register.rack);
-    if register.directory_id.is_known() {
+    let has_listeners = !register.endpoints.kafka.is_empty();
+    if register.directory_id.is_known() || has_listeners {
         writer.raw(&register.directory_id.0);
+    }
+    if has_listeners {
+        write_listeners(writer, &register.endpoints.kafka);
     }
 }
 
@@ -327,7 +339,24 @@ pub(super) fn read_endpoints(reader: &mut Reader) -> Result<Endpoints, CodecErro
         grpc: reader.text("grpc endpoint", NAME_BYTES_MAX)?,
         http: reader.text("http endpoint", NAME_BYTES_MAX)?,
         peer: reader.text("peer endpoint", NAME_BYTES_MAX)?,
+        kafka: BTreeMap::new(),
     })
+}
+
+pub(super) fn write_listeners(writer: &mut Writer, listeners: &BTreeMap<String, String>) {
+    writer.count(listeners.len());
+    for (name, endpoint) in listeners {
+        writer.text(name).text(endpoint);
+    }
+}
+
+pub(super) fn read_listeners(reader: &mut Reader) -> Result<BTreeMap<String, String>, CodecError> {
+    let count = reader.count("kafka listeners", 8, KAFKA_LISTENERS_COUNT_MAX)?;
+    let read_one = |_| {
+        let name = reader.text("kafka listener", NAME_BYTES_MAX)?;
+        Ok((name, reader.text("kafka endpoint", NAME_BYTES_MAX)?))
+    };
+    (0..count).map(read_one).collect()
 }
 
 pub(super) fn read_topic_id(reader: &mut Reader) -> Result<TopicId, CodecError> {

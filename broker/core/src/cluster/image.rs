@@ -25,6 +25,9 @@ pub struct Endpoints {
     pub http: String,
     /// Other brokers.
     pub peer: String,
+    /// Kafka clients, by the name of the listener; a broker may have none.
+    #[serde(default)]
+    pub kafka: BTreeMap<String, String>,
 }
 
 /// One broker, as it registered.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cluster::codec::{
-    read_brokers, read_configs, read_endpoints, read_topic_id, write_brokers, write_configs,
-    write_endpoints,
+    read_brokers, read_configs, read_endpoints, read_listeners, read_topic_id, write_brokers,
+    write_configs, write_endpoints, write_listeners,
 };
 use crate::cluster::image::{Broker, Image, PartitionInfo, Topic};
 use crate::cluster::loss::{read_loss, write_loss};
@@ -281,7 +281,8 @@ fn write_broker(broker: &Broker) -> Bytes {
         .flag(broker.is_fenced);
     writer.raw(&broker.incarnation).text(&broker.rack);
     write_endpoints(&mut writer, &broker.endpoints);
-    let has_more = broker.is_decommissioned || broker.directory_id.is_known();
+    let has_listeners = !broker.endpoints.kafka.is_empty();
+    let has_more = broker.is_decommissioned || broker.directory_id.is_known() || has_listeners;
     if broker.is_draining || has_more {
         // Rows of before there was such a thing end here, and so do those of all others.
         writer.flag(broker.is_draining);
@@ -289,6 +290,9 @@ fn write_broker(broker: &Broker) -> Bytes {
     if has_more {
         writer.flag(broker.is_decommissioned);
         writer.raw(&broker.directory_id.0);
+    }
+    if has_listeners {
+        write_listeners(&mut writer, &broker.endpoints.kafka);
     }
     writer.finish()
 }
@@ -310,6 +314,9 @@ fn read_broker(reader: &mut Reader, image: &mut Image) -> Result<(), CodecError>
     if reader.remaining() > 0 {
         broker.is_decommissioned = reader.flag("decommissioned")?;
         broker.directory_id = DirectoryId(reader.array()?);
+    }
+    if reader.remaining() > 0 {
+        broker.endpoints.kafka = read_listeners(reader)?;
     }
     image.brokers.insert(id, Arc::new(broker));
     Ok(())

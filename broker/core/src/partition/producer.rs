@@ -136,6 +136,12 @@ impl Producer {
         self.producer_epoch
     }
 
+    /// Returns the replicated time of the last append, milliseconds since 1970.
+    #[must_use]
+    pub const fn last_appended_at_ms(&self) -> i64 {
+        self.last_appended_at_ms
+    }
+
     /// Shows the batches that are remembered, oldest first.
     pub fn batches(&self) -> impl Iterator<Item = &ProducerBatch> {
         self.batches.iter()

@@ -68,6 +68,11 @@ impl Partition {
         self.producers.get(&producer_id)
     }
 
+    /// Shows every producer that is remembered.
+    pub fn producers(&self) -> impl Iterator<Item = (ProducerId, &Producer)> {
+        self.producers.iter().map(|(id, producer)| (*id, producer))
+    }
+
     /// Counts the producers that are remembered.
     #[must_use]
     pub fn producers_count(&self) -> usize {
@@ -175,6 +180,14 @@ impl Partition {
             .find(|(term, _)| *term > found)
             .map(|(_, start)| *start);
         Some((*found, next_start.unwrap_or(self.log_end)))
+    }
+
+    /// As [`Partition::end_offset_for_epoch`]; an epoch from before all that are remembered ends where
+    /// they begin (Kafka: `LeaderEpochFileCache.endOffsetFor`). `None` while there are no records.
+    #[must_use]
+    pub fn epoch_end(&self, epoch: Term) -> Option<(Term, Offset)> {
+        let (_, first) = self.epochs.first_key_value()?;
+        Some(self.end_offset_for_epoch(epoch).unwrap_or((epoch, *first)))
     }
 
     /// Says where the log start should move to, if anywhere. -1 switches a limit off, as Kafka's

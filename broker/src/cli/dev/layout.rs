@@ -22,17 +22,20 @@ const PORTS_FREE: std::ops::Range<u16> = 10_000..32_000;
 const PORT_TRIES_MAX: usize = 1_000;
 /// With `--base-port`, each broker has this many ports of its own.
 const PORTS_PER_BROKER: u16 = 10;
-/// Distance of the HTTP and the peer port from the gRPC port, as in `raftmq serve`'s defaults.
+/// Distance of the HTTP, the Kafka and the peer port from the gRPC port, as in `raftmq serve`'s defaults.
 const HTTP_PORT_DISTANCE: u16 = 1;
+const KAFKA_PORT_DISTANCE: u16 = 2;
 const PEER_PORT_DISTANCE: u16 = 3;
 /// Keys that `dev` sets itself, so `--set` may not.
-const MANAGED_KEYS: [&str; 7] = [
+const MANAGED_KEYS: [&str; 9] = [
     "broker.id",
     "data-dir",
     "cluster.peers",
     "listeners.grpc",
     "listeners.http",
+    "listeners.kafka",
     "listeners.peer",
+    "advertised.kafka",
     "advertised.peer",
 ];
 
@@ -47,6 +50,9 @@ pub(crate) struct BrokerEntry {
     pub(crate) grpc: String,
     /// `host:port` of metrics and health.
     pub(crate) http: String,
+    /// `host:port` for Kafka clients.
+    #[serde(default)]
+    pub(crate) kafka: String,
     /// `host:port` for other brokers.
     pub(crate) peer: String,
 }
@@ -205,7 +211,17 @@ fn reuse(stored: Cluster, options: &DevOptions, data: PathBuf) -> CliResult<Clus
         ))
         .next("leave --base-port out, or choose another folder with --data"));
     }
-    Ok(Cluster { data, ..stored })
+    let mut cluster = Cluster { data, ..stored };
+    // A folder of before there were Kafka listeners.
+    let mut held = Vec::new();
+    for broker in cluster
+        .brokers
+        .iter_mut()
+        .filter(|one| one.kafka.is_empty())
+    {
+        broker.kafka = format!("127.0.0.1:{}", free_port(&mut held)?);
+    }
+    Ok(cluster)
 }
 
 fn create(options: &DevOptions, data: PathBuf) -> CliResult<Cluster> {
@@ -219,21 +235,27 @@ fn create(options: &DevOptions, data: PathBuf) -> CliResult<Cluster> {
     let mut brokers = Vec::new();
     for id in 1..=count {
         let ports = broker_ports(options.base_port, id, &mut held)?;
-        let [grpc, http, peer] = ports.map(|port| format!("127.0.0.1:{port}"));
+        let [grpc, http, kafka, peer] = ports.map(|port| format!("127.0.0.1:{port}"));
         brokers.push(BrokerEntry {
             id,
             pid: 0,
             grpc,
             http,
+            kafka,
             peer,
         });
     }
     Ok(Cluster { brokers, data })
 }
 
-fn broker_ports(base_port: u16, id: u32, held: &mut Vec<TcpListener>) -> CliResult<[u16; 3]> {
+fn broker_ports(base_port: u16, id: u32, held: &mut Vec<TcpListener>) -> CliResult<[u16; 4]> {
     if base_port == 0 {
-        return Ok([free_port(held)?, free_port(held)?, free_port(held)?]);
+        return Ok([
+            free_port(held)?,
+            free_port(held)?,
+            free_port(held)?,
+            free_port(held)?,
+        ]);
     }
     let distance = u16::try_from(id - 1)
         .unwrap_or(u16::MAX)
@@ -242,6 +264,7 @@ fn broker_ports(base_port: u16, id: u32, held: &mut Vec<TcpListener>) -> CliResu
     let ports = [
         grpc,
         grpc.saturating_add(HTTP_PORT_DISTANCE),
+        grpc.saturating_add(KAFKA_PORT_DISTANCE),
         grpc.saturating_add(PEER_PORT_DISTANCE),
     ];
     for port in ports {
@@ -280,6 +303,7 @@ fn write_config(cluster: &Cluster, broker: &BrokerEntry, extra: &[(String, Strin
         ("data-dir", folder.display().to_string()),
         ("listeners.grpc", broker.grpc.clone()),
         ("listeners.http", broker.http.clone()),
+        ("listeners.kafka", broker.kafka.clone()),
         ("listeners.peer", broker.peer.clone()),
     ]);
     if peers.len() > 1 {

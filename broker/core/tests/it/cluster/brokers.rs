@@ -1,8 +1,10 @@
 //! The cluster's id, registration, fencing, producer ids.
 
-use raftmq_core::cluster::{Broker, ClusterError, Command, Endpoints, Outcome, RegisterBroker};
+use raftmq_core::cluster::{
+    Broker, Cluster, ClusterError, Command, Endpoints, Outcome, RegisterBroker,
+};
 use raftmq_core::limits::{BROKERS_COUNT_MAX, PRODUCER_ID_BLOCK_COUNT_MAX};
-use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, Effect};
+use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, Effect, Effects, Machine};
 
 use crate::support::cluster::{CLUSTER_ID, Harness, endpoints, register};
 
@@ -419,9 +421,51 @@ fn a_stranger_gets_no_producer_ids() {
 }
 
 #[test]
+fn kafka_listeners_are_kept_and_survive_rows_and_checkpoints() {
+    let mut harness = Harness::created();
+    let mut registration = register(1, 1, "");
+    registration.endpoints.kafka = [("IN".to_owned(), "a:9092".to_owned())].into();
+    let known = registration.endpoints.clone();
+
+    harness.accept(&Command::RegisterBroker(registration));
+
+    let broker = harness.image().broker(BrokerId(1)).unwrap();
+    assert_eq!(broker.endpoints, known);
+    harness.persist();
+    let restored = Cluster::restore(harness.rows.iter());
+    assert_eq!(restored.as_ref(), Ok(&harness.cluster));
+    let checkpoint = harness.cluster.checkpoint();
+    let restored = Cluster::restore_checkpoint(&checkpoint);
+    assert_eq!(restored, Ok(harness.cluster));
+}
+
+#[test]
+fn too_many_kafka_listeners_are_refused_and_change_nothing() {
+    let mut harness = Harness::created();
+    let mut registration = register(1, 1, "");
+    let one = |number: u32| (format!("L{number}"), format!("a:{number}"));
+    registration.endpoints.kafka = (0..17).map(one).collect();
+
+    // Its bytes are refused before.
+    let mut effects = Effects::new();
+    let meta = crate::support::meta(9, 1);
+    let command = Command::RegisterBroker(registration);
+    let reply = harness.cluster.apply(&meta, command, &mut effects);
+
+    assert!(matches!(
+        reply,
+        Err(ClusterError::LimitExceeded {
+            actual: 17,
+            limit: 16,
+            ..
+        })
+    ));
+    assert!(effects.is_empty() && harness.image().brokers.is_empty());
+}
+
+#[test]
 fn names_that_are_too_long_are_refused_by_the_machine_too() {
     // The decoder refuses them before: this is the second line of defence.
-    use raftmq_core::{Effects, Machine};
     let mut harness = Harness::created();
     let long = "x".repeat(256);
     let register = RegisterBroker {

@@ -152,6 +152,28 @@ fn a_registration_without_a_folder_has_the_bytes_of_old() {
     assert_eq!(Command::decode(&new.encode()), Ok(new));
 }
 
+/// As written since brokers tell where Kafka clients reach them.
+#[test]
+fn a_registration_with_kafka_listeners_has_a_tag_of_its_own() {
+    let mut register = register(3, 8, "rack");
+    let old = Command::RegisterBroker(register.clone());
+    register.endpoints.kafka = configs(&[("IN", "a:1"), ("OUT", "b:2")]);
+    let new = Command::RegisterBroker(register);
+
+    let bytes = new.encode();
+    assert_eq!(bytes[..2], [1, 45]);
+    let listeners = b"\0\0\0\x02\0\0\0\x02IN\0\0\0\x03a:1\0\0\0\x03OUT\0\0\0\x03b:2";
+    let expected = [&old.encode()[2..], &[0; 16], listeners].concat();
+    assert_eq!(bytes[2..], expected);
+    assert_eq!(Command::decode(&bytes), Ok(new));
+    for length in 0..bytes.len() {
+        assert!(
+            Command::decode(&bytes.slice(..length)).is_err(),
+            "cut after {length}"
+        );
+    }
+}
+
 #[test]
 fn every_command_cut_short_is_refused() {
     for command in one_of_each() {

@@ -167,6 +167,7 @@ pub(crate) fn endpoints(id: u32) -> Endpoints {
         grpc: format!("host{id}:9000"),
         http: format!("host{id}:9001"),
         peer: format!("host{id}:9002"),
+        kafka: BTreeMap::new(),
     }
 }
 

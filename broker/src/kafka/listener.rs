@@ -1,0 +1,82 @@
+//! Accepts connections of one listener, up to the limit, and owns their tasks.
+//!
+//! Dropping what [`FrontEnd::serve`] returns ends the connections with it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::connection::Connection;
+use super::context::{Context, Shared};
+use super::limits::{ACCEPT_PAUSE, REQUEST_BYTES_UNIT};
+use super::metrics::Metrics;
+use super::sessions::Sessions;
+use crate::config::KafkaConfig;
+use crate::env::Listener;
+use crate::node::Parts;
+
+/// The Kafka front end of one broker, for all of its listeners. Cheap to clone.
+#[derive(Clone)]
+pub struct FrontEnd {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for FrontEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrontEnd").finish_non_exhaustive()
+    }
+}
+
+impl FrontEnd {
+    /// A front end over a broker's parts, which accepts nobody yet.
+    #[must_use]
+    pub fn new(parts: Parts, config: &KafkaConfig) -> Self {
+        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let connections_max = number(config.connections_max).min(Semaphore::MAX_PERMITS);
+        let units = number(config.queued_bytes_max).div_ceil(REQUEST_BYTES_UNIT);
+        let request_units_max = units.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
+        Self {
+            shared: Arc::new(Shared {
+                parts,
+                sessions: Mutex::new(Sessions::new(number(config.fetch_sessions_max))),
+                metrics: Metrics::new(),
+                connections: Arc::new(Semaphore::new(connections_max)),
+                request_bytes: Arc::new(Semaphore::new(request_units_max)),
+                request_units_max,
+                request_bytes_max: number(config.request_bytes_max),
+                idle_max: Duration::from_millis(config.connection_idle_ms_max),
+            }),
+        }
+    }
+
+    /// Serves the clients of one listener, for ever.
+    pub async fn serve(self, name: String, mut listener: Box<dyn Listener>) {
+        let name: Arc<str> = name.into();
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                Some(_ended) = connections.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            let Ok((io, client)) = accepted else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let Ok(permit) = self.shared.connections.clone().try_acquire_owned() else {
+                self.shared.metrics.connection_refused();
+                tracing::debug!(listener = &*name, client, "too many Kafka connections");
+                continue;
+            };
+            let context = Context::new(self.shared.clone(), name.clone());
+            connections.spawn(async move {
+                Connection::new(context, io, client).run().await;
+                drop(permit);
+            });
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Raw Kafka bytes over real sockets to real broker processes: what no well-behaved client sends, and
+//! what every one does.
+
+mod admin;
+mod bad_bytes;
+mod bad_requests;
+mod cluster;
+mod data;
+mod sessions;
+mod wire;
