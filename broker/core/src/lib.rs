@@ -14,11 +14,13 @@ pub mod limits;
 pub mod machine;
 pub mod partition;
 pub mod planted;
+pub mod queue;
 pub mod space;
+mod thinning;
 
 pub use effect::{Effect, Effects};
 pub use ids::{
-    BrokerEpoch, BrokerId, DirectoryId, GroupNumber, LogIndex, Offset, PartitionIndex, ProducerId,
-    Term, TopicId,
+    BrokerEpoch, BrokerId, ConsumerId, DeadLetterId, DeliveryId, DirectoryId, GroupNumber,
+    LogIndex, Offset, PartitionIndex, ProducerId, Term, TopicId,
 };
 pub use machine::{EntryMeta, Machine, RowUpdates};

@@ -43,11 +43,23 @@ pub enum Bug {
     CompactionDropsNewest = 1 << 23,
     /// A tombstone goes with the first cleaning pass that sees it.
     TombstonesDroppedAtOnce = 1 << 24,
+    /// What a closed channel had not settled is gone.
+    QueueRequeueLost = 1 << 26,
+    /// Settling a delivery twice settles the next one.
+    QueueDoubleAckSettlesNext = 1 << 27,
+    /// A message that is returned goes behind the others.
+    QueueRequeueLosesOrder = 1 << 28,
+    /// A snapshot of a queue does not contain the ids it has seen.
+    QueueDedupForgotten = 1 << 29,
+    /// A repeated delivery looks like the first one.
+    QueueRedeliveredMissing = 1 << 30,
+    /// A message that dies is not remembered until it is published.
+    QueueDeadLetterLost = 1 << 31,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 16] = [
+    pub const ALL: [(&'static str, Self); 22] = [
         ("dedup-lost-on-leader-change", Self::DedupLostOnLeaderChange),
         ("sequence-gap-accepted", Self::SequenceGapAccepted),
         ("void-accepted", Self::VoidAccepted),
@@ -67,6 +79,15 @@ impl Bug {
         ("loss-accepted-needlessly", Self::LossAcceptedNeedlessly),
         ("compaction-drops-newest", Self::CompactionDropsNewest),
         ("tombstones-dropped-at-once", Self::TombstonesDroppedAtOnce),
+        ("queue-requeue-lost", Self::QueueRequeueLost),
+        (
+            "queue-double-ack-settles-next",
+            Self::QueueDoubleAckSettlesNext,
+        ),
+        ("queue-requeue-loses-order", Self::QueueRequeueLosesOrder),
+        ("queue-dedup-forgotten", Self::QueueDedupForgotten),
+        ("queue-redelivered-missing", Self::QueueRedeliveredMissing),
+        ("queue-dead-letter-lost", Self::QueueDeadLetterLost),
     ];
 }
 
