@@ -7,6 +7,7 @@
 //! same on every replica, so that deliveries survive a move of the leader. Sources: AMQP 0-9-1
 //! classes `basic` and `queue`, RabbitMQ's queue documentation; ARCHITECTURE.md, "Queues".
 
+pub mod arguments;
 mod channels;
 pub mod command;
 mod command_codec;
@@ -178,14 +179,13 @@ impl Queue {
                 entry.skip_positions(messages.len());
                 Reply::Refused(Refusal::Gone)
             }
-            Command::Tick
-            | Command::Detach { .. }
-            | Command::CloseChannel { .. }
-            | Command::CloseBroker { .. }
-            | Command::Credit { .. } => Reply::Done,
+            Command::Tick | Command::Detach { .. } | Command::Credit { .. } => Reply::Done,
+            // Nobody holds anything any more.
+            Command::CloseChannel { .. } | Command::CloseBroker { .. } | Command::Settle { .. } => {
+                Reply::Settled { count: 0 }
+            }
             Command::Batch(_)
             | Command::Attach(_)
-            | Command::Settle { .. }
             | Command::Get { .. }
             | Command::Purge
             | Command::Delete { .. }

@@ -12,5 +12,6 @@
 mod cluster;
 mod codec;
 mod partition;
+mod queue;
 mod space;
 mod support;
