@@ -38,12 +38,12 @@ impl Run {
             effects: Effects::new(),
             log_index: 0,
         };
-        run.apply(Command::Configure(settings));
+        run.apply(&Command::Configure(settings));
         run
     }
 
     /// Applies a command as it comes out of the log: decoding counts.
-    fn apply(&mut self, command: Command) -> Vec<DeliveryId> {
+    fn apply(&mut self, command: &Command) -> Vec<DeliveryId> {
         self.apply_bytes(&command.encode())
     }
 
@@ -93,7 +93,7 @@ fn messages(count: usize, from: usize, has_ids: bool) -> Command {
 }
 
 /// Publishes, and settles what is delivered; state rows are taken now and then, as the host does.
-fn through(name: &str, in_entry: usize, settings: Settings) {
+fn through(name: &str, in_entry: usize, settings: &Settings) {
     let has_ids = settings.dedup.is_some();
     let publishes: Vec<Bytes> = (0..MESSAGES_COUNT / in_entry)
         .map(|entry| messages(in_entry, entry * in_entry, has_ids).encode())
@@ -101,14 +101,14 @@ fn through(name: &str, in_entry: usize, settings: Settings) {
     let best = (0..3)
         .map(|_| {
             let mut run = Run::new(settings.clone());
-            run.apply(attach(0, 0));
+            run.apply(&attach(0, 0));
             let mut settled = 0;
             let started = Instant::now();
             for (number, publish) in publishes.iter().enumerate() {
                 let delivered = run.apply_bytes(publish);
                 settled += delivered.len();
                 let spans = delivered.into_iter().map(Span::one).collect();
-                run.apply(Command::Settle {
+                run.apply(&Command::Settle {
                     channel: ChannelId::default(),
                     spans,
                     outcome: Outcome::Acked,
@@ -132,7 +132,7 @@ fn waiting(in_entry: usize) {
     let mut run = Run::new(Settings::default());
     let started = Instant::now();
     for entry in 0..READY_COUNT / in_entry {
-        run.apply(messages(in_entry, entry * in_entry, false));
+        run.apply(&messages(in_entry, entry * in_entry, false));
     }
     let filled = started.elapsed().as_secs_f64();
     let bytes = run.queue.ready_memory_bytes();
@@ -159,9 +159,9 @@ fn main() {
         }),
         ..Settings::default()
     };
-    through("one message an entry", 1, Settings::default());
-    through("50 messages an entry", 50, Settings::default());
-    through("50 messages an entry, deduplicated", 50, dedup);
+    through("one message an entry", 1, &Settings::default());
+    through("50 messages an entry", 50, &Settings::default());
+    through("50 messages an entry, deduplicated", 50, &dedup);
     waiting(1);
     waiting(50);
 }
