@@ -5,6 +5,7 @@
 
 use crate::ids::{BrokerId, GroupNumber, LogIndex, Offset};
 use crate::partition::VoidReason;
+use crate::queue::QueueEvent;
 
 /// One thing for the host to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub enum Effect {
         /// The broker.
         broker: BrokerId,
     },
+    /// Something happened to a queue.
+    Queue(QueueEvent),
 }
 
 /// Collects the effects of one or more entries, in order.

@@ -71,6 +71,19 @@ id! {
     BrokerEpoch(u64)
 }
 
+id! {
+    /// Names a consumer of a queue, from 1, in the order in which they were attached. Never reused.
+    ConsumerId(u64)
+}
+id! {
+    /// Names one delivery of a queue, from 1, in the order in which they were assigned. Never reused.
+    DeliveryId(u64)
+}
+id! {
+    /// Names a dead letter of a queue until it is published, from 0, without gaps.
+    DeadLetterId(u64)
+}
+
 impl GroupNumber {
     /// The one metadata group of the cluster.
     pub const METADATA: Self = Self(0);

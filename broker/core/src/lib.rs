@@ -14,13 +14,19 @@ pub mod limits;
 pub mod machine;
 pub mod partition;
 pub mod planted;
+<<<<<<< HEAD
 pub mod quota;
 pub mod space;
 pub mod throttle;
+=======
+pub mod queue;
+pub mod space;
+mod thinning;
+>>>>>>> h-Q
 
 pub use effect::{Effect, Effects};
 pub use ids::{
-    BrokerEpoch, BrokerId, DirectoryId, GroupNumber, LogIndex, Offset, PartitionIndex, ProducerId,
-    Term, TopicId,
+    BrokerEpoch, BrokerId, ConsumerId, DeadLetterId, DeliveryId, DirectoryId, GroupNumber,
+    LogIndex, Offset, PartitionIndex, ProducerId, Term, TopicId,
 };
 pub use machine::{EntryMeta, Machine, RowUpdates};

@@ -65,5 +65,23 @@ pub const CHUNK_BYTES_TARGET: usize = 1024 * 1024;
 /// Memory for the keys that one cleaning pass learns, bytes. More keys make more passes.
 pub const COMPACTION_KEYS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Messages and settlements that one command of a queue holds, inclusive.
+pub const QUEUE_COMMAND_ITEMS_COUNT_MAX: usize = 1_000_000;
+/// Commands of a queue in one entry, inclusive.
+pub const QUEUE_BATCH_COUNT_MAX: usize = 100_000;
+/// Length of an AMQP short string (consumer tag, message id), bytes, inclusive.
+pub const SHORT_STRING_BYTES_MAX: usize = 255;
+/// Consumers of one queue, inclusive; more are refused.
+pub const QUEUE_CONSUMERS_COUNT_MAX: usize = 65_536;
+/// Deliveries, expiries and drops that one entry of a queue causes, inclusive. What is left over
+/// follows with the next entry, for which the queue asks at once.
+pub const QUEUE_WORK_PER_ENTRY_MAX: u32 = 65_536;
+/// Message ids that a deduplication window remembers when it says nothing else.
+pub const DEDUP_IDS_COUNT_DEFAULT: u32 = 100_000;
+/// Message ids that a deduplication window remembers, inclusive.
+pub const DEDUP_IDS_COUNT_MAX: u32 = 10_000_000;
+/// Dead letters that may be published ahead of an unpublished one, inclusive.
+pub const DEAD_LETTERS_AHEAD_COUNT_MAX: u64 = 4_096;
+
 /// Size of a row or checkpoint that will be read back, bytes, inclusive.
 pub const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;

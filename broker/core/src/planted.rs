@@ -57,6 +57,18 @@ pub enum Bug {
     QuotaDefaultsFirst,
     /// No client is ever told to wait.
     QuotaNeverThrottles,
+    /// What a closed channel had not settled is gone.
+    QueueRequeueLost,
+    /// Settling a delivery twice settles the next one.
+    QueueDoubleAckSettlesNext,
+    /// A message that is returned goes behind the others.
+    QueueRequeueLosesOrder,
+    /// A snapshot of a queue does not contain the ids it has seen.
+    QueueDedupForgotten,
+    /// A repeated delivery looks like the first one.
+    QueueRedeliveredMissing,
+    /// A message that dies is not remembered until it is published.
+    QueueDeadLetterLost,
 }
 
 impl Bug {
@@ -88,6 +100,15 @@ impl Bug {
         ("idle-loads-not-said", Self::IdleLoadsNotSaid),
         ("quota-defaults-first", Self::QuotaDefaultsFirst),
         ("quota-never-throttles", Self::QuotaNeverThrottles),
+        ("queue-requeue-lost", Self::QueueRequeueLost),
+        (
+            "queue-double-ack-settles-next",
+            Self::QueueDoubleAckSettlesNext,
+        ),
+        ("queue-requeue-loses-order", Self::QueueRequeueLosesOrder),
+        ("queue-dedup-forgotten", Self::QueueDedupForgotten),
+        ("queue-redelivered-missing", Self::QueueRedeliveredMissing),
+        ("queue-dead-letter-lost", Self::QueueDeadLetterLost),
     ];
 }
 

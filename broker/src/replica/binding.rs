@@ -97,7 +97,8 @@ impl Binding<Partition> for PartitionBinding {
                 | Effect::ImageChanged
                 | Effect::GroupChanged { .. }
                 | Effect::GroupRemoved { .. }
-                | Effect::BrokerChanged { .. } => {}
+                | Effect::BrokerChanged { .. }
+                | Effect::Queue(_) => {}
             }
         }
         checkpoint

@@ -34,11 +34,12 @@ use crate::codec::{CodecError, RestoreError};
 use crate::effect::{Effect, Effects};
 use crate::ids::{LogIndex, Offset, ProducerId, Term};
 use crate::limits::{
-    BOUNDARIES_COUNT_MAX, EPOCHS_COUNT_MAX, PRODUCERS_COUNT_MAX, PRODUCERS_EVICTED_COUNT,
-    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN,
+    EPOCHS_COUNT_MAX, PRODUCERS_COUNT_MAX, PRODUCERS_EVICTED_COUNT, SEGMENT_BYTES_DEFAULT,
+    SEGMENT_BYTES_MIN,
 };
 use crate::machine::{EntryMeta, Machine, RowUpdates};
 use crate::planted::{self, Bug};
+use crate::thinning::thin_out;
 
 /// What the proposer is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,24 +272,10 @@ impl Partition {
         self.bytes_since_boundary = 0;
         self.segment_began_ms = None;
         self.boundaries.push(Boundary { log_index, log_end });
-        self.thin_out_boundaries();
+        thin_out(&mut self.boundaries);
         self.index.begin_next();
         tracing::trace!(target: "raftmq::mark", name = "segment_boundary");
         effects.push(Effect::Checkpoint { log_index, log_end });
-    }
-
-    /// Drops every second boundary when there are too many; the newest and the oldest stay.
-    fn thin_out_boundaries(&mut self) {
-        if self.boundaries.len() <= BOUNDARIES_COUNT_MAX {
-            return;
-        }
-        let newest = self.boundaries.len() - 1;
-        let mut at = 0;
-        self.boundaries.retain(|_| {
-            let stays = at == 0 || (newest - at).is_multiple_of(2);
-            at += 1;
-            stays
-        });
     }
 
     fn advance_log_start(&mut self, asked: Offset, effects: &mut Effects) -> Reply {

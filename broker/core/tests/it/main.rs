@@ -12,7 +12,11 @@
 mod cluster;
 mod codec;
 mod partition;
+<<<<<<< HEAD
 mod quota;
+=======
+mod queue;
+>>>>>>> h-Q
 mod space;
 mod support;
 mod throttle;

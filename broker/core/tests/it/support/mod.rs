@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod cluster;
 pub(crate) mod keyed;
 pub(crate) mod partition;
+pub(crate) mod queue;
 
 use std::collections::BTreeMap;
 
