@@ -14,15 +14,11 @@ pub mod limits;
 pub mod machine;
 pub mod partition;
 pub mod planted;
-<<<<<<< HEAD
+pub mod queue;
 pub mod quota;
 pub mod space;
-pub mod throttle;
-=======
-pub mod queue;
-pub mod space;
 mod thinning;
->>>>>>> h-Q
+pub mod throttle;
 
 pub use effect::{Effect, Effects};
 pub use ids::{

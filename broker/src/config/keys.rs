@@ -133,11 +133,7 @@ pub fn all_keys() -> impl Iterator<Item = Key> {
         .iter()
         .filter(|key| !is_broker_key(key.name))
         .map(|key| Key {
-<<<<<<< HEAD
             name: broker_name(key.name),
-=======
-            name: broker_config_name(key.name),
->>>>>>> h-K
             kind: Kind::Kafka,
             default: key.default,
             doc: key.documentation,
@@ -148,11 +144,7 @@ pub fn all_keys() -> impl Iterator<Item = Key> {
 /// Looks a key up by its dotted name; a topic config's name stands for the broker setting too.
 #[must_use]
 pub fn find_key(name: &str) -> Option<Key> {
-<<<<<<< HEAD
     let name = broker_name(name);
-=======
-    let name = broker_config_name(name);
->>>>>>> h-K
     all_keys().find(|key| key.name == name)
 }
 
@@ -165,17 +157,10 @@ pub fn cluster_config_name(name: &str) -> &str {
     pair.map_or(name, |(_, config_name)| config_name)
 }
 
-<<<<<<< HEAD
 /// The name that a setting of the cluster has for a broker, as in the configuration file:
 /// `log.retention.ms` for `retention.ms`.
 #[must_use]
 pub fn broker_name(name: &str) -> &str {
-=======
-/// The name that Kafka's brokers give a setting of the cluster: `log.retention.ms` for
-/// `retention.ms`.
-#[must_use]
-pub fn broker_config_name(name: &str) -> &str {
->>>>>>> h-K
     let pair = KAFKA_BROKER_NAMES
         .iter()
         .find(|(_, config_name)| *config_name == name);

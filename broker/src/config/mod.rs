@@ -17,14 +17,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use docs::render_reference;
-<<<<<<< HEAD
-pub use keys::{Key, Kind, all_keys, broker_name, cluster_config_name, find_key, nearest_key};
-=======
 pub use kafka::{KAFKA_LISTEN_DEFAULT, KafkaConfig, NamedEndpoint};
-pub use keys::{
-    Key, Kind, all_keys, broker_config_name, cluster_config_name, find_key, nearest_key,
-};
->>>>>>> h-K
+pub use keys::{Key, Kind, all_keys, broker_name, cluster_config_name, find_key, nearest_key};
 pub use load::{ConfigError, Sources, load, parse_assignment};
 
 /// gRPC listener of a broker that was told nothing.

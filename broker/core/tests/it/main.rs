@@ -12,11 +12,8 @@
 mod cluster;
 mod codec;
 mod partition;
-<<<<<<< HEAD
-mod quota;
-=======
 mod queue;
->>>>>>> h-Q
+mod quota;
 mod space;
 mod support;
 mod throttle;

@@ -14,7 +14,7 @@ use raftmq_kafka_protocol::messages::describe_configs::response::{
 use raftmq_kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use raftmq_kafka_protocol::{ErrorCode, Uuid};
 
-use crate::config::broker_config_name;
+use crate::config::broker_name;
 use crate::kafka::context::Context;
 use crate::kafka::topics::TopicName;
 use crate::kafka::wire::{text, words};
@@ -92,8 +92,7 @@ fn settings(
         BROKER => {
             check_broker(image, &resource.resource_name)?;
             let of_cluster = CONFIG_KEYS.iter();
-            let of_cluster =
-                of_cluster.map(|key| setting(image, None, key, broker_config_name(key.name)));
+            let of_cluster = of_cluster.map(|key| setting(image, None, key, broker_name(key.name)));
             Ok(of_cluster.collect())
         }
         other => {
@@ -120,7 +119,7 @@ fn setting(
     key: &'static ConfigKey,
     name: &'static str,
 ) -> Setting {
-    let broker_name = broker_config_name(key.name);
+    let broker_name = broker_name(key.name);
     let mut synonyms = Vec::new();
     if let Some(value) = topic.and_then(|topic| topic.configs.get(key.name)) {
         synonyms.push((key.name, value.clone(), SOURCE_TOPIC));

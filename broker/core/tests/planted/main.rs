@@ -8,6 +8,9 @@
     reason = "helpers of tests fail a test in the same way as the test itself"
 )]
 
+mod queues;
+mod quotas;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -31,14 +34,6 @@ use raftmq_core::partition::{
     AppendBuilder, AppendError, Decision, Partition, Pending, Reply, VoidReason,
 };
 use raftmq_core::planted::{Bug, is_planted, plant};
-<<<<<<< HEAD
-use raftmq_core::quota::{
-    ClientIdentity, EntityName, QuotaEntity, QuotaKind, QuotaValue, Quotas, Throttles, limit_of,
-=======
-use raftmq_core::queue::{
-    self, AckMode, Attempt, ChannelId, DedupSettings, Message, Outcome, Queue, Settings, Span,
->>>>>>> h-Q
-};
 use raftmq_core::space::{Space, SpaceWatch, may_take_records};
 use raftmq_core::throttle::{TokenBucket, concerns};
 use raftmq_core::{
@@ -152,151 +147,8 @@ fn each_planted_bug_breaks_its_promise() {
     each_bug_of_loads_breaks_its_promise();
     each_bug_of_full_disks_breaks_its_promise();
     each_bug_of_compaction_breaks_its_promise();
-<<<<<<< HEAD
-    each_bug_of_quotas_breaks_its_promise();
-}
-
-fn each_bug_of_quotas_breaks_its_promise() {
-    let who = ClientIdentity {
-        user: "jane".into(),
-        client_id: "app".into(),
-    };
-    let of_client = |name| QuotaEntity {
-        user: None,
-        client_id: Some(name),
-    };
-    let limit = |value| Arc::new([(QuotaKind::ProduceBytes, QuotaValue::new(value))].into());
-    let quotas: Quotas = [
-        (of_client(EntityName::Named("app".into())), limit(1.0)),
-        (of_client(EntityName::Default), limit(2.0)),
-    ]
-    .into_iter()
-    .collect();
-    let value = || limit_of(&quotas, &who, QuotaKind::ProduceBytes).map(|limit| limit.value);
-    assert_eq!(value(), Some(1.0));
-    plant(Bug::QuotaDefaultsFirst);
-    assert_eq!(value(), Some(2.0), "its own limit is ignored");
-
-    let wait_ms = || Throttles::default().record(&quotas, &who, QuotaKind::ProduceBytes, 100, 0);
-    assert!(wait_ms() > 0);
-    plant(Bug::QuotaNeverThrottles);
-    assert_eq!(wait_ms(), 0, "nobody waits");
-=======
-    each_bug_of_queues_breaks_its_promise();
-}
-
-/// A queue of two messages, both delivered to channel 1, and what was delivered.
-fn delivered_queue() -> (Queue, Vec<DeliveryId>) {
-    let mut queue = Queue::default();
-    let settings = Settings {
-        has_dead_letters: true,
-        dedup: Some(DedupSettings {
-            window_ms: 1_000,
-            ids_count_max: 10,
-        }),
-        ..Settings::default()
-    };
-    run(&mut queue, queue::Command::Configure(settings));
-    let named = |id: &'static str| Message {
-        dedup_id: Some(Bytes::from_static(id.as_bytes())),
-        ..Message::default()
-    };
-    let messages = vec![named("a"), named("b"), named("c")];
-    run(&mut queue, queue::Command::Publish(messages));
-    for _ in 0..2 {
-        run(&mut queue, get());
-    }
-    let held = queue.deliveries(ChannelId::default());
-    (queue, held.iter().map(|one| one.id).collect())
-}
-
-fn get() -> queue::Command {
-    queue::Command::Get {
-        channel: ChannelId::default(),
-        ack_mode: AckMode::Manual,
-    }
-}
-
-fn run(queue: &mut Queue, command: queue::Command) -> queue::Reply {
-    let meta = EntryMeta {
-        log_index: queue.applied().0 + 1,
-        term: 1,
-        proposed_at_ms: 1,
-        machine_version: 1,
-    };
-    queue.apply(&meta, command, &mut Effects::new())
-}
-
-fn settle(queue: &mut Queue, id: DeliveryId, outcome: Outcome) -> queue::Reply {
-    let command = queue::Command::Settle {
-        channel: ChannelId::default(),
-        spans: vec![Span::one(id)],
-        outcome,
-    };
-    run(queue, command)
-}
-
-/// Whether what comes back is at the head, and says that it was delivered before.
-fn returns_in_order() -> (bool, bool) {
-    let (mut queue, held) = delivered_queue();
-    settle(&mut queue, held[0], Outcome::Returned(Attempt::Counts));
-    let first = queue.ready_messages(1)[0].position == 0;
-    let reply = run(&mut queue, get());
-    let queue::Reply::Got { delivery, .. } = reply else {
-        return (first, false);
-    };
-    (first, delivery.is_some_and(|one| one.is_redelivered))
-}
-
-fn each_bug_of_queues_breaks_its_promise() {
-    let close = || {
-        let (mut queue, _) = delivered_queue();
-        let channel = ChannelId::default();
-        let attempt = Attempt::Counts;
-        run(
-            &mut queue,
-            queue::Command::CloseChannel { channel, attempt },
-        );
-        queue.ready_count()
-    };
-    assert_eq!(close(), 3);
-    plant(Bug::QueueRequeueLost);
-    assert_eq!(close(), 1, "two messages are lost with their channel");
-
-    let settle_twice = || {
-        let (mut queue, held) = delivered_queue();
-        settle(&mut queue, held[0], Outcome::Acked);
-        settle(&mut queue, held[0], Outcome::Acked);
-        queue.unsettled_count()
-    };
-    assert_eq!(settle_twice(), 1);
-    plant(Bug::QueueDoubleAckSettlesNext);
-    assert_eq!(settle_twice(), 0, "the neighbour is settled, too");
-
-    let reject = || {
-        let (mut queue, held) = delivered_queue();
-        settle(&mut queue, held[0], Outcome::Rejected);
-        queue.dead_letters_count()
-    };
-    assert_eq!(reject(), 1);
-    plant(Bug::QueueDeadLetterLost);
-    assert_eq!(reject(), 0, "nobody will publish it");
-
-    let restored = || {
-        let (queue, _) = delivered_queue();
-        let queue = Queue::restore_checkpoint(&queue.checkpoint()).unwrap();
-        queue.dedup_ids_count()
-    };
-    assert_eq!(restored(), 3);
-    plant(Bug::QueueDedupForgotten);
-    assert_eq!(restored(), 0, "duplicates are enqueued after a snapshot");
-
-    assert_eq!(returns_in_order(), (true, true));
-    plant(Bug::QueueRedeliveredMissing);
-    assert_eq!(returns_in_order(), (true, false));
-    plant(Bug::QueueRequeueLosesOrder);
-    assert!(!returns_in_order().0, "it is behind the others");
->>>>>>> h-Q
+    quotas::each_bug_of_quotas_breaks_its_promise();
+    queues::each_bug_of_queues_breaks_its_promise();
 }
 
 fn each_bug_of_full_disks_breaks_its_promise() {
