@@ -4,27 +4,29 @@
 //! Without the feature [`is_planted`] is a constant `false` and costs nothing.
 
 #[cfg(feature = "planted-bugs")]
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A bug that can be switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 pub enum Bug {
     /// `acks=-1` is answered as soon as the entry is proposed.
-    AckBeforeCommit = 1,
+    AckBeforeCommit,
     /// What waited while a leadership was handed over is answered as if it had been written.
-    HandoverAnswersWaiting = 2,
+    HandoverAnswersWaiting,
     /// A follower whose disk is full takes records all the same.
-    FullFollowerTakesRecords = 1 << 20,
+    FullFollowerTakesRecords,
     /// After an unclean stop nobody is asked what this broker had acknowledged.
-    MarksNotAskedFor = 1 << 21,
+    MarksNotAskedFor,
     /// A snapshot of a compacted partition goes without what is left of the log below it.
-    SurvivorsNotSent = 1 << 22,
+    SurvivorsNotSent,
+    /// A replica of a broker that had one before and wiped it votes for anybody.
+    WipedReplicaVotes,
 }
 
 impl Bug {
     /// Every bug of this crate, with the name by which a command line chooses it.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: &[(&str, Self)] = &[
         ("ack-before-commit", Self::AckBeforeCommit),
         ("handover-answers-waiting", Self::HandoverAnswersWaiting),
         (
@@ -33,16 +35,17 @@ impl Bug {
         ),
         ("marks-not-asked-for", Self::MarksNotAskedFor),
         ("survivors-not-sent", Self::SurvivorsNotSent),
+        ("wiped-replica-votes", Self::WipedReplicaVotes),
     ];
 }
 
 #[cfg(feature = "planted-bugs")]
-static PLANTED: AtomicU32 = AtomicU32::new(0);
+static PLANTED: AtomicU64 = AtomicU64::new(0);
 
 /// Switches a bug on for the rest of the process; does nothing without the feature.
 #[cfg(feature = "planted-bugs")]
 pub fn plant(bug: Bug) {
-    PLANTED.fetch_or(bug as u32, Ordering::Relaxed);
+    PLANTED.fetch_or(1 << bug as u8, Ordering::Relaxed);
 }
 
 /// Switches a bug on for the rest of the process; does nothing without the feature.
@@ -53,7 +56,7 @@ pub fn plant(_bug: Bug) {}
 #[cfg(feature = "planted-bugs")]
 #[must_use]
 pub fn is_planted(bug: Bug) -> bool {
-    PLANTED.load(Ordering::Relaxed) & bug as u32 != 0
+    PLANTED.load(Ordering::Relaxed) & (1 << bug as u8) != 0
 }
 
 /// Tells whether a bug is switched on.

@@ -1,6 +1,6 @@
 //! The planted bugs by name, over all crates that have them.
 //!
-//! Owns the list that the command line and the tests use. Without the feature `planted-bugs` of
+//! Which bugs there are is said by the crates themselves. Without the feature `planted-bugs` of
 //! those crates planting has no effect; this crate always turns it on.
 
 use std::fmt;
@@ -13,90 +13,40 @@ use raftmq_store::planted as store;
 /// A bug that can be switched on for a whole process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planted {
-    /// Store: an append completes before its sync.
-    AckBeforeFlush,
-    /// Store: a vote is answered before its sync.
-    VoteNotSynced,
-    /// Store: recovery does not check the checksum of the tail.
-    TornTailAccepted,
-    /// Core: producer state does not survive a change of leader.
-    DedupLostOnLeaderChange,
-    /// Core: a gap in a producer's sequence is accepted.
-    SequenceGapAccepted,
-    /// Core: an entry stamped for another term or offset is applied.
-    VoidAccepted,
-    /// Core: retention by time trusts a clock that is off.
-    ClockTrusted,
-    /// Core: a broker that drains is given leaderships.
-    DrainingBrokerLeads,
-    /// Broker: `acks=-1` is answered before the commit.
-    AckBeforeCommit,
-    /// Broker: what waited during a handover is answered as if it had been written.
-    HandoverAnswersWaiting,
-    /// Core: leaders take records whatever the disks have room for.
-    FullDiskIgnored,
-    /// Broker: a follower whose disk is full takes records all the same.
-    FullFollowerTakesRecords,
+    /// Of the broker's host.
+    Broker(broker::Bug),
+    /// Of the state machines.
+    Core(core::Bug),
+    /// Of the store.
+    Store(store::Bug),
+}
+
+/// Every bug with its name.
+fn all() -> impl Iterator<Item = (&'static str, Planted)> {
+    let broker = broker::Bug::ALL.iter();
+    let core = core::Bug::ALL.iter();
+    let store = store::Bug::ALL.iter();
+    broker
+        .map(|(name, bug)| (*name, Planted::Broker(*bug)))
+        .chain(core.map(|(name, bug)| (*name, Planted::Core(*bug))))
+        .chain(store.map(|(name, bug)| (*name, Planted::Store(*bug))))
 }
 
 impl Planted {
-    /// Every bug.
-    pub const ALL: [Self; 12] = [
-        Self::AckBeforeFlush,
-        Self::VoteNotSynced,
-        Self::TornTailAccepted,
-        Self::DedupLostOnLeaderChange,
-        Self::SequenceGapAccepted,
-        Self::VoidAccepted,
-        Self::ClockTrusted,
-        Self::DrainingBrokerLeads,
-        Self::AckBeforeCommit,
-        Self::HandoverAnswersWaiting,
-        Self::FullDiskIgnored,
-        Self::FullFollowerTakesRecords,
-    ];
-
     /// Switches the bug on for the rest of the process.
     pub fn plant(self) {
         match self {
-            Self::AckBeforeFlush => store::plant(store::Bug::AckBeforeFlush),
-            Self::VoteNotSynced => store::plant(store::Bug::VoteNotSynced),
-            Self::TornTailAccepted => store::plant(store::Bug::TornTailAccepted),
-            Self::DedupLostOnLeaderChange => core::plant(core::Bug::DedupLostOnLeaderChange),
-            Self::SequenceGapAccepted => core::plant(core::Bug::SequenceGapAccepted),
-            Self::VoidAccepted => core::plant(core::Bug::VoidAccepted),
-            Self::ClockTrusted => core::plant(core::Bug::ClockTrusted),
-            Self::DrainingBrokerLeads => core::plant(core::Bug::DrainingBrokerLeads),
-            Self::AckBeforeCommit => broker::plant(broker::Bug::AckBeforeCommit),
-            Self::HandoverAnswersWaiting => broker::plant(broker::Bug::HandoverAnswersWaiting),
-            Self::FullDiskIgnored => core::plant(core::Bug::FullDiskIgnored),
-            Self::FullFollowerTakesRecords => broker::plant(broker::Bug::FullFollowerTakesRecords),
-        }
-    }
-
-    /// The name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AckBeforeFlush => "ack-before-flush",
-            Self::VoteNotSynced => "vote-not-synced",
-            Self::TornTailAccepted => "torn-tail-accepted",
-            Self::DedupLostOnLeaderChange => "dedup-lost-on-leader-change",
-            Self::SequenceGapAccepted => "sequence-gap-accepted",
-            Self::VoidAccepted => "void-accepted",
-            Self::ClockTrusted => "clock-trusted",
-            Self::DrainingBrokerLeads => "draining-broker-leads",
-            Self::AckBeforeCommit => "ack-before-commit",
-            Self::HandoverAnswersWaiting => "handover-answers-waiting",
-            Self::FullDiskIgnored => "full-disk-ignored",
-            Self::FullFollowerTakesRecords => "full-follower-takes-records",
+            Self::Broker(bug) => broker::plant(bug),
+            Self::Core(bug) => core::plant(bug),
+            Self::Store(bug) => store::plant(bug),
         }
     }
 }
 
 impl fmt::Display for Planted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        let name = all().find(|(_, bug)| bug == self);
+        f.write_str(name.map_or("unnamed", |(name, _)| name))
     }
 }
 
@@ -112,13 +62,11 @@ impl FromStr for Planted {
     type Err = UnknownBug;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|bug| bug.name() == text)
-            .ok_or_else(|| UnknownBug {
-                name: text.to_owned(),
-                known: Self::ALL.map(Self::name).join(", "),
-            })
+        let found = all().find(|(name, _)| *name == text);
+        found.map(|(_, bug)| bug).ok_or_else(|| UnknownBug {
+            name: text.to_owned(),
+            known: all().map(|(name, _)| name).collect::<Vec<_>>().join(", "),
+        })
     }
 }
 
@@ -128,8 +76,9 @@ mod tests {
 
     #[test]
     fn every_bug_is_found_by_its_name() {
-        for bug in Planted::ALL {
-            assert_eq!(bug.name().parse(), Ok(bug));
+        for (name, bug) in all() {
+            assert_eq!(name.parse(), Ok(bug));
+            assert_eq!(bug.to_string(), name);
         }
         assert!("moth".parse::<Planted>().is_err());
     }

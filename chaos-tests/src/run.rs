@@ -75,7 +75,7 @@ fn run_system(run_options: &RunOptions, system: impl FnOnce(&Options) -> Rc<dyn 
     let acknowledged_min = ACKNOWLEDGED_MIN * seconds.min(FULL_SECONDS) / FULL_SECONDS;
     let simulated_ms = u64::from(options.safety_ms + options.liveness_ms);
     Report {
-        planted: run_options.plant.map(|bug| bug.name().to_owned()),
+        planted: run_options.plant.map(|bug| bug.to_string()),
         trace_hash: format!("{:016x}", summary.hash.value()),
         trace_events: summary.events,
         simulated_ms,

@@ -5,6 +5,7 @@
 
 /// A bug of this crate that can be switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Bug {
     /// `save_vote` returns before its vote is written.
     VoteNotSynced,
@@ -20,6 +21,18 @@ pub enum Bug {
     MarkLeftBehind,
 }
 
+impl Bug {
+    /// Every bug of this crate, with the name by which a command line chooses it.
+    pub const ALL: &[(&str, Self)] = &[
+        ("vote-not-synced", Self::VoteNotSynced),
+        ("ack-before-flush", Self::AckBeforeFlush),
+        ("torn-tail-accepted", Self::TornTailAccepted),
+        ("hole-forgotten", Self::HoleForgotten),
+        ("damaged-segment-dropped", Self::DamagedSegmentDropped),
+        ("mark-left-behind", Self::MarkLeftBehind),
+    ];
+}
+
 #[cfg(feature = "planted-bugs")]
 mod switch {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,14 +42,7 @@ mod switch {
     static PLANTED: AtomicU32 = AtomicU32::new(0);
 
     const fn bit(bug: Bug) -> u32 {
-        match bug {
-            Bug::VoteNotSynced => 1,
-            Bug::AckBeforeFlush => 2,
-            Bug::TornTailAccepted => 4,
-            Bug::HoleForgotten => 8,
-            Bug::DamagedSegmentDropped => 16,
-            Bug::MarkLeftBehind => 32,
-        }
+        1 << bug as u8
     }
 
     /// Switches `bug` on for this process. Repeating it changes nothing.

@@ -285,6 +285,7 @@ mod tests {
             adding: Vec::new(),
             removing: Vec::new(),
             move_epoch: 0,
+            settled_at: None,
             leader: Some(BrokerId(leader)),
             leader_epoch: Term(leader_epoch),
             partition_epoch: 1,

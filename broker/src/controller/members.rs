@@ -73,10 +73,10 @@ impl Controller {
             Duty::Change(goal) => {
                 tracing::info!(voters = ?goal.voters, learners = ?goal.learners, "changing the metadata group");
                 match self.shared.group.step_towards(&goal).await {
-                    Ok(step) => {
+                    Ok(taken) => {
                         tracing::trace!(target: "raftmq::mark", name = "metadata_members_changed");
                         metrics::counter!("raftmq_controller_metadata_changes_total").increment(1);
-                        tracing::debug!(?step, "metadata group changed");
+                        tracing::debug!(step = ?taken.step, "metadata group changed");
                     }
                     Err(error) => {
                         tracing::info!(%error, "metadata group not changed");

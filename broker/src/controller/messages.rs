@@ -137,6 +137,9 @@ pub struct MoveProgress {
     /// Log entries that a new replica is sent; not set by older brokers.
     #[serde(default)]
     pub entries_count: Option<u64>,
+    /// Term and index of the membership that is the target; not set by older brokers.
+    #[serde(default)]
+    pub membership: Option<(u64, u64)>,
 }
 
 /// How far the moves are that the controller drives, by group. Asked by any broker, without a body.

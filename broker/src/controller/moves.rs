@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raftmq_core::cluster::membership::Goal;
 use raftmq_core::cluster::{Command, Image, PartitionInfo};
-use raftmq_core::ids::{BrokerId, GroupNumber};
+use raftmq_core::ids::{BrokerId, GroupNumber, LogIndex, Term};
 use raftmq_store::GroupId;
 use tokio::time::sleep;
 
@@ -63,7 +63,7 @@ impl Controller {
             }
             match self.order_step(info).await {
                 Ok(progress) if progress.is_done => {
-                    self.complete_move(info).await;
+                    self.complete_move(info, progress.membership).await;
                     return;
                 }
                 Ok(progress) => {
@@ -107,7 +107,7 @@ impl Controller {
         decode(&call.await.map_err(|error| error.to_string())?)
     }
 
-    async fn complete_move(&self, info: &PartitionInfo) {
+    async fn complete_move(&self, info: &PartitionInfo, membership: Option<(u64, u64)>) {
         let (group, replicas) = (info.group, info.future_replicas().to_vec());
         tracing::info!(raft_group = group.get(), ?replicas, "replicas moved");
         metrics::counter!("raftmq_controller_moves_completed_total").increment(1);
@@ -116,6 +116,7 @@ impl Controller {
             group,
             replicas,
             move_epoch,
+            membership: membership.map(|(term, index)| (Term(term), LogIndex(index))),
         })
         .await;
     }
@@ -146,10 +147,10 @@ impl Controller {
             learners: BTreeSet::new(),
         };
         let taken = open.step_towards(&goal).await;
-        let step = taken.map_err(|error| (Refusal::Failed, error.to_string()))?;
+        let taken = taken.map_err(|error| (Refusal::Failed, error.to_string()))?;
         let first_index = open.store().first_log_index().unwrap_or(0);
         let catch_up = open.membership().catch_up(&goal, first_index);
-        Ok(encode(&MoveProgress::of(&step, catch_up)))
+        Ok(encode(&MoveProgress::of(&taken, catch_up)))
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::Controller;
 use super::messages::{MoveProgress, MovesDriven, decode, encode};
+use crate::raft::membership::Taken;
 use crate::raft::transport::{Lane, Method, Refusal, Served};
 
 /// Time that the controller is given to answer what only it knows.
@@ -47,12 +48,15 @@ impl Progress {
 }
 
 impl MoveProgress {
-    pub(super) fn of(step: &Step, catch_up: CatchUp) -> Self {
+    pub(super) fn of(taken: &Taken, catch_up: CatchUp) -> Self {
         Self {
-            is_done: *step == Step::Done,
-            step: name_of(step).to_owned(),
+            is_done: taken.step == Step::Done,
+            step: name_of(&taken.step).to_owned(),
             entries_left: Some(catch_up.entries_left),
             entries_count: Some(catch_up.entries_count),
+            membership: taken
+                .arrived_at
+                .map(|log_id| (log_id.leader_id.term, log_id.index)),
         }
     }
 }

@@ -107,6 +107,7 @@ fn of_cluster(error: &ClusterError) -> ErrorCode {
         | ClusterError::QuorumLost { .. }
         | ClusterError::ReassignmentMismatch { .. }
         | ClusterError::PartitionChanged { .. }
-        | ClusterError::InvalidProducerIdCount { .. } => ErrorCode::InvalidRequest,
+        | ClusterError::InvalidProducerIdCount { .. }
+        | ClusterError::InvalidQuota(_) => ErrorCode::InvalidRequest,
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raftmq_core::cluster::{Cluster, Endpoints};
+use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_store::{
     CommitDriver, DiskConfig, DiskEngine, Durability, GroupId, Store, StoreConfig, StoreError,
 };
@@ -354,9 +355,13 @@ impl Parts {
         if let Some(refusal) = self.controller.session().refusal() {
             reasons.push(format!("registration refused: {refusal}"));
         }
+        let image = self.controller.images().current();
+        let me = BrokerId(self.host.broker_id());
         for group in self.host.groups() {
+            let info = image.partition(GroupNumber(group.id().0));
+            let is_learning = info.is_some_and(|info| info.adding.contains(&me));
             let health = group.store().health();
-            if health != raftmq_store::GroupHealth::Ok {
+            if health != raftmq_store::GroupHealth::Ok && !is_learning {
                 reasons.push(format!("group {} is recovering: {health:?}", group.id()));
             }
         }

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::group::Group;
-use super::types::TypeConfig;
+use super::types::{LogId, TypeConfig};
 
 /// Time that one change is given to be committed; the next step finds out what became of it.
 const CHANGE_WITHIN: Duration = Duration::from_millis(1_500);
@@ -34,6 +34,15 @@ pub enum StepError {
     NotCommitted,
 }
 
+/// A step that was taken, or is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The step.
+    pub step: Step,
+    /// Where the group is at its goal, the log id of the membership that says so.
+    pub arrived_at: Option<LogId>,
+}
+
 impl Group {
     /// The membership as this replica knows it; complete where it leads.
     #[must_use]
@@ -47,7 +56,7 @@ impl Group {
     /// # Errors
     ///
     /// See [`StepError`]; the next call goes on from wherever the group is.
-    pub async fn step_towards(&self, goal: &Goal) -> Result<Step, StepError> {
+    pub async fn step_towards(&self, goal: &Goal) -> Result<Taken, StepError> {
         let metrics = self.raft().metrics().borrow_watched().clone();
         let is_leader = metrics.state == ServerState::Leader;
         let applied = metrics.last_applied.filter(|_| is_leader);
@@ -57,7 +66,11 @@ impl Group {
         let membership = membership_of(&metrics);
         let step = membership.next_step_to(goal);
         let change = match &step {
-            Step::AwaitCommit | Step::AwaitLearners(_) | Step::Done => return Ok(step),
+            Step::AwaitCommit | Step::AwaitLearners(_) | Step::Done => {
+                let newest = *metrics.membership_config.log_id();
+                let arrived_at = newest.filter(|_| step == Step::Done);
+                return Ok(Taken { step, arrived_at });
+            }
             Step::AddLearner(broker) => ChangeMembers::AddNodes(BTreeMap::from([(
                 u64::from(broker.get()),
                 EmptyNode::default(),
@@ -88,7 +101,15 @@ impl Group {
                 && voters[0] == node_ids(&goal.voters)
                 && learners == node_ids(&goal.learners)
         });
-        Ok(if is_there { Step::Done } else { step })
+        Ok(if is_there {
+            Taken {
+                step: Step::Done,
+                arrived_at: Some(response.log_id),
+            }
+        } else {
+            let arrived_at = None;
+            Taken { step, arrived_at }
+        })
     }
 }
 

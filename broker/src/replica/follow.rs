@@ -12,12 +12,13 @@ use raftmq_core::ids::{BrokerId, GroupNumber, Term};
 use raftmq_core::partition::Partition;
 use raftmq_core::partition::compaction::CompactionSettings;
 use raftmq_core::space::{Space, SpaceOfBrokers};
-use raftmq_store::GroupId;
+use raftmq_store::{GroupId, log_id};
 
 use super::Replicas;
 use super::binding::{HostedPartition, PartitionBinding};
 use super::local::Replica;
 use super::view::{CompactionPolicy, PartitionSettings, PartitionView};
+use crate::planted::{Bug, is_planted};
 use crate::raft::GroupKind;
 use crate::raft::machine::HostedMachine;
 
@@ -99,6 +100,7 @@ impl Replicas {
         let machine = Arc::new(HostedPartition::new(Partition::default(), binding));
         let hosted: Arc<dyn HostedMachine> = machine.clone();
         let voters = first_voters(&info);
+        self.remember_settled(&info);
         let opened = shared.host.open(id, GroupKind::Partition, hosted, &voters);
         match opened.await {
             Ok(group) => {
@@ -109,6 +111,21 @@ impl Replicas {
             }
             // The store has failed; the broker stops because of that, not because of this.
             Err(error) => tracing::error!(raft_group = id.0, %error, "replica not opened"),
+        }
+    }
+
+    /// A replica that begins with nothing may be one of a broker that had one before, voted, and wiped it
+    /// when the replicas moved away: until it has the log it votes for nobody who lacks that move. The
+    /// mark is written before the first entry.
+    fn remember_settled(&self, info: &PartitionInfo) {
+        let store = self.shared.host.store().group(GroupId(info.group.get()));
+        let is_new = store.last_log_index().is_none();
+        let settled_at = info.settled_at.filter(|_| is_new);
+        if let Some((term, index)) = settled_at
+            && !is_planted(Bug::WipedReplicaVotes)
+        {
+            tracing::trace!(target: "raftmq::mark", name = "replica_begins_with_a_mark");
+            store.note_acknowledged(log_id(term.get(), index.0));
         }
     }
 

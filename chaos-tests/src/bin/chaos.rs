@@ -78,7 +78,7 @@ fn plan(arguments: &Arguments) -> io::Result<Plan> {
     Ok(Plan {
         binary: std::env::current_exe()?,
         seconds: arguments.seconds,
-        plant: arguments.plant.map(|bug| bug.name().to_owned()),
+        plant: arguments.plant.map(|bug| bug.to_string()),
         without: arguments.without.clone(),
         with: arguments.with.clone(),
         jobs: arguments.jobs,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::cluster::command::{Command, CreateTopic, RegisterBroker};
 use crate::cluster::image::Endpoints;
-use crate::cluster::loss::{read_accept, write_accept};
+use crate::cluster::loss::{read_accept, read_last_log, write_accept, write_last_log};
 use crate::cluster::quotas::{read_alter, write_alter};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
@@ -90,9 +90,13 @@ impl Command {
                 group,
                 replicas,
                 move_epoch,
+                membership,
             } => {
                 write_brokers(writer.u64(group.0), replicas);
                 writer.u64(*move_epoch);
+                if membership.is_some() {
+                    write_last_log(writer, *membership);
+                }
             }
             Self::CancelReassignment { group } => write_group(writer, *group),
             Self::AllocateProducerIds { broker, count } => {
@@ -145,7 +149,10 @@ fn tag_of(command: &Command) -> u8 {
         Command::ReportIsr { .. } => 11,
         Command::ClearLeader { .. } => 12,
         Command::SetReplicas { .. } => 13,
-        Command::CompleteReassignment { .. } => 22,
+        Command::CompleteReassignment {
+            membership: None, ..
+        } => 22,
+        Command::CompleteReassignment { .. } => 23,
         Command::CancelReassignment { .. } => 21,
         Command::AllocateProducerIds { .. } => 15,
         Command::SetBrokerDraining { .. } => 20,
@@ -246,6 +253,7 @@ fn read_config_or_partition(tag: u8, reader: &mut Reader) -> Result<Command, Cod
             group: GroupNumber(reader.u64()?),
             replicas: read_brokers(reader)?,
             move_epoch: 0,
+            membership: None,
         },
         15 => Command::AllocateProducerIds {
             broker: BrokerId(reader.u32()?),
@@ -255,6 +263,13 @@ fn read_config_or_partition(tag: u8, reader: &mut Reader) -> Result<Command, Cod
             group: GroupNumber(reader.u64()?),
             replicas: read_brokers(reader)?,
             move_epoch: reader.u64()?,
+            membership: None,
+        },
+        23 => Command::CompleteReassignment {
+            group: GroupNumber(reader.u64()?),
+            replicas: read_brokers(reader)?,
+            move_epoch: reader.u64()?,
+            membership: read_last_log(reader)?,
         },
         21 => Command::CancelReassignment {
             group: GroupNumber(reader.u64()?),

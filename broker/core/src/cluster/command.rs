@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::cluster::image::Endpoints;
 use crate::cluster::loss::AcceptLoss;
 use crate::cluster::quotas::AlterClientQuotas;
-use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
+use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, LogIndex, Term, TopicId};
 
 /// A broker's registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +161,8 @@ pub enum Command {
         ///
         /// [`PartitionInfo::move_epoch`]: crate::cluster::PartitionInfo::move_epoch
         move_epoch: u64,
+        /// Log id of the committed membership; `None` = not known.
+        membership: Option<(Term, LogIndex)>,
     },
     /// Sends the running reassignment back to the replicas from which it came. Repetition changes
     /// nothing.

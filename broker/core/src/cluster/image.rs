@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::config_keys::{self, ConfigSource, EffectiveConfig};
 use crate::cluster::loss::Loss;
-use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, PartitionIndex, Term, TopicId};
+use crate::ids::{
+    BrokerEpoch, BrokerId, DirectoryId, GroupNumber, LogIndex, PartitionIndex, Term, TopicId,
+};
 use crate::quota::Quotas;
 
 /// Where a broker listens, each as `host:port`.
@@ -92,6 +94,11 @@ pub struct PartitionInfo {
     /// Numbers the reassignments of the partition, redirections and cancellations included; 0 =
     /// there was none. A completion names the one that it completes.
     pub move_epoch: u64,
+    /// Log id of the membership with which the last completed reassignment ended; `None` when there was
+    /// none. Brokers that it left out have wiped their replicas and forgotten for whom they voted: should
+    /// one of them become a replica again, it helps nobody to lead who lacks that membership (Raft
+    /// section 4.2 takes servers for ones that forget nothing).
+    pub settled_at: Option<(Term, LogIndex)>,
     /// Its leader, as far as the metadata group knows.
     pub leader: Option<BrokerId>,
     /// The newest leader epoch (Raft term of the group) that was reported.

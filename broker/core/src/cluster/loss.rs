@@ -234,6 +234,7 @@ impl PartitionInfo {
         self.leader = None;
         // A group that has had a leader is not begun by its replicas: its log is a copy.
         self.leader_epoch = self.leader_epoch.max(Term(1));
+        self.settled_at = None;
         (self.target, self.adding, self.removing) = (None, Vec::new(), Vec::new());
         if target.len() > 1 {
             self.head_for(target);
@@ -268,12 +269,12 @@ pub(super) fn read_accept(reader: &mut Reader) -> Result<Command, CodecError> {
     }))
 }
 
-fn write_last_log(writer: &mut Writer, last_log: Option<(Term, LogIndex)>) {
+pub(super) fn write_last_log(writer: &mut Writer, last_log: Option<(Term, LogIndex)>) {
     let (term, index) = last_log.unwrap_or_default();
     writer.flag(last_log.is_some()).u64(term.0).u64(index.0);
 }
 
-fn read_last_log(reader: &mut Reader) -> Result<Option<(Term, LogIndex)>, CodecError> {
+pub(super) fn read_last_log(reader: &mut Reader) -> Result<Option<(Term, LogIndex)>, CodecError> {
     let is_there = reader.flag("last log id")?;
     let last_log = (Term(reader.u64()?), LogIndex(reader.u64()?));
     Ok(is_there.then_some(last_log))

@@ -192,7 +192,8 @@ impl Cluster {
                 group,
                 replicas,
                 move_epoch,
-            } => self.complete_reassignment(group, &replicas, move_epoch, effects),
+                membership,
+            } => self.complete_reassignment(group, &replicas, (move_epoch, membership), effects),
             Command::CancelReassignment { group } => self.cancel_reassignment(group, effects),
             Command::AllocateProducerIds { broker, count } => {
                 self.allocate_producer_ids(broker, count)

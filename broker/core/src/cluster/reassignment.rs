@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use crate::cluster::image::PartitionInfo;
 use crate::cluster::{Cluster, ClusterError, Outcome, Reply};
 use crate::effect::Effects;
-use crate::ids::{BrokerId, GroupNumber};
+use crate::ids::{BrokerId, GroupNumber, LogIndex, Term};
 use crate::planted::{Bug, is_planted};
 
 impl PartitionInfo {
@@ -32,11 +32,12 @@ impl PartitionInfo {
     }
 
     /// Ends the move: the target's brokers are the replicas.
-    fn arrive(&mut self) {
+    fn arrive(&mut self, membership: Option<(Term, LogIndex)>) {
         let Some(target) = self.target.take() else {
             return;
         };
         self.replicas = target;
+        self.settled_at = self.settled_at.max(membership);
         self.adding = Vec::new();
         self.removing = Vec::new();
         self.isr.retain(|broker| self.replicas.contains(broker));
@@ -116,7 +117,7 @@ impl Cluster {
         &mut self,
         group: GroupNumber,
         replicas: &[BrokerId],
-        move_epoch: u64,
+        (move_epoch, membership): (u64, Option<(Term, LogIndex)>),
         effects: &mut Effects,
     ) -> Reply {
         let mut partition = self.partition_of_group(group)?;
@@ -131,7 +132,7 @@ impl Cluster {
         if partition.target.as_deref() != Some(replicas) {
             return Err(ClusterError::ReassignmentMismatch { group });
         }
-        partition.arrive();
+        partition.arrive(membership);
         self.put_partition(partition, effects);
         Ok(Outcome::Done)
     }

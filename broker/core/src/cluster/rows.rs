@@ -14,7 +14,7 @@ use crate::cluster::codec::{
     write_configs, write_endpoints, write_listeners,
 };
 use crate::cluster::image::{Broker, Image, PartitionInfo, Topic};
-use crate::cluster::loss::{read_loss, write_loss};
+use crate::cluster::loss::{read_last_log, read_loss, write_last_log, write_loss};
 use crate::cluster::{Cluster, Dirty, quotas};
 use crate::codec::{CodecError, Reader, RestoreError, Writer};
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, PartitionIndex, Term, TopicId};
@@ -26,7 +26,7 @@ use crate::quota::{QuotaEntity, QuotaValues};
 
 const VERSION: u8 = 1;
 /// Rows of partitions: 1 had no lists of a running reassignment.
-const PARTITION_VERSION: u8 = 2;
+const PARTITION_VERSION: u8 = 3;
 const FAMILY_BROKER: u8 = b'b';
 const FAMILY_CONFIGS: u8 = b'c';
 const FAMILY_HEAD: u8 = b'h';
@@ -383,6 +383,7 @@ fn write_partition(partition: &PartitionInfo) -> Bytes {
     write_brokers(&mut writer, &partition.adding);
     write_brokers(&mut writer, &partition.removing);
     writer.u64(partition.move_epoch);
+    write_last_log(&mut writer, partition.settled_at);
     writer.finish()
 }
 
@@ -405,6 +406,7 @@ fn read_partition(reader: &mut Reader, image: &mut Image) -> Result<(), CodecErr
         adding: Vec::new(),
         removing: Vec::new(),
         move_epoch: 0,
+        settled_at: None,
         leader: has_leader.then_some(leader),
         leader_epoch: Term(reader.u64()?),
         isr: read_brokers(reader)?,
@@ -420,6 +422,9 @@ fn read_partition(reader: &mut Reader, image: &mut Image) -> Result<(), CodecErr
         partition.adding = read_brokers(reader)?;
         partition.removing = read_brokers(reader)?;
         partition.move_epoch = reader.u64()?;
+    }
+    if version >= 3 {
+        partition.settled_at = read_last_log(reader)?;
     }
     image.partitions.insert(group, Arc::new(partition));
     Ok(())

@@ -238,6 +238,7 @@ impl Cluster {
                 adding: Vec::new(),
                 removing: Vec::new(),
                 move_epoch: 0,
+                settled_at: None,
                 leader: None,
                 leader_epoch: Term(0),
                 isr,

@@ -37,8 +37,8 @@ use raftmq_core::planted::{Bug, is_planted, plant};
 use raftmq_core::space::{Space, SpaceWatch, may_take_records};
 use raftmq_core::throttle::{TokenBucket, concerns};
 use raftmq_core::{
-    BrokerEpoch, BrokerId, DeliveryId, DirectoryId, Effects, EntryMeta, GroupNumber, LogIndex,
-    Machine, Offset, PartitionIndex, Term, TopicId,
+    BrokerEpoch, BrokerId, DirectoryId, Effects, EntryMeta, GroupNumber, LogIndex, Machine, Offset,
+    PartitionIndex, Term, TopicId,
 };
 use raftmq_records::{BatchHeader, Retained};
 
@@ -243,6 +243,7 @@ fn draining_preferred_replica() -> Image {
         adding: Vec::new(),
         removing: Vec::new(),
         move_epoch: 0,
+        settled_at: None,
         leader: Some(BrokerId(2)),
         leader_epoch: Term(1),
         isr: both,

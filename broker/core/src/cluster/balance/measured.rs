@@ -131,7 +131,9 @@ impl Metered {
     }
 
     fn is_news(&self, now_ms: u64) -> bool {
-        let (said, said_at_ms) = self.said.unwrap_or((PartitionLoad::default(), now_ms));
+        let (said, said_at_ms) = self
+            .said
+            .unwrap_or_else(|| (PartitionLoad::default(), now_ms));
         let shown = self.shown();
         let differs = |now: u64, then: u64, least: u64| {
             let change = now.abs_diff(then);

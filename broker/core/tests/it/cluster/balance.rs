@@ -38,6 +38,7 @@ pub(super) fn carry_out(harness: &mut Harness, changes: &[Change]) {
                 group,
                 replicas: change.to.clone(),
                 move_epoch: partition.move_epoch,
+                membership: None,
             });
         }
     }

@@ -56,6 +56,7 @@ fn one_of_each() -> Vec<Command> {
             group,
             replicas: brokers(&[1, 4]),
             move_epoch: 7,
+            membership: None,
         },
         Command::AllocateProducerIds {
             broker: id,
@@ -401,11 +402,27 @@ fn the_commands_of_moves_have_the_bytes_that_were_agreed_on() {
         group,
         replicas: brokers(&[4]),
         move_epoch: 7,
+        membership: None,
     };
     let head = |tag: u8| [1, tag, 0, 0, 0, 0, 0, 0, 0, 5];
     let replicas = [0, 0, 0, 1, 0, 0, 0, 4];
     let expected = [&head(22)[..], &replicas, &[0, 0, 0, 0, 0, 0, 0, 7]].concat();
     assert_eq!(complete.encode()[..], expected);
+    let complete = Command::CompleteReassignment {
+        group,
+        replicas: brokers(&[4]),
+        move_epoch: 7,
+        membership: Some((Term(2), LogIndex(9))),
+    };
+    let membership = [
+        [1, 0, 0, 0, 0, 0, 0, 0, 2].as_slice(),
+        &[0, 0, 0, 0, 0, 0, 0, 9],
+    ]
+    .concat();
+    let number = [0, 0, 0, 0, 0, 0, 0, 7];
+    let expected = [&head(23)[..], &replicas, &number, &membership].concat();
+    assert_eq!(complete.encode()[..], expected);
+    assert_eq!(Command::decode(&complete.encode()), Ok(complete));
     let cancel = Command::CancelReassignment { group };
     assert_eq!(cancel.encode()[..], head(21));
 }
@@ -420,6 +437,7 @@ fn a_completion_from_before_moves_had_numbers_is_read() {
         group: GroupNumber(5),
         replicas: brokers(&[4]),
         move_epoch: 0,
+        membership: None,
     };
     assert_eq!(decoded, Ok(expected));
 }

@@ -139,6 +139,7 @@ impl World {
             group: self.group,
             replicas,
             move_epoch,
+            membership: None,
         };
         let was_moving = self.harness.partition(self.group).is_moving();
         let reply = self.harness.commit(&complete).reply;

@@ -152,7 +152,8 @@ fn an_unknown_group_is_refused() {
         harness.refuse(&Command::CompleteReassignment {
             group,
             replicas,
-            move_epoch: 0
+            move_epoch: 0,
+            membership: None,
         }),
         unknown
     );

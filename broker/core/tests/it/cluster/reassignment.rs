@@ -1,7 +1,7 @@
 //! `SetReplicas`, `CancelReassignment` and `CompleteReassignment`.
 
-use raftmq_core::cluster::{ClusterError, Command, Outcome};
-use raftmq_core::{BrokerId, Effect, GroupNumber};
+use raftmq_core::cluster::{Cluster, ClusterError, Command, Outcome};
+use raftmq_core::{BrokerId, Effect, GroupNumber, LogIndex, Machine, Term};
 
 use crate::support::cluster::{Harness, brokers, report_isr, report_leader};
 
@@ -30,6 +30,7 @@ fn complete_of(group: GroupNumber, replicas: &[u32], move_epoch: u64) -> Command
         group,
         replicas: brokers(replicas),
         move_epoch,
+        membership: None,
     }
 }
 
@@ -239,6 +240,36 @@ fn a_completed_reassignment_replaces_the_replicas() {
     assert_eq!(partition.target, None);
     assert_eq!(partition.isr, brokers(&[1, 4, 5]));
     assert_eq!(partition.leader, Some(BrokerId(1)));
+}
+
+#[test]
+fn a_completed_reassignment_says_with_which_membership() {
+    let (mut harness, group) = led_partition();
+    let completed_at = |membership| Command::CompleteReassignment {
+        group,
+        replicas: brokers(&[4, 5, 1]),
+        move_epoch: 1,
+        membership,
+    };
+    let membership = Some((Term(3), LogIndex(70)));
+    harness.accept(&set(group, &[4, 5, 1]));
+    assert_eq!(harness.partition(group).settled_at, None);
+
+    harness.accept(&completed_at(membership));
+
+    assert_eq!(harness.partition(group).settled_at, membership);
+    harness.accept(&set(group, &[1, 4, 2]));
+    harness.accept(&complete_of(group, &[1, 4, 2], 2));
+    let settled_at = harness.partition(group).settled_at;
+    assert_eq!(
+        settled_at, membership,
+        "a broker of an older version says nothing"
+    );
+    let restored = Cluster::restore(harness.rows.iter()).unwrap();
+    assert_eq!(
+        restored.image().partition(group).unwrap().settled_at,
+        settled_at
+    );
 }
 
 #[test]

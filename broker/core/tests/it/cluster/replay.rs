@@ -117,6 +117,7 @@ fn any_partition_command() -> impl Strategy<Value = Command> {
                 group,
                 replicas: brokers(&ids),
                 move_epoch,
+                membership: None,
             }
         }),
     ]

@@ -368,7 +368,7 @@ fn ids(ids: &[u8]) -> Vec<u8> {
     count.into_iter().chain(each).collect()
 }
 
-/// Everything of a partition's row but its version and what version 2 has added.
+/// Everything of a partition's row but its version and what versions 2 and 3 have added.
 fn partition_row_body() -> Vec<u8> {
     [
         &[0, 0, 0, 0, 0, 0, 0, 1][..],
@@ -393,14 +393,38 @@ fn the_row_of_a_moved_partition_has_the_bytes_that_were_agreed_on() {
 
     let number = [0, 0, 0, 0, 0, 0, 0, 2];
     let expected = [
-        &[2][..],
+        &[3][..],
         &partition_row_body(),
         &ids(&[3]),
         &ids(&[2, 4]),
         &number,
+        &[0; 17], // no completed move
     ]
     .concat();
     assert_eq!(row[..], expected);
+}
+
+#[test]
+fn a_partitions_row_of_version_2_is_read() {
+    let mut harness = moved_partition();
+    let lists = [ids(&[3]), ids(&[2, 4])].concat();
+    let number = [0, 0, 0, 0, 0, 0, 0, 2];
+    let old = [&[2][..], &partition_row_body(), &lists, &number].concat();
+    let partition = harness.partition(GroupNumber(1));
+    harness
+        .rows
+        .rows
+        .insert(partition_key(1).into(), old.into());
+
+    let restored = Cluster::restore(harness.rows.iter()).unwrap();
+
+    assert_eq!(
+        restored
+            .image()
+            .partition(GroupNumber(1))
+            .map(|info| (**info).clone()),
+        Some(partition)
+    );
 }
 
 #[test]
@@ -447,7 +471,7 @@ fn a_row_whose_move_does_not_fit_is_noticed() {
 #[test]
 fn a_partitions_row_of_a_newer_version_is_refused() {
     let mut harness = moved_partition();
-    let newer = [&[3][..], &partition_row_body()].concat();
+    let newer = [&[4][..], &partition_row_body()].concat();
     harness
         .rows
         .rows

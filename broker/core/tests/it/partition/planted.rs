@@ -5,7 +5,7 @@ use raftmq_core::planted::{Bug, is_planted};
 #[test]
 fn nothing_is_planted_unless_it_was_chosen() {
     for (name, bug) in Bug::ALL {
-        assert!(!is_planted(bug), "{name}");
+        assert!(!is_planted(*bug), "{name}");
     }
 }
 

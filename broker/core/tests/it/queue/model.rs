@@ -141,14 +141,7 @@ impl Model {
                 consumer,
                 prefetch,
                 granted,
-            } => {
-                for taker in self.takers.iter_mut().filter(|one| one.id == *consumer) {
-                    taker.attach.prefetch = *prefetch;
-                    taker.attach.granted = taker.attach.granted.max(*granted);
-                }
-                self.look_who_waits();
-                Reply::Done
-            }
+            } => self.credit(*consumer, *prefetch, *granted),
             Command::Detach { consumer } => {
                 let before = self.takers.len();
                 self.takers.retain(|taker| taker.id != *consumer);
@@ -205,6 +198,15 @@ impl Model {
             }
             Command::Batch(_) | Command::Tick => Reply::Done,
         }
+    }
+
+    fn credit(&mut self, consumer: ConsumerId, prefetch: u32, granted: u64) -> Reply {
+        for taker in self.takers.iter_mut().filter(|one| one.id == consumer) {
+            taker.attach.prefetch = prefetch;
+            taker.attach.granted = taker.attach.granted.max(granted);
+        }
+        self.look_who_waits();
+        Reply::Done
     }
 
     fn settle_span(&mut self, channel: ChannelId, span: Span, outcome: Outcome) -> usize {

@@ -98,11 +98,8 @@ impl Step {
             } => {
                 let chosen = pick(&model.held_ids(), *which);
                 let (owner, id) = chosen.unwrap_or_else(|| (channel(1), DeliveryId(1)));
-                let span = if *multiple {
-                    Span::up_to(id)
-                } else {
-                    Span::one(id)
-                };
+                let reach = if *multiple { Span::up_to } else { Span::one };
+                let span = reach(id);
                 Command::Settle {
                     channel: stray.map_or(owner, channel),
                     // The second one is settled already.
