@@ -15,6 +15,9 @@ pub const CLOSE_MS_MAX: u64 = 30_000;
 pub const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 /// Cost of a waiting frame beside its payload, bytes: many empty frames are bounded, too.
 pub(crate) const BACKLOG_FRAME_BYTES: usize = 128;
+/// Questions about channels that are closed already which the host has not answered, inclusive:
+/// beyond it nothing more is read. Each open channel may wait for one more.
+pub const ASKS_OF_CLOSED_COUNT_MAX: usize = 256;
 /// Bodies of publishes that the host has not answered, over all channels, bytes, exclusive: beyond
 /// it nothing more is read. One message may exceed it.
 pub const IN_FLIGHT_BYTES_MAX: u64 = 64 * 1024 * 1024;

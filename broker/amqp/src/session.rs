@@ -2,7 +2,7 @@
 //!
 //! Channels write frames and requests here, in the order in which they happen.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use raftmq_amqp_protocol::{Destination, FrameBuffer, Method, Table, Text, Value};
 
@@ -54,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) requests: VecDeque<Request>,
     /// Bodies of publishes that the host has not answered, bytes.
     pub(crate) in_flight_bytes: u64,
+    /// Questions that the host has not answered.
+    pub(crate) unanswered: BTreeSet<AskId>,
     last_ask: u64,
     last_consumer: u64,
 }
@@ -72,6 +74,7 @@ impl Session {
             out: FrameBuffer::new(),
             requests: VecDeque::new(),
             in_flight_bytes: 0,
+            unanswered: BTreeSet::new(),
             last_ask: 0,
             last_consumer: 0,
         }
@@ -87,6 +90,7 @@ impl Session {
     pub(crate) fn ask(&mut self, channel: Option<ChannelKey>, ask: Ask) -> AskId {
         self.last_ask += 1;
         let id = AskId(self.last_ask);
+        self.unanswered.insert(id);
         self.requests.push_back(Request::Ask { id, channel, ask });
         id
     }

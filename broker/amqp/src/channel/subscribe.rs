@@ -23,7 +23,7 @@ impl Channel {
         session: &mut Session,
     ) -> Result<(), Exception> {
         let reply = Reply::unless(method.no_wait);
-        let tag = self.tag_of(method.consumer_tag, session)?;
+        let tag = self.tag_of(&method.consumer_tag, session)?;
         if method.queue.as_str() == PSEUDO_QUEUE {
             return self.consume_replies(tag, ack_mode(method.no_ack), reply, session);
         }
@@ -148,11 +148,11 @@ impl Channel {
     }
 
     /// Checks a tag, or makes one.
-    fn tag_of(&mut self, tag: Text, session: &Session) -> Result<Text, Exception> {
+    fn tag_of(&mut self, tag: &Text, session: &Session) -> Result<Text, Exception> {
         let is_taken = |tag: &Text| {
             self.consumers.of_tag(tag).is_some() || self.reply_consumer.as_ref() == Some(tag)
         };
-        if is_taken(&tag) {
+        if is_taken(tag) {
             return Err(not_allowed(format!(
                 "attempt to reuse consumer tag '{tag}'"
             )));
@@ -163,7 +163,7 @@ impl Channel {
             )));
         }
         if !tag.is_empty() {
-            return Ok(owned(&tag));
+            return Ok(owned(tag));
         }
         let id = &session.settings.connection_id;
         let mut made = self.tags_made;

@@ -24,7 +24,9 @@ use self::stage::Stage;
 use crate::answer::Answer;
 use crate::channel::{Channel, State};
 use crate::exception::Exception;
-use crate::limits::{BACKLOG_BYTES_MAX, IN_FLIGHT_BYTES_MAX, OUTPUT_BYTES_MAX};
+use crate::limits::{
+    ASKS_OF_CLOSED_COUNT_MAX, BACKLOG_BYTES_MAX, IN_FLIGHT_BYTES_MAX, OUTPUT_BYTES_MAX,
+};
 use crate::reply_to::CONNECTION_ID_BYTES_MAX;
 use crate::request::{AskId, ChannelKey, Request};
 use crate::session::Session;
@@ -134,6 +136,9 @@ impl Connection {
 
     /// Takes the answer to a `Request::Ask`. One that nobody waits for any more does nothing.
     pub fn answer(&mut self, channel: Option<ChannelKey>, id: AskId, answer: Answer) {
+        if !self.session.unanswered.remove(&id) {
+            return;
+        }
         match channel {
             Some(key) => {
                 self.on_channel(key, |channel, session| channel.answer(id, answer, session));
@@ -152,6 +157,7 @@ impl Connection {
     fn is_full(&self) -> bool {
         self.stopped.is_some()
             || self.renewing.is_some()
+            || self.session.unanswered.len() > self.channels.len() + ASKS_OF_CLOSED_COUNT_MAX
             || self.backlog_bytes >= BACKLOG_BYTES_MAX
             || self.session.in_flight_bytes >= IN_FLIGHT_BYTES_MAX
             || self.session.out.len() >= OUTPUT_BYTES_MAX

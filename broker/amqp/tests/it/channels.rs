@@ -181,6 +181,22 @@ fn what_waits_for_the_host_is_bounded() {
 }
 
 #[test]
+fn channels_that_are_opened_and_fail_again_and_again_wait_for_the_host() {
+    let mut client = Client::running();
+    let mut asks = Vec::new();
+    while client.connection.wants_input() {
+        client.send(1, channel::Open::default());
+        client.send(1, basic::Reject::default());
+        client.send(1, channel::CloseOk {});
+        asks.extend(client.requests());
+        assert!(asks.len() < 1_000);
+        client.methods();
+    }
+    client.answer_friendly(&asks[0]);
+    assert!(client.connection.wants_input());
+}
+
+#[test]
 fn an_answer_that_nobody_waits_for_does_nothing() {
     let mut client = Client::with_channel();
     client.send(1, declare("a"));
