@@ -17,7 +17,7 @@ use std::time::Duration;
 use raftmq_core::cluster::{Cluster, Endpoints};
 use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_store::{
-    CommitDriver, DiskConfig, DiskEngine, Durability, GroupId, Store, StoreConfig, StoreError,
+    CommitDriver, DiskConfig, DiskEngine, Durability, Store, StoreConfig, StoreError,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ use crate::http::{Metrics, Readiness};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
-use crate::raft::{DiskSpace, GroupKind, RaftHost};
+use crate::raft::{Beginning, DiskSpace, GroupKind, METADATA_GROUP, RaftHost};
 use crate::replica::{Replicas, Reports};
 
 /// How often retention is looked at.
@@ -129,7 +129,8 @@ impl Node {
         let machine = HostedCluster::new(Cluster::default(), ClusterBinding::new());
         let machine = Arc::new(machine);
         let hosted: Arc<dyn HostedMachine> = machine.clone();
-        let opened = host.open(GroupId(0), GroupKind::Metadata, hosted, &[]);
+        let beginning = Beginning::default();
+        let opened = host.open(METADATA_GROUP, GroupKind::Metadata, hosted, &beginning);
         let group = opened
             .await
             .map_err(|error| NodeError::Internal(error.to_string()))?;
