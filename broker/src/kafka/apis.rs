@@ -26,6 +26,8 @@ pub(super) enum Answer {
         has_error: bool,
         /// Given back once it is on its way: how much such answers take is bounded by that.
         turn: Option<OwnedSemaphorePermit>,
+        /// How long the handler wants the client to wait, ms: it was given less, or too much.
+        throttle_ms: u64,
     },
     /// None, by the protocol (`acks=0`).
     None,
@@ -40,6 +42,7 @@ impl Answer {
             has_error: response.has_error(),
             response: Box::new(response.into()),
             turn: None,
+            throttle_ms: 0,
         }
     }
 }
@@ -96,6 +99,7 @@ const FETCH: Row = Row {
             let response = handlers::fetch::serve(context, version, body).await;
             Answer::Response {
                 has_error: response.has_error(),
+                throttle_ms: u64::try_from(response.throttle_time_ms).unwrap_or(0),
                 response: Box::new(response.into()),
                 turn,
             }
@@ -105,7 +109,7 @@ const FETCH: Row = Row {
 };
 
 /// Everything that is served, by ascending key.
-static TABLE: [Row; 18] = [
+static TABLE: [Row; 20] = [
     Row {
         key: ApiKey::Produce,
         newest: None,
@@ -128,6 +132,8 @@ static TABLE: [Row; 18] = [
     served!(AlterConfigs, alter_configs),
     served!(CreatePartitions, create_partitions),
     served!(IncrementalAlterConfigs, incremental_alter_configs),
+    served!(DescribeClientQuotas, describe_client_quotas),
+    served!(AlterClientQuotas, alter_client_quotas),
     served!(DescribeCluster, describe_cluster),
     served!(DescribeProducers, describe_producers),
     served!(DescribeTopicPartitions, describe_topic_partitions),

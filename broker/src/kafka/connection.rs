@@ -1,12 +1,14 @@
 //! One connection: reads frames, begins requests in the order in which they came, works on several
 //! at a time, and answers in that order.
 //!
+//! A client that is throttled is answered and then not read until its wait is over (KIP-219).
 //! A blocked request at the head stops neither the reading nor the work on those behind it, up to
 //! the bounds. Bytes that are no request close the connection, as Kafka's broker does. Does not
 //! know what a request means.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -25,17 +27,10 @@ use super::limits::{
     ANSWERS_BYTES_MAX, DECODED_BYTES_MAX, FRAME_BYTES_AHEAD, READ_BYTES, REQUEST_BYTES_UNIT,
     REQUESTS_IN_FLIGHT_MAX,
 };
+use super::working::{Account, Finished, Working};
 use crate::env::BoxedIo;
 
-/// An answer that is being worked on, with what it needs to be written.
-type Working = BoxFuture<'static, Finished>;
 type Permit = Result<OwnedSemaphorePermit, AcquireError>;
-
-struct Finished {
-    correlation_id: i32,
-    version: i16,
-    answer: Answer,
-}
 
 /// Why a connection ends, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +78,8 @@ pub(super) struct Connection {
     beginning: Option<BoxFuture<'static, Working>>,
     working: FuturesOrdered<Working>,
     outbox: SegmentedBuf,
+    /// Nothing is read or begun before, because the client is throttled.
+    muted_until: Option<Instant>,
     idle: Pin<Box<Sleep>>,
 }
 
@@ -101,6 +98,7 @@ impl Connection {
             beginning: None,
             working: FuturesOrdered::new(),
             outbox: SegmentedBuf::new(),
+            muted_until: None,
             idle,
         }
     }
@@ -138,6 +136,10 @@ impl Connection {
                     }
                     self.note_activity();
                 }
+                () = reached(self.muted_until) => {
+                    self.muted_until = None;
+                    self.note_activity();
+                }
                 permit = wait_for(&mut self.waiting_for_permit) => self.permit = permit.ok(),
                 read = self.reading.read_buf(&mut self.inbox), if may_read => {
                     // What is in work goes on; nobody reads its answer.
@@ -153,8 +155,7 @@ impl Connection {
 
     /// More bytes are wanted when there is room for another request, and none is complete already.
     fn may_read(&mut self) -> bool {
-        let has_room = self.working.len() < REQUESTS_IN_FLIGHT_MAX;
-        if !has_room || self.beginning.is_some() || self.waiting_for_permit.is_some() {
+        if self.is_held_up() {
             return false;
         }
         let frame = frame_len(&self.inbox, self.context.shared().request_bytes_max);
@@ -168,10 +169,16 @@ impl Connection {
         true
     }
 
+    /// No further request may begin now.
+    fn is_held_up(&self) -> bool {
+        let is_full = self.working.len() >= REQUESTS_IN_FLIGHT_MAX;
+        let is_muted = self.muted_until.is_some();
+        is_full || is_muted || self.beginning.is_some() || self.waiting_for_permit.is_some()
+    }
+
     /// Begins the request at the front of the inbox, if it is complete. True: look again.
     fn decode(&mut self) -> Result<bool, Ended> {
-        let is_full = self.working.len() >= REQUESTS_IN_FLIGHT_MAX;
-        if is_full || self.beginning.is_some() || self.waiting_for_permit.is_some() {
+        if self.is_held_up() {
             return Ok(false);
         }
         let shared = self.context.shared();
@@ -214,35 +221,29 @@ impl Connection {
             }
             return Err(self.refuse(&format_args!("{asked:?} is not served")));
         };
+        let (began, request_bytes) = (Instant::now(), frame.len());
         let mut reader = Reader::with_memory_bytes_max(frame, DECODED_BYTES_MAX);
         let request = match decode_request_from(&mut reader) {
             // Bytes behind the body are passed over, as Kafka does: librdkafka sends some with Metadata.
             Ok(request) => request,
             Err(error) => return Err(self.refuse(&error)),
         };
-        let Asked {
-            version,
-            correlation_id,
-            ..
-        } = asked;
-        let key = row.key;
-        let began = Instant::now();
-        let context = self.context.clone();
-        let finish = move |answer: Answer| {
-            drop(permit);
-            observe(&context, key, began, &answer);
-            Finished {
-                correlation_id,
-                version,
-                answer,
-            }
+        let client_id = request.header.client_id.as_deref();
+        self.context.set_client_id(client_id.unwrap_or_default());
+        let account = Account {
+            context: self.context.clone(),
+            key: row.key,
+            version: asked.version,
+            correlation_id: asked.correlation_id,
+            request_bytes,
+            began,
+            worked: Duration::ZERO,
+            permit,
         };
-        match (row.begin)(self.context.clone(), version, request.body) {
-            Begun::Now(answer) => self.working.push_back(answer.map(finish).boxed()),
-            Begun::InOrder(beginning) => {
-                let working = beginning.map(move |answer| answer.map(finish).boxed());
-                self.beginning = Some(working.boxed());
-            }
+        let begun = (row.begin)(self.context.clone(), asked.version, request.body);
+        match begun {
+            Begun::Now(answer) => self.working.push_back(account.work(answer)),
+            Begun::InOrder(beginning) => self.beginning = Some(account.begin(beginning)),
         }
         Ok(())
     }
@@ -254,6 +255,7 @@ impl Connection {
             correlation_id,
             version: 0,
             answer,
+            throttle: Duration::ZERO,
         };
         self.working.push_back(std::future::ready(finished).boxed());
     }
@@ -264,7 +266,11 @@ impl Connection {
             correlation_id,
             version,
             answer,
+            throttle,
         } = finished;
+        if !throttle.is_zero() {
+            self.muted_until = self.muted_until.max(Some(Instant::now() + throttle));
+        }
         let (response, turn) = match answer {
             Answer::Response { response, turn, .. } => (response, turn),
             Answer::None => return true,
@@ -339,18 +345,10 @@ async fn wait_for<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
     output
 }
 
-fn observe(context: &Context, key: ApiKey, began: Instant, answer: &Answer) {
-    let Some(metrics) = context.shared().metrics.of(key) else {
-        return;
-    };
-    metrics.requests.increment(1);
-    metrics.seconds.record(began.elapsed().as_secs_f64());
-    let has_error = match answer {
-        Answer::Response { has_error, .. } => *has_error,
-        Answer::None => false,
-        Answer::Close => true,
-    };
-    if has_error {
-        metrics.errors.increment(1);
+/// Waits for the moment; for ever if there is none. Cancel safe.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

@@ -10,9 +10,12 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use raftmq_core::cluster::{Broker, Command, Image, Outcome};
 use raftmq_core::ids::BrokerId;
+use raftmq_core::limits::NAME_BYTES_MAX;
+use raftmq_core::quota::ClientIdentity;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::metrics::Metrics;
+use super::quotas::ClientQuotas;
 use super::sessions::Sessions;
 use super::wire::node_id;
 use crate::controller::ControlError;
@@ -23,6 +26,7 @@ pub(super) struct Shared {
     pub(super) parts: Parts,
     pub(super) sessions: Mutex<Sessions>,
     pub(super) metrics: Metrics,
+    pub(super) quotas: ClientQuotas,
     pub(super) connections: Arc<Semaphore>,
     /// In units of `REQUEST_BYTES_UNIT`.
     pub(super) request_bytes: Arc<Semaphore>,
@@ -36,6 +40,8 @@ pub(super) struct Shared {
 pub(super) struct Context {
     shared: Arc<Shared>,
     listener: Arc<str>,
+    /// Whose requests these are.
+    client: Arc<ClientIdentity>,
     /// One permit: whose turn it is to fetch for this connection.
     fetching: Arc<Semaphore>,
 }
@@ -63,7 +69,21 @@ impl Context {
         Self {
             shared,
             listener,
+            client: Arc::new(identity("")),
             fetching: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Whose request is worked on.
+    pub(super) fn client(&self) -> &ClientIdentity {
+        &self.client
+    }
+
+    /// From now on requests are those of a client that calls itself so.
+    pub(super) fn set_client_id(&mut self, client_id: &str) {
+        let client_id = shortened(client_id);
+        if &*self.client.client_id != client_id {
+            self.client = Arc::new(identity(client_id));
         }
     }
 
@@ -135,4 +155,17 @@ impl Context {
         }
         self.propose(&command, within).await.map(drop)
     }
+}
+
+/// There is no authentication yet: everybody is who Kafka calls those that did not.
+fn identity(client_id: &str) -> ClientIdentity {
+    ClientIdentity {
+        user: "ANONYMOUS".into(),
+        client_id: client_id.into(),
+    }
+}
+
+/// Names that are longer than a quota's can be count as one if they begin alike: they are remembered.
+fn shortened(client_id: &str) -> &str {
+    &client_id[..client_id.floor_char_boundary(NAME_BYTES_MAX)]
 }

@@ -58,6 +58,11 @@ const NOTES: &[(i16, &str)] = &[
         44,
         "topics, and the cluster's settings as those of all brokers (`--entity-default`); those of one broker stand in its file",
     ),
+    (48, "users and client ids; nothing is found of `ip`"),
+    (
+        49,
+        "`producer_byte_rate`, `consumer_byte_rate` and `request_percentage`, of users and client ids (everybody is the user ANONYMOUS yet). Not `controller_mutation_rate` (KIP-599) and `ip` (KIP-612). `request_percentage` counts the time in which the connection's own task works",
+    ),
     (61, "idempotent producers; there are no transactions yet"),
     (
         75,

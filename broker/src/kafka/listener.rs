@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::context::{Context, Shared};
 use super::limits::{ACCEPT_PAUSE, REQUEST_BYTES_UNIT};
 use super::metrics::Metrics;
+use super::quotas::ClientQuotas;
 use super::sessions::Sessions;
 use crate::config::KafkaConfig;
 use crate::env::Listener;
@@ -44,6 +45,7 @@ impl FrontEnd {
                 parts,
                 sessions: Mutex::new(Sessions::new(number(config.fetch_sessions_max))),
                 metrics: Metrics::new(),
+                quotas: ClientQuotas::new(),
                 connections: Arc::new(Semaphore::new(connections_max)),
                 request_bytes: Arc::new(Semaphore::new(request_units_max)),
                 request_units_max,

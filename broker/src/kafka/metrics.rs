@@ -1,8 +1,10 @@
 //! The metrics of this front end, registered once; by API, never by client or topic.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use raftmq_core::quota::QuotaKind;
 use raftmq_kafka_protocol::ApiKey;
 
 use super::apis;
@@ -10,6 +12,7 @@ use super::apis;
 /// Handles of all metrics.
 pub(super) struct Metrics {
     of_api: BTreeMap<ApiKey, OfApi>,
+    of_quota: BTreeMap<QuotaKind, Histogram>,
     connections: Gauge,
     refused: Counter,
     malformed: Counter,
@@ -30,6 +33,7 @@ impl Metrics {
         let of_api = apis::served().map(|row| (row.key, OfApi::new(row.key)));
         Self {
             of_api: of_api.collect(),
+            of_quota: QuotaKind::ALL.map(|kind| (kind, throttles(kind))).into(),
             connections: gauge!("raftmq_kafka_connections"),
             refused: counter!("raftmq_kafka_refused_connections_total"),
             malformed: counter!("raftmq_kafka_malformed_requests_total"),
@@ -46,6 +50,13 @@ impl Metrics {
 
     pub(super) fn connection_closed(&self) {
         self.connections.decrement(1.0);
+    }
+
+    /// A client is to wait for using too much of this.
+    pub(super) fn throttled(&self, kind: QuotaKind, wait: Duration) {
+        if let Some(waits) = self.of_quota.get(&kind) {
+            waits.record(wait.as_secs_f64());
+        }
     }
 
     /// One more than may be.
@@ -68,6 +79,10 @@ impl OfApi {
             errors: counter!("raftmq_kafka_request_errors_total", "api" => api),
         }
     }
+}
+
+fn throttles(kind: QuotaKind) -> Histogram {
+    histogram!("raftmq_kafka_throttle_seconds", "quota" => kind.name())
 }
 
 /// `ListOffsets` as a label: `list_offsets`.

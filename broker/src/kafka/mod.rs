@@ -16,11 +16,13 @@ mod limits;
 mod listener;
 mod metrics;
 mod outcome;
+mod quotas;
 mod sessions;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod wire;
+mod working;
 
 pub use docs::render_support;
 pub use listener::FrontEnd;

@@ -1,8 +1,9 @@
 //! Whether a response carries an error anywhere: for the metrics.
 
 use raftmq_kafka_protocol::messages::{
-    AlterConfigsResponse, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
-    DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse,
+    AlterClientQuotasResponse, AlterConfigsResponse, ApiVersionsResponse, CreatePartitionsResponse,
+    CreateTopicsResponse, DeleteRecordsResponse, DeleteTopicsResponse,
+    DescribeClientQuotasResponse, DescribeClusterResponse, DescribeConfigsResponse,
     DescribeProducersResponse, DescribeTopicPartitionsResponse, FetchResponse,
     FindCoordinatorResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse,
     ListOffsetsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
@@ -51,6 +52,7 @@ macro_rules! codes_of_partitions {
 own_code!(
     ApiVersionsResponse,
     InitProducerIdResponse,
+    DescribeClientQuotasResponse,
     DescribeClusterResponse
 );
 codes_of!(
@@ -59,6 +61,7 @@ codes_of!(
     DeleteTopicsResponse responses,
     DescribeConfigsResponse results,
     CreatePartitionsResponse results,
+    AlterClientQuotasResponse entries,
     AlterConfigsResponse responses,
     IncrementalAlterConfigsResponse responses,
     DescribeTopicPartitionsResponse topics

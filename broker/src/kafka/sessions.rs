@@ -68,6 +68,17 @@ pub(super) struct Plan {
     pub(super) wanted: Vec<Wanted>,
 }
 
+impl Plan {
+    /// What an answer names that tells nothing of any partition (KIP-219).
+    pub(super) const fn session_id_if_incremental(&self) -> i32 {
+        if self.is_incremental {
+            self.session_id
+        } else {
+            NO_SESSION
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Cached {
     wanted: Wanted,
@@ -164,6 +175,13 @@ impl Sessions {
             !plan.is_incremental || told.must_be_told || is_news
         });
         tell.collect()
+    }
+
+    /// The answer will tell nothing: a session that it would have begun is none.
+    pub(super) fn abandon(&mut self, plan: &Plan) {
+        if !plan.is_incremental {
+            self.sessions.remove(&plan.session_id);
+        }
     }
 
     /// [`NO_SESSION`] when there is no room.

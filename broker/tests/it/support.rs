@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use raftmq_client::Client;
@@ -245,11 +246,22 @@ pub(crate) struct Dev {
 
 /// A temporary folder that stays when the test fails, so that its logs can be read.
 #[derive(Debug)]
-pub(crate) struct Folder(TempDir);
+pub(crate) struct Folder(TempDir, AtomicBool);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap(), AtomicBool::new(false))
+    }
+
+    /// Has it stay.
+    pub(crate) fn keep(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.1.load(Ordering::Relaxed) {
             self.0.disable_cleanup(true);
             eprintln!("logs and data are kept in {}", self.0.path().display());
         }
@@ -259,7 +271,7 @@ impl Drop for Folder {
 impl Dev {
     /// Starts `raftmq dev` with more arguments.
     pub(crate) fn start(more: &[&str]) -> Self {
-        let folder = Folder(tempfile::tempdir().unwrap());
+        let folder = Folder::new();
         let data = folder.0.path().join("dev");
         let process = start_dev(&data, more);
         Self { process, folder }

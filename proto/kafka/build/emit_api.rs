@@ -51,7 +51,39 @@ pub(crate) fn api(apis: &[Api]) -> String {
     for side in ["Request", "Response"] {
         code.push_str(&bodies(apis, side));
     }
+    code.push_str(&throttle_setter(apis));
     code
+}
+
+/// The field by which a response says that its client is throttled (KIP-219).
+const THROTTLE: &str = "ThrottleTimeMs";
+
+/// Sets that field in whichever response has it.
+fn throttle_setter(apis: &[Api]) -> String {
+    let has_field = |api: &&Api| {
+        let root = api.response.find(&api.response.name);
+        root.is_some_and(|root| root.fields.iter().any(|field| field.name == THROTTLE))
+    };
+    let (with, without): (Vec<&Api>, Vec<&Api>) = apis.iter().partition(has_field);
+    let field = snake(THROTTLE);
+    let mut arms = String::new();
+    for Api { name, .. } in with {
+        let _ = writeln!(arms, "Self::{name}(body) => body.{field} = throttle_time_ms,");
+    }
+    let without: Vec<String> = without
+        .iter()
+        .map(|api| format!("Self::{}(_)", api.name))
+        .collect();
+    if !without.is_empty() {
+        let _ = writeln!(arms, "{} => {{}}", without.join(" | "));
+    }
+    format!(
+        "impl Response {{\n\
+         /// Says for how many milliseconds the client is throttled, where the response can say it.\n\
+         #[expect(clippy::too_many_lines, reason = \"a line for each API\")]\n\
+         pub fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {{\n\
+         match self {{\n{arms}}}\n}}\n}}\n"
+    )
 }
 
 /// The enum over all requests or all responses.

@@ -195,6 +195,8 @@ pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 pub const MESSAGE_TIMESTAMP_TYPE: &str = "message.timestamp.type";
 /// How old records go.
 pub const CLEANUP_POLICY: &str = "cleanup.policy";
+/// Who chooses how records are compressed.
+pub const COMPRESSION_TYPE: &str = "compression.type";
 /// How long a tombstone stays after a cleaning pass first saw it, ms.
 pub const DELETE_RETENTION_MS: &str = "delete.retention.ms";
 /// Share of a log that was never cleaned at which it is.
@@ -256,6 +258,12 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         ConfigType::Word(&["delete", "compact", "compact,delete", "delete,compact"]),
         "delete",
         "What becomes of old records: delete drops them by age and size, compact keeps the last one of each key.",
+    ),
+    topic_key(
+        COMPRESSION_TYPE,
+        ConfigType::Word(&["producer"]),
+        "producer",
+        "How records are compressed: as their producer did, always. Tools set and compare this key.",
     ),
     cluster_key(
         CONTROLLED_SHUTDOWN_TIMEOUT_MS,

@@ -1,12 +1,14 @@
 //! One file for each API that is served. Each takes a request and gives the whole response, errors
 //! included; none knows the connection.
 
+pub(super) mod alter_client_quotas;
 pub(super) mod alter_configs;
 pub(super) mod api_versions;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_records;
 pub(super) mod delete_topics;
+pub(super) mod describe_client_quotas;
 pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
 pub(super) mod describe_producers;

@@ -58,7 +58,7 @@ async fn read_ours(client: &Client, topic: &str) -> Vec<Shown> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_kind_of_client_writes_the_other_reads() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     let client = cluster.dev.client().await;
     for compression in Compression::ALL {
         let topic = format!("ours-{compression}");
@@ -90,18 +90,18 @@ async fn what_one_kind_of_client_writes_the_other_reads() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_lands_on_the_same_partition_whoever_writes_it() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     let client = cluster.dev.client().await;
     create_topic(
         &cluster.bootstrap,
-        "hashed",
+        "hashed-by-us",
         i32::try_from(PARTITIONS).expect("small"),
         &[],
     );
     let producer = client.producer().build().await.expect("a producer");
     let mut deliveries = Vec::new();
     for key in keys() {
-        let record = Record::to("hashed")
+        let record = Record::to("hashed-by-us")
             .key(key.clone())
             .value("v")
             .timestamp_ms(BASE_TIME_MS);
@@ -114,7 +114,7 @@ async fn a_key_lands_on_the_same_partition_whoever_writes_it() {
     }
     let mut found = 0;
     for partition in 0..PARTITIONS {
-        for shown in super::kcat::read(&cluster, "hashed", &partition.to_string(), "beginning") {
+        for shown in super::kcat::read(&cluster, "hashed-by-us", &partition.to_string(), "beginning") {
             let key = String::from_utf8(shown.key.expect("a key")).expect("text");
             assert_eq!(expected[&key], partition, "{key}");
             found += 1;

@@ -9,8 +9,8 @@ use super::programs::{java, run, start};
 /// Records that are acknowledged before the leader is killed, and after it.
 const BEFORE_KILL: &str = "1000";
 const AFTER_KILL: &str = "500";
-/// What the Java client checks. `quotas` joins when client quotas are served.
-const STEPS: [&str; 12] = [
+/// What the Java client checks.
+const STEPS: [&str; 13] = [
     "cluster",
     "topics",
     "configs",
@@ -23,11 +23,12 @@ const STEPS: [&str; 12] = [
     "big-records",
     "producers",
     "auto-creation",
+    "quotas",
 ];
 
 #[test]
 fn the_java_client_finds_every_promise_kept() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
 
     let mut scenario = java("Scenario.java");
     scenario.args([&cluster.bootstrap, "java"]).args(STEPS);
@@ -40,7 +41,7 @@ fn the_java_client_finds_every_promise_kept() {
 
 #[test]
 fn the_idempotent_java_producer_survives_its_leaders_death_without_loss_or_doubles() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::start();
     create(&cluster, "idempotent");
     let leader = super::librdkafka::leader_of(&cluster.bootstrap, "idempotent");
 
@@ -172,7 +173,7 @@ const TO_DELETE: &str =
 
 #[test]
 fn kafkas_command_line_tools_do_their_work() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     let folder = tempfile::tempdir().expect("a folder");
     let to_delete = folder.path().join("offsets.json");
     std::fs::write(&to_delete, TO_DELETE).expect("it is written");
@@ -205,7 +206,7 @@ fn kafkas_command_line_tools_do_their_work() {
 
 #[test]
 fn what_kafkas_tools_ask_wrongly_is_refused_with_kafkas_words() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     let steps = [
         (
             "TopicCommand --create --topic a%b --partitions 1",

@@ -54,7 +54,7 @@ fn shown(line: &str) -> Shown {
 
 #[test]
 fn kcat_writes_and_reads_every_compression() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     for compression in ALL_COMPRESSIONS {
         let topic = format!("kcat-{compression}");
         create_topic(&cluster.bootstrap, &topic, 1, &[]);
@@ -101,7 +101,7 @@ fn kcat_writes_and_reads_every_compression() {
 
 #[test]
 fn kcat_rewinds_by_offset_from_the_end_and_by_time() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     create_topic(&cluster.bootstrap, "rewinding", 1, &[]);
     super::librdkafka::write(&cluster.bootstrap, "rewinding", RECORDS, "gzip");
 
@@ -123,7 +123,7 @@ fn kcat_rewinds_by_offset_from_the_end_and_by_time() {
 
 #[test]
 fn kcat_sees_the_whole_cluster() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     create_topic(&cluster.bootstrap, "seen", 6, &[]);
 
     let metadata: Value =
@@ -158,7 +158,7 @@ fn kcat_sees_the_whole_cluster() {
 #[test]
 fn kcat_puts_a_key_where_kafkas_hash_says() {
     const PARTITIONS: u32 = 5;
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     create_topic(
         &cluster.bootstrap,
         "hashed",

@@ -239,7 +239,7 @@ pub(super) fn leader_of(bootstrap: &str, topic: &str) -> u64 {
 
 #[test]
 fn librdkafka_writes_and_reads_every_compression() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     for compression in LIBRDKAFKA_COMPRESSIONS {
         let topic = format!("librdkafka-{compression}");
         create_topic(&cluster.bootstrap, &topic, 1, &[]);
@@ -265,7 +265,7 @@ fn librdkafka_writes_and_reads_every_compression() {
 
 #[test]
 fn librdkafka_rewinds_and_is_told_what_is_out_of_range() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     create_topic(&cluster.bootstrap, "librdkafka-rewinding", 1, &[]);
     write(&cluster.bootstrap, "librdkafka-rewinding", RECORDS, "lz4");
     let reader = consumer(
@@ -315,7 +315,7 @@ fn librdkafka_rewinds_and_is_told_what_is_out_of_range() {
 
 #[test]
 fn librdkafka_administers_topics() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     let bootstrap = &cluster.bootstrap;
     create_topic(
         bootstrap,
@@ -381,7 +381,7 @@ fn librdkafka_administers_topics() {
 #[test]
 fn librdkafka_is_bound_by_max_message_bytes() {
     const LIMIT: usize = 300_000;
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::shared();
     create_topic(
         &cluster.bootstrap,
         "big",
@@ -413,7 +413,7 @@ fn librdkafka_is_bound_by_max_message_bytes() {
 fn an_idempotent_librdkafka_producer_survives_its_leaders_death_without_loss_or_doubles() {
     const BEFORE_KILL: u64 = 500;
     const AFTER_KILL: u64 = 1_000;
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::start();
     create_topic(&cluster.bootstrap, "idempotent", 1, &[]);
     let leader = leader_of(&cluster.bootstrap, "idempotent");
     let idempotent = [("enable.idempotence", "true"), ("batch.num.messages", "50")];

@@ -10,6 +10,10 @@ mod librdkafka;
 mod programs;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use crate::support::{Dev, text};
 
@@ -27,15 +31,48 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three brokers with more arguments for `raftmq dev`.
-    fn start(more: &[&str]) -> Self {
-        let dev = Dev::start(more);
+    /// The cluster that tests share, as long as one of them holds it. Each has topics of its own.
+    fn shared() -> Shared {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock();
+        if let Some(cluster) = shared.upgrade() {
+            return Shared(cluster);
+        }
+        let cluster = Arc::new(Self::start());
+        *shared = Arc::downgrade(&cluster);
+        Shared(cluster)
+    }
+
+    /// Starts three brokers, for who kills one of them.
+    fn start() -> Self {
+        let dev = Dev::start(&[]);
         let endpoints: Vec<String> = (1..=BROKERS)
             .map(|id| text(&dev.broker(id), "kafka"))
             .collect();
         Self {
             dev,
             bootstrap: endpoints.join(","),
+        }
+    }
+}
+
+/// A hold on the cluster that tests share.
+#[derive(Debug)]
+struct Shared(Arc<Cluster>);
+
+impl Deref for Shared {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Another test may be the last to hold it.
+        if std::thread::panicking() {
+            self.dev.folder.keep();
         }
     }
 }

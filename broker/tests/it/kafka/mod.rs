@@ -6,5 +6,6 @@ mod bad_bytes;
 mod bad_requests;
 mod cluster;
 mod data;
+mod quotas;
 mod sessions;
 mod wire;

@@ -30,16 +30,23 @@ pub(crate) const FETCH: i16 = 12;
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
+    client_id: String,
     correlation_id: i32,
 }
 
 impl Wire {
     pub(crate) fn connect(endpoint: &str) -> Self {
+        Self::connect_as(endpoint, "it")
+    }
+
+    /// Connects as a client that calls itself so.
+    pub(crate) fn connect_as(endpoint: &str, client_id: &str) -> Self {
         let stream = TcpStream::connect(endpoint).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
+            client_id: client_id.to_owned(),
             correlation_id: 0,
         }
     }
@@ -57,7 +64,7 @@ impl Wire {
             request_api_key: request.api().into(),
             request_api_version: version,
             correlation_id: self.correlation_id,
-            client_id: Some("it".into()),
+            client_id: Some(self.client_id.as_str().into()),
         };
         let mut bytes = BytesMut::new();
         encode_request(&header, &request, &mut bytes).unwrap();

@@ -22,6 +22,7 @@ use self::partition::{Found, read};
 use crate::kafka::context::{Context, NodeAddress};
 use crate::kafka::leaders::Hints;
 use crate::kafka::limits::{FETCH_BYTES_MAX, FETCH_WAIT_MAX};
+use crate::kafka::quotas;
 use crate::kafka::sessions::{Asked, Key, Plan, Told, Wanted};
 use crate::kafka::topics::TopicName;
 
@@ -39,7 +40,8 @@ pub(in crate::kafka) async fn serve(
     version: i16,
     request: FetchRequest,
 ) -> FetchResponse {
-    let limits = Limits::of(&request);
+    let at_once_max = quotas::fetch_bytes_at_once_max(&context);
+    let limits = Limits::of(&request, at_once_max);
     let isolation_level = request.isolation_level;
     let rack = request.rack_id.clone();
     let now = Instant::now();
@@ -56,9 +58,22 @@ pub(in crate::kafka) async fn serve(
         }
     };
     let found = fetch(&context, &plan.wanted, &rack, limits).await;
+    let bytes = found.iter().map(Found::bytes).sum();
+    let throttled = quotas::charge_fetch(&context, bytes, at_once_max);
+    if throttled.is_postponed {
+        context.shared().sessions.lock().abandon(&plan);
+        return FetchResponse {
+            throttle_time_ms: throttled.wait_ms,
+            session_id: plan.session_id_if_incremental(),
+            ..FetchResponse::default()
+        };
+    }
     let told: Vec<Told> = found.iter().map(Found::told).collect();
     let tell = context.shared().sessions.lock().finish(&plan, &told);
-    Building::new(context, version, isolation_level).build(plan, found, tell)
+    FetchResponse {
+        throttle_time_ms: throttled.wait_ms,
+        ..Building::new(context, version, isolation_level).build(plan, found, tell)
+    }
 }
 
 /// How much, and how long, a request may take.
@@ -70,11 +85,11 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(request: &FetchRequest) -> Self {
+    fn of(request: &FetchRequest, at_once_max: usize) -> Self {
         let wait = u64::try_from(request.max_wait_ms).unwrap_or(0);
         let wait = Duration::from_millis(wait).min(FETCH_WAIT_MAX);
         let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0);
-        let bytes_max = bytes_max.min(FETCH_BYTES_MAX);
+        let bytes_max = bytes_max.min(FETCH_BYTES_MAX).min(at_once_max);
         let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
         Self {
             deadline: Instant::now() + wait,
