@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raftmq_core::cluster::amqp::{ConnectionId, DeclareQueue, PasswordHash, Seed};
-use raftmq_core::cluster::{AmqpCommand, Cluster, Command, Outcome, RegisterBroker, Reply};
+use raftmq_core::cluster::{AmqpCommand, Cluster, Command, RegisterBroker, Reply};
 use raftmq_core::exchange::{Argument, Arguments, HeaderValue};
 use raftmq_core::planted::{Bug, plant};
 use raftmq_core::{BrokerId, DirectoryId, Effects, EntryMeta, Machine};
@@ -50,17 +50,16 @@ fn started() -> (Log, ConnectionId) {
     let cluster_id = "c".to_owned();
     let (id, name) = (BrokerId(1), cluster_id.clone());
     log.commit(Command::CreateCluster { cluster_id }).unwrap();
-    let registered = log.commit(Command::RegisterBroker(RegisterBroker {
+    log.commit(Command::RegisterBroker(RegisterBroker {
         cluster_id: name,
         id,
         incarnation: [1; 16],
         endpoints: raftmq_core::cluster::Endpoints::default(),
         rack: String::new(),
         directory_id: DirectoryId::default(),
-    }));
-    let Ok(Outcome::Registered { epoch }) = registered else {
-        panic!("{registered:?}")
-    };
+    }))
+    .unwrap();
+    let epoch = log.cluster.image().broker(id).unwrap().epoch;
     log.commit(Command::UnfenceBroker { id, epoch }).unwrap();
     let seed = AmqpCommand::Seed(Seed {
         user: "guest".to_owned(),

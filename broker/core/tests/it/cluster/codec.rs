@@ -13,6 +13,17 @@ use crate::support::cluster::{brokers, configs, register, report_isr, report_lea
 
 const TOPIC_ID: TopicId = TopicId([7; 16]);
 
+fn alter_client_quotas() -> Command {
+    Command::AlterClientQuotas(AlterClientQuotas {
+        entity: QuotaEntity {
+            user: Some(EntityName::Named("jane".into())),
+            client_id: Some(EntityName::Default),
+        },
+        set: [(QuotaKind::ProduceBytes, QuotaValue::new(1_024.0))].into(),
+        unset: [QuotaKind::FetchBytes, QuotaKind::RequestPercentage].into(),
+    })
+}
+
 /// One of each, with every field filled.
 fn one_of_each() -> Vec<Command> {
     let (id, epoch, group) = (BrokerId(3), BrokerEpoch(9), GroupNumber(5));
@@ -76,14 +87,7 @@ fn one_of_each() -> Vec<Command> {
             last_log: Some((Term(2), LogIndex(9))),
             accepted_by: "jane".to_owned(),
         }),
-        Command::AlterClientQuotas(AlterClientQuotas {
-            entity: QuotaEntity {
-                user: Some(EntityName::Named("jane".into())),
-                client_id: Some(EntityName::Default),
-            },
-            set: [(QuotaKind::ProduceBytes, QuotaValue::new(1_024.0))].into(),
-            unset: [QuotaKind::FetchBytes, QuotaKind::RequestPercentage].into(),
-        }),
+        alter_client_quotas(),
         // The others have tests of their own.
         Command::Amqp(AmqpCommand::DeleteVhost {
             vhost: "/".to_owned(),
