@@ -3,7 +3,7 @@
 //!
 //! Owns what is declared, when a second declaration is the same as the first, and what goes with what
 //! it belonged to. The routing tables are part of the image and follow each change: nothing is built
-//! for a publish. A queue's group is a partition of a hidden topic ([ADR 0008](../../../../docs/adr/0008-queues-are-partitions-of-a-hidden-topic.md)),
+//! for a publish. A queue's group is a partition of a hidden topic (ADR 0008),
 //! so replicas, elections and moves are those of partitions. It deliberately does not know messages,
 //! consumers, passwords, what a pattern of a permission matches, nor the wire. Sources: AMQP 0-9-1
 //! classes `exchange` and `queue`; RabbitMQ's texts, which clients parse.
