@@ -116,7 +116,7 @@ pub enum Ask {
     Bind(Box<BindingOf>),
     /// Remove a binding, if there is one. `Done`.
     Unbind(Box<BindingOf>),
-    /// Start a consumer. `Consuming`, before its first delivery.
+    /// Start a consumer. `Consuming`, before anything else of it.
     Consume(Box<Consume>),
     /// End a consumer; what it holds stays with the channel. `Done`, behind its last delivery.
     Cancel {

@@ -36,6 +36,11 @@ impl Capabilities {
     }
 }
 
+/// Copies a text that is kept: a slice would keep everything that was read with it.
+pub(crate) fn owned(text: &Text) -> Text {
+    Text::try_from(text.as_str()).unwrap_or_default()
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {

@@ -206,6 +206,23 @@ async fn a_session_ends_when_the_client_says_so() {
 }
 
 #[tokio::test]
+async fn an_answer_that_tells_nothing_begins_no_session_and_ends_none() {
+    let mut sessions = Sessions::new(2);
+    let full = begin(&mut sessions, asked(0, 0, vec![wanted(0, 0)])).unwrap();
+    sessions.abandon(&full);
+    assert_eq!(full.session_id_if_incremental(), NO_SESSION);
+    let gone = begin(&mut sessions, asked(full.session_id, 1, vec![]));
+    assert_eq!(gone, Err(ErrorCode::FetchSessionIdNotFound));
+
+    let kept = begin(&mut sessions, asked(0, 0, vec![wanted(0, 0)])).unwrap();
+    let incremental = begin(&mut sessions, asked(kept.session_id, 1, vec![])).unwrap();
+    sessions.abandon(&incremental);
+    assert_eq!(incremental.session_id_if_incremental(), kept.session_id);
+    let next = begin(&mut sessions, asked(kept.session_id, 2, vec![])).unwrap();
+    assert_eq!(order(&next), [(0, 0)]);
+}
+
+#[tokio::test]
 async fn only_a_session_out_of_use_makes_room() {
     let mut sessions = Sessions::new(1);
     let now = Instant::now();

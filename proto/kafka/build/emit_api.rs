@@ -68,7 +68,10 @@ fn throttle_setter(apis: &[Api]) -> String {
     let field = snake(THROTTLE);
     let mut arms = String::new();
     for Api { name, .. } in with {
-        let _ = writeln!(arms, "Self::{name}(body) => body.{field} = throttle_time_ms,");
+        let _ = writeln!(
+            arms,
+            "Self::{name}(body) => body.{field} = throttle_time_ms,"
+        );
     }
     let without: Vec<String> = without
         .iter()

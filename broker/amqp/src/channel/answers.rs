@@ -6,7 +6,7 @@ use crate::answer::{Answer, QueueDeclared};
 use crate::channel::{Channel, State};
 use crate::exception::{Exception, internal_error};
 use crate::request::{AskId, ConsumerKey};
-use crate::session::Session;
+use crate::session::{Session, owned};
 
 /// Whether the client waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) enum Then {
     /// `basic.consume-ok`.
     ConsumeOk(ConsumerKey, Reply),
     /// `basic.cancel-ok`.
-    CancelOk(ConsumerKey, Reply),
+    CancelOk(ConsumerKey, Text, Reply),
     /// `basic.get-ok` or `get-empty`.
     GetOk,
     /// `channel.close-ok`.
@@ -125,9 +125,9 @@ impl Channel {
                 let queue = answer.consuming()?;
                 self.consume_ok(consumer, queue, reply, session);
             }
-            Then::CancelOk(consumer, reply) => {
+            Then::CancelOk(consumer, tag, reply) => {
                 answer.done()?;
-                self.cancel_ok(consumer, reply, session);
+                self.cancel_ok(consumer, tag, reply, session);
             }
             Then::GetOk => match answer.got()? {
                 Some(got) => self.get_ok(*got, session),
@@ -152,7 +152,7 @@ impl Channel {
     }
 
     fn declare_ok(&mut self, declared: QueueDeclared, reply: Reply, session: &mut Session) {
-        self.declared_queue = declared.queue.clone();
+        self.declared_queue = owned(&declared.queue);
         if reply == Reply::Wanted {
             session.send(
                 self.key.number,

@@ -14,7 +14,7 @@ use crate::exception::{Exception, not_allowed, precondition_failed};
 use crate::limits::CONSUMERS_COUNT_MAX;
 use crate::reply_to::PSEUDO_QUEUE;
 use crate::request::{Ask, Consume, ConsumerKey};
-use crate::session::Session;
+use crate::session::{Session, owned};
 
 impl Channel {
     pub(super) fn consume(
@@ -77,7 +77,8 @@ impl Channel {
         let reply = Reply::unless(method.no_wait);
         if let Some(consumer) = self.consumers.of_tag(&method.consumer_tag) {
             let id = session.ask(Some(self.key), Ask::Cancel { consumer });
-            self.wait(id, Then::CancelOk(consumer, reply), basic::Cancel::ID);
+            let then = Then::CancelOk(consumer, method.consumer_tag, reply);
+            self.wait(id, then, basic::Cancel::ID);
             return;
         }
         if self.reply_consumer.as_ref() == Some(&method.consumer_tag) {
@@ -87,11 +88,17 @@ impl Channel {
         self.send_cancel_ok(method.consumer_tag, reply, session);
     }
 
-    pub(super) fn cancel_ok(&mut self, consumer: ConsumerKey, reply: Reply, session: &mut Session) {
+    /// Ends a consumer; the client is told even if the queue was quicker.
+    pub(super) fn cancel_ok(
+        &mut self,
+        consumer: ConsumerKey,
+        tag: Text,
+        reply: Reply,
+        session: &mut Session,
+    ) {
         self.return_held_back(consumer, session);
-        if let Some(consumer) = self.consumers.remove(consumer) {
-            self.send_cancel_ok(consumer.tag, reply, session);
-        }
+        self.consumers.remove(consumer);
+        self.send_cancel_ok(tag, reply, session);
     }
 
     /// Ends a consumer whose queue is no more (consumer cancel notification).
@@ -156,7 +163,7 @@ impl Channel {
             )));
         }
         if !tag.is_empty() {
-            return Ok(tag);
+            return Ok(owned(&tag));
         }
         let id = &session.settings.connection_id;
         let mut made = self.tags_made;

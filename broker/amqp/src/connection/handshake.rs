@@ -13,7 +13,7 @@ use crate::connection::stage::Stage;
 use crate::exception::{Exception, access_refused, channel_error};
 use crate::refusal::Refusal;
 use crate::request::{Ask, AskId, Login};
-use crate::session::Capabilities;
+use crate::session::{Capabilities, owned};
 
 impl Connection {
     /// Reads the protocol header; `false` if it is not there yet.
@@ -50,7 +50,7 @@ impl Connection {
                 self.take_tune_ok(&tune_ok)
             }
             (Stage::Open, Method::Connection(connection::Method::Open(open))) => {
-                self.session.vhost = open.virtual_host.clone();
+                self.session.vhost = owned(&open.virtual_host);
                 let vhost = open.virtual_host;
                 let ask = self.session.ask(None, Ask::OpenVhost { vhost });
                 self.stage = Stage::Opening(ask);

@@ -375,3 +375,33 @@ fn without_a_name_the_queue_is_the_one_that_was_declared_last() {
         "NOT_FOUND - failed to perform operation on queue 'amq.gen-1' in vhost '/' due to timeout",
     );
 }
+
+#[test]
+fn a_cancelled_consumer_is_told_so_even_if_its_queue_was_quicker() {
+    let mut client = Client::with_channel();
+    let (channel, consume) = client.consume("a", false);
+    let consumer = consume.consumer;
+    client.send(
+        1,
+        basic::Cancel {
+            consumer_tag: text("a"),
+            no_wait: false,
+        },
+    );
+    let requests = client.requests();
+    client
+        .connection
+        .tell(Event::ConsumerCancelled { channel, consumer });
+    client.answer_friendly(&requests[0]);
+    let cancel = basic::Cancel {
+        consumer_tag: text("a"),
+        no_wait: true,
+    };
+    let cancel_ok = basic::CancelOk {
+        consumer_tag: text("a"),
+    };
+    assert_eq!(
+        client.on_channel(),
+        [Method::from(cancel), cancel_ok.into()]
+    );
+}

@@ -38,12 +38,12 @@ fn method(choice: u8, number: u64) -> Method {
         .into(),
         6 => basic::Consume {
             queue: text("q"),
-            consumer_tag: text(&format!("c{}", number % 3)),
+            consumer_tag: text(&format!("c{number}")),
             ..Default::default()
         }
         .into(),
         7 => basic::Cancel {
-            consumer_tag: text(&format!("c{}", number % 3)),
+            consumer_tag: text(&format!("c{number}")),
             no_wait: is_even,
         }
         .into(),
@@ -131,6 +131,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        if let Ok(name) = std::env::var("PLANT") {
+            let all = raftmq_amqp::planted::Bug::ALL;
+            let (_, bug) = all.iter().find(|(one, _)| *one == name).unwrap();
+            raftmq_amqp::planted::plant(*bug);
+        }
         let mut world = Self {
             client: Client::running(),
             asks: Vec::new(),
@@ -146,12 +151,17 @@ impl World {
         for number in 1..=3 {
             world.client.send(number, channel::Open::default());
         }
+        for number in 1..=2 {
+            world.client.send(number, confirm::Select { no_wait: true });
+        }
         world.settle();
         world
     }
 
     fn act(&mut self, choice: u8, number: u16, value: u64) {
         match choice {
+            // What ends the connection ends the test, so it comes rarely.
+            0 if value < 11 && self.is_open(number) => {}
             0..=19 => self.client.send(number, method(choice, value)),
             20..=25 => self.client.publish(number, b"body"),
             26..=29 => self.answer(value),
@@ -161,6 +171,10 @@ impl World {
             _ => self.client.connection.send_heartbeat(),
         }
         self.settle();
+    }
+
+    fn is_open(&self, number: u16) -> bool {
+        self.seen.get(&number).is_some_and(|seen| !seen.is_closed)
     }
 
     fn answer(&mut self, value: u64) {

@@ -114,7 +114,12 @@ async fn a_key_lands_on_the_same_partition_whoever_writes_it() {
     }
     let mut found = 0;
     for partition in 0..PARTITIONS {
-        for shown in super::kcat::read(&cluster, "hashed-by-us", &partition.to_string(), "beginning") {
+        for shown in super::kcat::read(
+            &cluster,
+            "hashed-by-us",
+            &partition.to_string(),
+            "beginning",
+        ) {
             let key = String::from_utf8(shown.key.expect("a key")).expect("text");
             assert_eq!(expected[&key], partition, "{key}");
             found += 1;

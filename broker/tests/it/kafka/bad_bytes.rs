@@ -4,10 +4,11 @@ use bytes::BytesMut;
 use raftmq_kafka_protocol::messages::create_topics::request::CreatableTopic;
 use raftmq_kafka_protocol::messages::describe_configs::request::DescribeConfigsResource;
 use raftmq_kafka_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, FindCoordinatorRequest,
-    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, MetadataRequest,
+    AlterClientQuotasRequest, AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClientQuotasRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeProducersRequest,
+    DescribeTopicPartitionsRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, MetadataRequest,
     OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
 };
 use raftmq_kafka_protocol::{
@@ -280,6 +281,8 @@ fn one_of_admin(key: ApiKey, version: i16) -> Option<Request> {
         ApiKey::AlterConfigs => AlterConfigsRequest::default().into(),
         ApiKey::CreatePartitions => CreatePartitionsRequest::default().into(),
         ApiKey::IncrementalAlterConfigs => IncrementalAlterConfigsRequest::default().into(),
+        ApiKey::DescribeClientQuotas => DescribeClientQuotasRequest::default().into(),
+        ApiKey::AlterClientQuotas => AlterClientQuotasRequest::default().into(),
         ApiKey::DescribeCluster => DescribeClusterRequest::default().into(),
         ApiKey::DescribeProducers => DescribeProducersRequest::default().into(),
         ApiKey::DescribeTopicPartitions => DescribeTopicPartitionsRequest::default().into(),

@@ -119,20 +119,23 @@ fn a_producer_above_its_rate_waits_and_nobody_else_does() {
         0
     );
     let mut slow = Wire::connect_as(&broker.kafka(), "slow");
+    assert_eq!(produce(&mut wire, HALF_OF_TEN_SECONDS).throttle_time_ms, 0);
+    assert_eq!(produce(&mut wire, HALF_OF_TEN_SECONDS).throttle_time_ms, 0);
 
     assert_eq!(produce(&mut slow, HALF_OF_TEN_SECONDS).throttle_time_ms, 0);
     let told = millis(produce(&mut slow, HALF_OF_TEN_SECONDS).throttle_time_ms);
     assert!((1..=1_000).contains(&told.as_millis()), "{told:?}");
-    assert_eq!(produce(&mut wire, HALF_OF_TEN_SECONDS).throttle_time_ms, 0);
-    assert_eq!(produce(&mut wire, HALF_OF_TEN_SECONDS).throttle_time_ms, 0);
-
     let waited = next_answer(&mut slow);
     assert!(waited + SLACK >= told, "{waited:?} instead of {told:?}");
 
     // Without an answer the client is not told, and waits all the same.
     let mut slow = Wire::connect_as(&broker.kafka(), "slow");
+    let sent_at = Instant::now();
     slow.send(PRODUCE, produce_request("t", 0, batch(&["v"])));
-    let waited = next_answer(&mut slow);
+    // What comes close behind it may be in work already.
+    next_answer(&mut slow);
+    next_answer(&mut slow);
+    let waited = sent_at.elapsed();
     assert!(waited + SLACK >= told, "{waited:?} instead of {told:?}");
 }
 
