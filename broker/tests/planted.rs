@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 #[path = "it/in_process.rs"]
 mod in_process;
+#[cfg(test)]
 #[path = "it/lone_replica.rs"]
 mod lone_replica;
 

@@ -51,6 +51,10 @@ impl Account {
     }
 
     /// Works on a request until the next one may begin; what comes out works on.
+    #[expect(
+        clippy::async_yields_async,
+        reason = "what it gives is polled beside the next request"
+    )]
     pub(super) fn begin(
         mut self,
         beginning: BoxFuture<'static, BoxFuture<'static, Answer>>,
