@@ -124,7 +124,7 @@ pub(super) struct MoveOrder {
     pub move_epoch: u64,
 }
 
-/// The answer to [`MoveOrder`].
+/// The answer to a `MoveOrder`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveProgress {
     /// The group's committed membership is the target.
