@@ -25,7 +25,7 @@ use crate::machine::RowUpdates;
 use crate::quota::{QuotaEntity, QuotaValues};
 
 const VERSION: u8 = 1;
-/// Rows of partitions: 1 had no lists of a running reassignment.
+/// Rows of partitions: 1 had no lists of a running reassignment, 2 no membership of the last completed one.
 const PARTITION_VERSION: u8 = 3;
 const FAMILY_BROKER: u8 = b'b';
 const FAMILY_CONFIGS: u8 = b'c';

@@ -4,15 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
-use raftmq_core::cluster::{Cluster, Command, CreateTopic, Image, RegisterBroker};
-use raftmq_core::{
-    BrokerEpoch, BrokerId, DirectoryId, Effect, Effects, GroupNumber, Machine, Term,
-};
+use raftmq_core::cluster::{Command, CreateTopic, Image, RegisterBroker};
+use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, Effect, GroupNumber, Term};
 
 use crate::support::cluster::{
     Harness, brokers, configs, register, report_isr, report_leader, topic, topic_id,
 };
-use crate::support::{Rows, meta};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "not allowed"];
 
@@ -254,32 +251,7 @@ proptest! {
         for command in &commands {
             harness.commit(command);
         }
-        let cut = cut.index(harness.log.len() + 1);
-        let apply = |cluster: &mut Cluster, at: usize| {
-            let command = Cluster::decode(&harness.log[at]).unwrap();
-            let _ = cluster.apply(&meta(at as u64 + 1, 1), command, &mut Effects::new());
-        };
-        let mut half = Cluster::default();
-        let mut rows = Rows::default();
-        for at in 0..cut {
-            apply(&mut half, at);
-            if at % 3 == 0 {
-                rows.update(half.dirty_rows());
-            }
-        }
-        rows.update(half.dirty_rows());
-
-        let mut from_rows = Cluster::restore(rows.iter()).unwrap();
-        let mut from_checkpoint = Cluster::restore_checkpoint(&half.checkpoint()).unwrap();
-        prop_assert_eq!(&from_rows, &half);
-        prop_assert_eq!(&from_checkpoint, &half);
-        for at in cut..harness.log.len() {
-            apply(&mut from_rows, at);
-            apply(&mut from_checkpoint, at);
-        }
-        prop_assert_eq!(&from_rows, &harness.cluster);
-        prop_assert_eq!(&from_checkpoint, &harness.cluster);
-        prop_assert_eq!(from_rows.checkpoint(), harness.cluster.checkpoint());
+        harness.assert_restored_after(cut.index(harness.log.len() + 1));
     }
 
     #[test]

@@ -152,6 +152,35 @@ impl Harness {
         PartitionInfo::clone(self.image().partition(group).unwrap())
     }
 
+    /// Restores what the first `cut` entries of the log made, from rows that were written now and then
+    /// and from a checkpoint: each is the same, and ends the same once the rest of the log is applied.
+    pub(crate) fn assert_restored_after(&self, cut: usize) {
+        let apply = |cluster: &mut Cluster, at: usize| {
+            let command = Cluster::decode(&self.log[at]).unwrap();
+            let _ = cluster.apply(&meta(at as u64 + 1, 1), command, &mut Effects::new());
+        };
+        let (mut half, mut rows) = (Cluster::default(), Rows::default());
+        for at in 0..cut {
+            apply(&mut half, at);
+            if at % 3 == 0 {
+                rows.update(half.dirty_rows());
+            }
+        }
+        rows.update(half.dirty_rows());
+
+        let mut from_rows = Cluster::restore(rows.iter()).unwrap();
+        let mut from_checkpoint = Cluster::restore_checkpoint(&half.checkpoint()).unwrap();
+        assert_eq!(from_rows, half);
+        assert_eq!(from_checkpoint, half);
+        for at in cut..self.log.len() {
+            apply(&mut from_rows, at);
+            apply(&mut from_checkpoint, at);
+        }
+        assert_eq!(from_rows, self.cluster);
+        assert_eq!(from_checkpoint, self.cluster);
+        assert_eq!(from_rows.checkpoint(), self.cluster.checkpoint());
+    }
+
     /// Persists what changed, as the host does now and then.
     pub(crate) fn persist(&mut self) {
         self.rows.update(self.cluster.dirty_rows());

@@ -4,20 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use raftmq_core::GroupNumber;
 use raftmq_core::cluster::amqp::{
     BindingChange, BindingTarget, DeclareExchange, DeclareQueue, PasswordHash, Permissions,
     PutUser, SetPermissions,
 };
-use raftmq_core::cluster::{AmqpCommand, Cluster, Command, Image};
+use raftmq_core::cluster::{AmqpCommand, Command, Image};
 use raftmq_core::exchange::{Arguments, Destination, ExchangeKind};
-use raftmq_core::{Effects, GroupNumber, Machine};
 
 use super::{
     bind, connection, create_vhost, declare_exchange, declare_queue, delete_exchange, delete_queue,
     exchange, number_argument, queue, seed, to_queue, unbind,
 };
 use crate::support::cluster::Harness;
-use crate::support::{Rows, meta};
 
 const EXCHANGES: [&str; 5] = ["a", "b", "c", "amq.fanout", ""];
 const QUEUES: [&str; 3] = ["p", "q", "r"];
@@ -287,31 +286,7 @@ proptest! {
         for step in &steps {
             step.run(&mut harness);
         }
-        let cut = cut.index(harness.log.len() + 1);
-        let apply = |cluster: &mut Cluster, at: usize| {
-            let command = Cluster::decode(&harness.log[at]).unwrap();
-            let _ = cluster.apply(&meta(at as u64 + 1, 1), command, &mut Effects::new());
-        };
-        let (mut half, mut rows) = (Cluster::default(), Rows::default());
-        for at in 0..cut {
-            apply(&mut half, at);
-            if at % 3 == 0 {
-                rows.update(half.dirty_rows());
-            }
-        }
-        rows.update(half.dirty_rows());
-
-        let mut from_rows = Cluster::restore(rows.iter()).unwrap();
-        let mut from_checkpoint = Cluster::restore_checkpoint(&half.checkpoint()).unwrap();
-        prop_assert_eq!(&from_rows, &half);
-        prop_assert_eq!(&from_checkpoint, &half);
-        for at in cut..harness.log.len() {
-            apply(&mut from_rows, at);
-            apply(&mut from_checkpoint, at);
-        }
-        prop_assert_eq!(&from_rows, &harness.cluster);
-        prop_assert_eq!(from_rows.checkpoint(), harness.cluster.checkpoint());
-        prop_assert_eq!(&from_checkpoint, &harness.cluster);
+        harness.assert_restored_after(cut.index(harness.log.len() + 1));
     }
 
     #[test]
