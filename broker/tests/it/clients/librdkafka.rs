@@ -321,7 +321,7 @@ fn librdkafka_administers_topics() {
         bootstrap,
         "administered",
         2,
-        &[("retention.ms", "86400000")],
+        &[("retention.ms", "-1"), ("segment.ms", "86400000")],
     );
     let admin = admin(bootstrap);
     let again = NewTopic::new("administered", 1, TopicReplication::Fixed(1));
@@ -347,14 +347,17 @@ fn librdkafka_administers_topics() {
         let entry = described.get(name);
         entry.and_then(|entry| entry.value.clone())
     };
-    assert_eq!(config("retention.ms").as_deref(), Some("86400000"));
-    // AlterConfigs sets everything: what it does not name goes back to its default.
+    assert_eq!(config("segment.ms").as_deref(), Some("86400000"));
+    // AlterConfigs sets everything: what it does not name goes back to its default. (The records are
+    // old: with the default retention they would be deleted while the test reads them.)
     let resource = ResourceSpecifier::Topic("administered");
-    let alter = AlterConfig::new(resource).set("max.message.bytes", "70000");
+    let alter = AlterConfig::new(resource)
+        .set("retention.ms", "-1")
+        .set("max.message.bytes", "70000");
     let altered = wait(admin.alter_configs([&alter], &options())).expect("an answer");
     assert!(altered[0].is_ok(), "{altered:?}");
     wait_until(|| config("max.message.bytes").as_deref() == Some("70000"));
-    wait_until(|| config("retention.ms").as_deref() == Some("604800000"));
+    wait_until(|| config("segment.ms").as_deref() == Some("604800000"));
 
     write(bootstrap, "administered", RECORDS, "none");
     let mut before = TopicPartitionList::new();
