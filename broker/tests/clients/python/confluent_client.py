@@ -72,10 +72,10 @@ def idempotent():
 
 
 def administration():
-    name = topic("admin", **{"retention.ms": "86400000"})
+    name = topic("admin", **{"segment.ms": "86400000"})
     resource = lambda: ConfigResource(ResourceType.TOPIC, name)
     describe = lambda: list(done(admin.describe_configs([resource()])).values())[0]
-    same("86400000", describe()["retention.ms"].value, "retention.ms")
+    same("86400000", describe()["segment.ms"].value, "segment.ms")
     change = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[
         ConfigEntry("max.message.bytes", "70000", incremental_operation=AlterConfigOpType.SET)])
     done(admin.incremental_alter_configs([change]))
