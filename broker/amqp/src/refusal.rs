@@ -78,6 +78,8 @@ pub enum Refusal {
         /// As above.
         current: String,
     },
+    /// Nobody may do that; the whole text.
+    Forbidden(String),
     /// An argument is wrong; the whole text.
     BadArgument(String),
     /// Another connection's exclusive queue.
@@ -118,6 +120,7 @@ impl Refusal {
             | Self::TopicDenied { .. }
             | Self::ReservedName(..)
             | Self::InternalExchange(_)
+            | Self::Forbidden(_)
             | Self::ExclusiveConsumer(_) => ReplyCode::AccessRefused,
             Self::UnknownVhost | Self::VhostDenied | Self::VhostFull { .. } | Self::Secret => {
                 ReplyCode::NotAllowed
@@ -197,7 +200,8 @@ impl Refusal {
                     named(kind, name)
                 )
             }
-            Self::BadArgument(text)
+            Self::Forbidden(text)
+            | Self::BadArgument(text)
             | Self::TooMany(text)
             | Self::NotImplemented(text)
             | Self::Internal(text) => text.clone(),

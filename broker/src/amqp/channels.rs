@@ -1,0 +1,195 @@
+//! The open channels of a connection as their host keeps them: what of each is known to the service of
+//! queues, and what is under way.
+//!
+//! Owns the two names of a consumer, the machine's and its queue's, and that a delivery which comes
+//! before its consumer is known waits for that. Does not know frames or delivery tags.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::ready;
+use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
+use raftmq_amqp::{AskId, ChannelKey, ConsumerKey};
+use raftmq_core::queue::{Attempt, ChannelId};
+use raftmq_core::{ConsumerId, GroupNumber};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::queues::{ChannelEvent, QueueChannel, QueueError, Queues};
+
+/// An event and whose it is; `None` = the channel is lost to the service.
+pub(super) type Told = (ChannelKey, Option<ChannelEvent>);
+
+/// One channel.
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    /// Opened for the first consumer or `basic.get`.
+    opened: Option<QueueChannel>,
+    keys: BTreeMap<(GroupNumber, ConsumerId), ConsumerKey>,
+    ids: BTreeMap<ConsumerKey, (GroupNumber, ConsumerId)>,
+    /// A consumer is being started: who it is at its queue is not known yet.
+    pub(super) is_attaching: bool,
+    /// What came meanwhile of a consumer that is not known yet.
+    early: Vec<ChannelEvent>,
+    /// Publishes that are not answered.
+    pub(super) publishes_count: usize,
+    /// The question that is answered once there are none.
+    pub(super) closing: Option<AskId>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Channels {
+    map: BTreeMap<ChannelKey, Channel>,
+    /// Of all channels; an empty stream is over, which is no harm.
+    pub(super) events: SelectAll<BoxStream<'static, Told>>,
+}
+
+impl Channels {
+    /// Counts the channels.
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn get_mut(&mut self, key: ChannelKey) -> Option<&mut Channel> {
+        self.map.get_mut(&key)
+    }
+
+    /// The channel, new when it is not known.
+    pub(super) fn entry(&mut self, key: ChannelKey) -> &mut Channel {
+        self.map.entry(key).or_default()
+    }
+
+    /// Forgets a channel; what it held returns to its queues.
+    pub(super) fn close(&mut self, key: ChannelKey, attempt: Attempt) {
+        if let Some(opened) = self.map.remove(&key).and_then(|channel| channel.opened) {
+            opened.close(attempt);
+        }
+    }
+
+    /// Forgets every channel.
+    pub(super) fn close_all(&mut self, attempt: Attempt) {
+        let keys: Vec<ChannelKey> = self.map.keys().copied().collect();
+        for key in keys {
+            self.close(key, attempt);
+        }
+    }
+
+    /// The channel's name at its queues, made when it has none.
+    ///
+    /// # Errors
+    /// As [`Queues::open_channel`].
+    pub(super) fn open(
+        &mut self,
+        key: ChannelKey,
+        queues: &Queues,
+    ) -> Result<ChannelId, QueueError> {
+        let channel = self.map.entry(key).or_default();
+        if let Some(opened) = &channel.opened {
+            return Ok(opened.id());
+        }
+        let (opened, events) = queues.open_channel()?;
+        let id = opened.id();
+        channel.opened = Some(opened);
+        self.events.push(told(key, events));
+        Ok(id)
+    }
+}
+
+/// The events of a channel, and their end.
+fn told(key: ChannelKey, events: mpsc::Receiver<ChannelEvent>) -> BoxStream<'static, Told> {
+    let events = ReceiverStream::new(events).map(Some);
+    let events = events.chain(stream::once(ready(None)));
+    events.map(move |event| (key, event)).boxed()
+}
+
+impl Channel {
+    /// The channel's name at its queues, if it has one.
+    pub(super) fn id(&self) -> Option<ChannelId> {
+        self.opened.as_ref().map(QueueChannel::id)
+    }
+
+    /// Takes note of who a consumer is at its queue; gives what came before of it.
+    pub(super) fn attached(
+        &mut self,
+        key: ConsumerKey,
+        queue: GroupNumber,
+        consumer: ConsumerId,
+    ) -> Vec<ChannelEvent> {
+        self.keys.insert((queue, consumer), key);
+        self.ids.insert(key, (queue, consumer));
+        self.not_attached()
+    }
+
+    /// A consumer was refused, or is known now: nothing waits any more.
+    pub(super) fn not_attached(&mut self) -> Vec<ChannelEvent> {
+        self.is_attaching = false;
+        std::mem::take(&mut self.early)
+    }
+
+    /// Keeps an event until it is known who the consumer is.
+    pub(super) fn put_off(&mut self, event: ChannelEvent) {
+        self.early.push(event);
+    }
+
+    /// Who a consumer is at its queue.
+    pub(super) fn id_of(&self, key: ConsumerKey) -> Option<(GroupNumber, ConsumerId)> {
+        self.ids.get(&key).copied()
+    }
+
+    /// Who a queue's consumer is here.
+    pub(super) fn key_of(&self, queue: GroupNumber, consumer: ConsumerId) -> Option<ConsumerKey> {
+        self.keys.get(&(queue, consumer)).copied()
+    }
+
+    /// Forgets a consumer.
+    pub(super) fn detached(&mut self, key: ConsumerKey) {
+        if let Some(id) = self.ids.remove(&key) {
+            self.keys.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUEUE: GroupNumber = GroupNumber(5);
+
+    #[test]
+    fn a_consumer_has_two_names_until_it_is_gone() {
+        let mut channel = Channel {
+            is_attaching: true,
+            ..Channel::default()
+        };
+        let (key, id) = (ConsumerKey(1), ConsumerId(9));
+        let cancelled = ChannelEvent::ConsumerCancelled {
+            queue: QUEUE,
+            consumer: id,
+        };
+        channel.put_off(cancelled.clone());
+
+        assert_eq!(channel.attached(key, QUEUE, id), [cancelled]);
+        assert!(!channel.is_attaching);
+        assert_eq!(channel.id_of(key), Some((QUEUE, id)));
+        assert_eq!(channel.key_of(QUEUE, id), Some(key));
+        assert_eq!(channel.key_of(GroupNumber(6), id), None, "ids are a queue's own");
+
+        channel.detached(key);
+        assert_eq!(channel.id_of(key), None);
+        assert_eq!(channel.key_of(QUEUE, id), None);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_channels_events_is_an_event() {
+        let key = ChannelKey {
+            number: 1,
+            opening: 1,
+        };
+        let (sender, receiver) = mpsc::channel(1);
+        drop(sender);
+        let mut channels = Channels::default();
+        channels.events.push(told(key, receiver));
+        assert_eq!(channels.events.next().await, Some((key, None)));
+        assert_eq!(channels.events.next().await, None);
+    }
+}

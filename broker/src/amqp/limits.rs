@@ -1,0 +1,31 @@
+//! Every bound of this front end that is not a setting, with its unit. Those of one connection are the
+//! machine's (`raftmq_amqp`).
+
+use std::time::Duration;
+
+/// Memory taken for reading, bytes.
+pub(super) const READ_BYTES: usize = 64 << 10;
+/// Outcomes, and deliveries, that are taken in a row before anything is written or read.
+pub(super) const ROUND_COUNT_MAX: usize = 256;
+/// Replies of direct reply-to that wait for a connection; further ones are dropped, as those for a
+/// client that is gone.
+pub(super) const REPLIES_COUNT_MAX: usize = 1_024;
+
+/// Time for a metadata command to find a controller and a majority.
+pub(super) const COMMAND_WAIT: Duration = Duration::from_secs(10);
+/// How long a client that comes while the broker starts is kept waiting for its login.
+pub(super) const READY_WAIT: Duration = Duration::from_secs(8);
+/// Time for a reply to reach another broker.
+pub(super) const REPLY_WAIT: Duration = Duration::from_secs(5);
+
+
+/// Pause before the end of a connection is told to the controller again.
+pub(super) const FAREWELL_PAUSE: Duration = Duration::from_secs(1);
+/// How often the disk is looked at for `connection.blocked`.
+pub(super) const STANDING_INTERVAL: Duration = Duration::from_millis(500);
+/// Pause before the first virtual host and user are proposed again.
+pub(super) const SEED_PAUSE: Duration = Duration::from_millis(200);
+/// Pause before a wrong password is answered.
+pub(super) const LOGIN_PAUSE: Duration = Duration::from_secs(1);
+/// Time for the last frames of a connection to be written.
+pub(super) const LAST_WRITE_WAIT: Duration = Duration::from_secs(5);

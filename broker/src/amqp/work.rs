@@ -1,0 +1,246 @@
+//! What a connection waits for: each piece of work is a future that only waits, and what comes out of it
+//! goes back to the machine.
+//!
+//! Does not know the connection: everything that a piece of work needs is in it.
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::FuturesUnordered;
+use raftmq_amqp::{
+    Answer, Ask, AskId, ChannelKey, ConsumerKey, Got, Identity, Login, PublishNumber,
+    PublishOutcome, Refusal, ReplyAddress, Taken,
+};
+use raftmq_core::cluster::amqp::{AmqpCommand, ConnectionId};
+use raftmq_core::queue::{Delivery, Reply};
+use raftmq_core::{ConsumerId, GroupNumber};
+use tokio::time::{sleep, timeout};
+
+use super::context::{Client, Shared};
+use super::error::About;
+use super::limits::{FAREWELL_PAUSE, LOGIN_PAUSE, READY_WAIT};
+use super::login::{self, Origin};
+use super::message_form::{self, FormError};
+use super::replies::Sent;
+use super::{exchanges, queues};
+use crate::queues::{self as service, Published, QueueError};
+
+/// What a connection waits for.
+pub(super) type Works = FuturesUnordered<BoxFuture<'static, Done>>;
+
+/// What came out of a piece of work.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// The login was looked at.
+    Authenticated {
+        id: AskId,
+        identity: Result<Identity, Refusal>,
+    },
+    /// A question of a channel has its answer.
+    Answered {
+        channel: ChannelKey,
+        id: AskId,
+        answer: Answer,
+        is_declaration: bool,
+    },
+    /// A consumer is started, or not.
+    Attached {
+        channel: ChannelKey,
+        id: AskId,
+        consumer: ConsumerKey,
+        queue: GroupNumber,
+        attached: Result<ConsumerId, Refusal>,
+    },
+    /// A consumer is ended.
+    Detached {
+        channel: ChannelKey,
+        id: AskId,
+        consumer: ConsumerKey,
+    },
+    /// A publish has its outcome.
+    Published {
+        channel: ChannelKey,
+        number: PublishNumber,
+        outcome: PublishOutcome,
+    },
+    /// Something that nobody asks about any more.
+    Told,
+    /// The metadata know that the connection is over.
+    Left { id: AskId },
+}
+
+/// Looks at a login as soon as this broker can.
+pub(super) async fn authenticate(
+    shared: Arc<Shared>,
+    id: AskId,
+    login: Login,
+    origin: Origin,
+) -> Done {
+    let mut standing = shared.standing.subscribe();
+    let ready = timeout(READY_WAIT, standing.wait_for(|standing| standing.is_ready)).await;
+    let identity = match ready {
+        Ok(Ok(_)) => login::authenticate(&shared.image(), &login, origin),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Internal("the broker is not in service".to_owned())),
+    };
+    if identity == Err(Refusal::Login) {
+        shared.metrics.refused_logins.increment(1);
+        // Guessing takes its time.
+        sleep(LOGIN_PAUSE).await;
+    }
+    Done::Authenticated { id, identity }
+}
+
+/// Carries a question out that needs nothing of the channel but its client.
+pub(super) async fn topology(
+    client: Arc<Client>,
+    channel: ChannelKey,
+    id: AskId,
+    ask: Ask,
+) -> Done {
+    let is_declaration = matches!(ask, Ask::DeclareQueue(_));
+    let answered = match ask {
+        Ask::DeclareExchange(declare) => exchanges::declare(&client, *declare).await.map(done),
+        Ask::DeleteExchange {
+            exchange,
+            if_unused,
+        } => exchanges::delete(&client, exchange, if_unused)
+            .await
+            .map(done),
+        Ask::Bind(binding) => exchanges::bind(&client, *binding).await.map(done),
+        Ask::Unbind(binding) => exchanges::unbind(&client, *binding).await.map(done),
+        Ask::DeclareQueue(declare) => queues::declare(&client, *declare).await,
+        Ask::DeleteQueue {
+            queue,
+            if_unused,
+            if_empty,
+        } => queues::delete(&client, queue, if_unused, if_empty).await,
+        Ask::PurgeQueue { queue } => queues::purge(&client, queue).await,
+        Ask::ProbeReply { to } => probe(&client, to).await,
+        Ask::Authenticate(_)
+        | Ask::OpenVhost { .. }
+        | Ask::RenewSecret { .. }
+        | Ask::Consume(_)
+        | Ask::Cancel { .. }
+        | Ask::Get { .. }
+        | Ask::CloseChannel
+        | Ask::CloseConnection => Err(misplaced()),
+    };
+    Done::Answered {
+        channel,
+        id,
+        answer: answered.unwrap_or_else(Answer::Refused),
+        is_declaration,
+    }
+}
+
+const fn done(_nothing: ()) -> Answer {
+    Answer::Done
+}
+
+/// A bug of ours must not become a panic.
+pub(super) fn misplaced() -> Refusal {
+    Refusal::Internal("a question in the wrong place".to_owned())
+}
+
+async fn probe(client: &Client, to: ReplyAddress) -> Result<Answer, Refusal> {
+    let about = About::queue(to.to_text());
+    match client.shared.replies.send(to, None).await {
+        Sent::Taken => Ok(Answer::Done),
+        Sent::Gone | Sent::Unknown => Err(about.unknown()),
+    }
+}
+
+/// Waits for a consumer's start.
+pub(super) fn attach(
+    reply: impl Future<Output = Result<Reply, QueueError>> + Send + 'static,
+    about: About,
+    (channel, id, consumer, queue): (ChannelKey, AskId, ConsumerKey, GroupNumber),
+) -> BoxFuture<'static, Done> {
+    let waiting = async move {
+        let attached = match reply.await {
+            Ok(Reply::Attached { consumer }) => Ok(consumer),
+            Ok(Reply::Refused(refusal)) => Err(about.refuse_machine(refusal)),
+            Ok(other) => Err(Refusal::Internal(format!("unexpected reply {other:?}"))),
+            Err(error) => Err(about.refuse_queue(&error)),
+        };
+        Done::Attached {
+            channel,
+            id,
+            consumer,
+            queue,
+            attached,
+        }
+    };
+    waiting.boxed()
+}
+
+/// Waits for what `basic.get` takes.
+pub(super) fn get(
+    got: impl Future<Output = Result<service::Got, QueueError>> + Send + 'static,
+    client: Arc<Client>,
+    about: About,
+    (channel, id, queue): (ChannelKey, AskId, GroupNumber),
+) -> BoxFuture<'static, Done> {
+    let waiting = async move {
+        let answered = match got.await {
+            Ok(got) => read_got(&client, queue, got),
+            Err(error) => Err(about.refuse_queue(&error)),
+        };
+        Done::Answered {
+            channel,
+            id,
+            answer: answered.unwrap_or_else(Answer::Refused),
+            is_declaration: false,
+        }
+    };
+    waiting.boxed()
+}
+
+fn read_got(client: &Client, queue: GroupNumber, got: service::Got) -> Result<Answer, Refusal> {
+    let Some((delivery, body)) = got.message else {
+        return Ok(Answer::Got(None));
+    };
+    let taken = taken(queue, &delivery, body).map_err(|error| {
+        client.shared.metrics.unreadable.increment(1);
+        tracing::error!(%queue, %error, "a message cannot be read");
+        Refusal::Internal(error.to_string())
+    })?;
+    client.shared.metrics.got.increment(1);
+    let ready_count = got.ready_count;
+    Ok(Answer::Got(Some(Box::new(Got { taken, ready_count }))))
+}
+
+/// A message as it comes from a queue, read.
+pub(super) fn taken(
+    queue: GroupNumber,
+    delivery: &Delivery,
+    body: bytes::Bytes,
+) -> Result<Taken, FormError> {
+    Ok(Taken {
+        queue,
+        id: delivery.id,
+        is_settled: delivery.is_settled,
+        is_redelivered: delivery.is_redelivered,
+        attempts: delivery.attempts,
+        stored_at: delivery.message,
+        message: message_form::decode(body)?.message,
+    })
+}
+
+/// What a publisher is told of what the queues said.
+pub(super) fn outcome_of(published: &Result<Published, QueueError>) -> PublishOutcome {
+    match published {
+        Ok(Published::Enqueued) => PublishOutcome::Committed,
+        Ok(Published::Refused) | Err(_) => PublishOutcome::Failed,
+    }
+}
+
+/// Tells the metadata that a connection is over until they know: its exclusive queues go.
+pub(super) async fn leave(shared: Arc<Shared>, connection: ConnectionId, id: AskId) -> Done {
+    let command = AmqpCommand::CloseConnection { connection };
+    while let Err(error) = shared.propose(command.clone()).await {
+        tracing::debug!(%error, "exclusive queues of a closed connection are still there");
+        sleep(FAREWELL_PAUSE).await;
+    }
+    Done::Left { id }
+}
