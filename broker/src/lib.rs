@@ -13,5 +13,6 @@ pub mod http;
 pub mod kafka;
 pub mod node;
 pub mod planted;
+pub mod queues;
 pub mod raft;
 pub mod replica;
