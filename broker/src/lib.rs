@@ -1,9 +1,11 @@
 //! The RaftMQ broker: a library that hosts the state machines, and the binary raftmq.
 //!
-//! Layers, top down: front ends (`kafka`, `grpc`, `http`, `cli`), services (`controller`, `replica`), the
+//! Layers, top down: front ends (`kafka`, `amqp`, `grpc`, `http`, `cli`), services (`controller`, `replica`), the
 //! host of Raft groups (`raft`), and below them the crates `raftmq-core` and `raftmq-store`.
 //! `node` wires them; `env` is the only way to the outside.
 
+mod accept;
+pub mod amqp;
 pub mod cli;
 pub mod config;
 pub mod controller;

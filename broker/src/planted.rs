@@ -22,6 +22,10 @@ pub enum Bug {
     SurvivorsNotSent,
     /// A replica of a broker that had one before and wiped it votes for anybody.
     WipedReplicaVotes,
+    /// An AMQP client logs in with any password.
+    AnyPasswordLogsIn,
+    /// An AMQP publish is confirmed before its queues have it.
+    ConfirmedBeforeCommit,
 }
 
 impl Bug {
@@ -36,6 +40,8 @@ impl Bug {
         ("marks-not-asked-for", Self::MarksNotAskedFor),
         ("survivors-not-sent", Self::SurvivorsNotSent),
         ("wiped-replica-votes", Self::WipedReplicaVotes),
+        ("any-password-logs-in", Self::AnyPasswordLogsIn),
+        ("confirmed-before-commit", Self::ConfirmedBeforeCommit),
     ];
 }
 

@@ -111,7 +111,10 @@ mod tests {
     fn a_header_that_comes_twice_counts_as_it_comes_last() {
         let table = table();
         let headers = MessageHeaders(table.as_ref());
-        assert_eq!(headers.value(b"x-max-length"), Some(HeaderValue::Integer(9)));
+        assert_eq!(
+            headers.value(b"x-max-length"),
+            Some(HeaderValue::Integer(9))
+        );
         assert_eq!(headers.value(b"other"), None);
     }
 }

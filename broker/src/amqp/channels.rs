@@ -108,21 +108,14 @@ impl Channel {
         self.opened.as_ref().map(QueueChannel::id)
     }
 
-    /// Takes note of who a consumer is at its queue; gives what came before of it.
-    pub(super) fn attached(
-        &mut self,
-        key: ConsumerKey,
-        queue: GroupNumber,
-        consumer: ConsumerId,
-    ) -> Vec<ChannelEvent> {
+    /// Takes note of who a consumer is at its queue.
+    pub(super) fn attached(&mut self, key: ConsumerKey, queue: GroupNumber, consumer: ConsumerId) {
         self.keys.insert((queue, consumer), key);
         self.ids.insert(key, (queue, consumer));
-        self.not_attached()
     }
 
-    /// A consumer was refused, or is known now: nothing waits any more.
-    pub(super) fn not_attached(&mut self) -> Vec<ChannelEvent> {
-        self.is_attaching = false;
+    /// Takes what was put off.
+    pub(super) fn take_early(&mut self) -> Vec<ChannelEvent> {
         std::mem::take(&mut self.early)
     }
 
@@ -168,11 +161,16 @@ mod tests {
         };
         channel.put_off(cancelled.clone());
 
-        assert_eq!(channel.attached(key, QUEUE, id), [cancelled]);
-        assert!(!channel.is_attaching);
+        channel.attached(key, QUEUE, id);
+        assert_eq!(channel.take_early(), [cancelled]);
+        assert_eq!(channel.take_early(), []);
         assert_eq!(channel.id_of(key), Some((QUEUE, id)));
         assert_eq!(channel.key_of(QUEUE, id), Some(key));
-        assert_eq!(channel.key_of(GroupNumber(6), id), None, "ids are a queue's own");
+        assert_eq!(
+            channel.key_of(GroupNumber(6), id),
+            None,
+            "ids are a queue's own"
+        );
 
         channel.detached(key);
         assert_eq!(channel.id_of(key), None);

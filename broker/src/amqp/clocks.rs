@@ -92,9 +92,18 @@ mod tests {
         let at = |seconds, due| Some((start + Duration::from_secs(seconds), due));
         let second = Some(1_000);
         assert_eq!(clocks.first_of(Timing::default()), None);
-        assert_eq!(clocks.first_of(timing(second, None, None)), at(4, Due::Heartbeat));
-        assert_eq!(clocks.first_of(timing(second, second, None)), at(2, Due::Lost));
-        assert_eq!(clocks.first_of(timing(second, second, second)), at(1, Due::Lost));
+        assert_eq!(
+            clocks.first_of(timing(second, None, None)),
+            at(4, Due::Heartbeat)
+        );
+        assert_eq!(
+            clocks.first_of(timing(second, second, None)),
+            at(2, Due::Lost)
+        );
+        assert_eq!(
+            clocks.first_of(timing(second, second, second)),
+            at(1, Due::Lost)
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,8 +8,8 @@ use raftmq_amqp::Message;
 use raftmq_amqp_protocol::{ShortString, Value};
 use raftmq_core::GroupNumber;
 use raftmq_core::exchange::Route;
-use raftmq_core::queue::arguments::{Declared, parse};
 use raftmq_core::queue;
+use raftmq_core::queue::arguments::{Declared, parse};
 
 use super::deaths::{self, Obituary};
 use super::message_form::{self, Deaths};

@@ -52,11 +52,7 @@ pub(super) struct Obituary<'a> {
 }
 
 /// Notes a death in a message's properties, and shows the whole history.
-pub(super) fn write(
-    stored: &Stored,
-    obituary: &Obituary<'_>,
-    cc: Cc,
-) -> (Properties, Deaths) {
+pub(super) fn write(stored: &Stored, obituary: &Obituary<'_>, cc: Cc) -> (Properties, Deaths) {
     let message = &stored.message;
     let view = message.properties.view();
     let headers = view.headers.unwrap_or_default();
@@ -262,7 +258,13 @@ mod tests {
         assert_eq!((view.expiration, view.priority), (None, Some(3)));
         let headers = view.headers.unwrap();
         assert_eq!(headers.get("mine"), Some(Value::Int(1)));
-        assert_eq!(headers.iter().filter(|(name, _)| *name == b"x-death").count(), 1);
+        assert_eq!(
+            headers
+                .iter()
+                .filter(|(name, _)| *name == b"x-death")
+                .count(),
+            1
+        );
         let expected = Death {
             queue: "work".to_owned(),
             reason: DeathReason::Expired,
@@ -305,12 +307,20 @@ mod tests {
         let (properties, history) =
             write(&third, &obituary("work", DeathReason::Rejected), Cc::Kept);
 
-        let deaths: Vec<_> = history.deaths.iter().map(|one| (&*one.queue, one.count)).collect();
+        let deaths: Vec<_> = history
+            .deaths
+            .iter()
+            .map(|one| (&*one.queue, one.count))
+            .collect();
         assert_eq!(deaths, [("work", 2), ("retry", 1)]);
         let named = |name| header(&properties, name);
         assert_eq!(named("x-first-death-exchange").as_deref(), Some("jobs"));
         assert_eq!(named("x-last-death-exchange").as_deref(), Some("dead"));
-        assert_eq!(named("x-raftmq-id").as_deref(), Some("4-7-0"), "kept for life");
+        assert_eq!(
+            named("x-raftmq-id").as_deref(),
+            Some("4-7-0"),
+            "kept for life"
+        );
     }
 
     #[test]

@@ -95,9 +95,9 @@ impl About {
             QueueError::Full { .. } | QueueError::Overloaded => {
                 Refusal::TooMany(format!("queue '{}' cannot be used now: {error}", self.name))
             }
-            QueueError::Unavailable { .. }
-            | QueueError::OutcomeUnknown
-            | QueueError::Stopping => self.unavailable(),
+            QueueError::Unavailable { .. } | QueueError::OutcomeUnknown | QueueError::Stopping => {
+                self.unavailable()
+            }
         }
     }
 
@@ -106,9 +106,9 @@ impl About {
         let name = self.name.clone();
         match refusal {
             queue::Refusal::ExclusiveConsumer => Refusal::ExclusiveConsumer(name),
-            queue::Refusal::TooManyConsumers { limit } => {
-                Refusal::TooMany(format!("queue '{name}' has {limit} consumers, the most it may have"))
-            }
+            queue::Refusal::TooManyConsumers { limit } => Refusal::TooMany(format!(
+                "queue '{name}' has {limit} consumers, the most it may have"
+            )),
             queue::Refusal::InUse { .. } => Refusal::InUse(Kind::Queue, name),
             queue::Refusal::NotEmpty { .. } => Refusal::NotEmpty(name),
             queue::Refusal::Gone => self.unknown(),
@@ -177,7 +177,10 @@ mod tests {
     fn refusals_name_what_the_metadata_named() {
         let missing = Resource::queue("/", "orders").not_found();
         let name = Text::from_static("orders");
-        assert_eq!(of_amqp(missing), Refusal::Unknown(Kind::Queue, name.clone()));
+        assert_eq!(
+            of_amqp(missing),
+            Refusal::Unknown(Kind::Queue, name.clone())
+        );
         let resource = Resource::exchange("/", "amq.topic");
         let system = of_amqp(AmqpError::SystemExchange { resource });
         let words = "deletion of system exchange 'amq.topic' in vhost '/' not allowed";
@@ -192,7 +195,10 @@ mod tests {
     fn what_passes_is_told_as_unavailable_and_not_as_a_bug() {
         let about = About::queue(Text::from_static("q"));
         let unavailable = Refusal::Unavailable(Kind::Queue, Text::from_static("q"));
-        assert_eq!(about.refuse_command(ControlError::NoController), unavailable);
+        assert_eq!(
+            about.refuse_command(ControlError::NoController),
+            unavailable
+        );
         assert_eq!(about.refuse_queue(&QueueError::OutcomeUnknown), unavailable);
         assert_eq!(about.refuse_queue(&QueueError::Gone), about.unknown());
         let in_use = queue::Refusal::InUse { consumers_count: 2 };

@@ -6,8 +6,8 @@
 
 use raftmq_amqp::{BindTo, BindingOf, DeclareExchange, Kind, Permission, Refusal};
 use raftmq_amqp_protocol::{Table, Text, Value};
-use raftmq_core::cluster::amqp::{self, AmqpCommand, BindingChange, BindingTarget};
 use raftmq_core::cluster::Image;
+use raftmq_core::cluster::amqp::{self, AmqpCommand, BindingChange, BindingTarget};
 use raftmq_core::exchange::ExchangeKind;
 
 use super::arguments::arguments;
@@ -169,7 +169,10 @@ mod tests {
         assert_eq!(kind_of(&declared("x-random", None)), Err(unknown));
         for delayed_type in [None, Some("x-delayed-message"), Some("")] {
             let refused = kind_of(&declared(DELAYED_TYPE, delayed_type));
-            assert!(matches!(refused, Err(Refusal::BadArgument(_))), "{refused:?}");
+            assert!(
+                matches!(refused, Err(Refusal::BadArgument(_))),
+                "{refused:?}"
+            );
         }
     }
 }

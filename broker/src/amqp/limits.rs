@@ -17,8 +17,9 @@ pub(super) const COMMAND_WAIT: Duration = Duration::from_secs(10);
 pub(super) const READY_WAIT: Duration = Duration::from_secs(8);
 /// Time for a reply to reach another broker.
 pub(super) const REPLY_WAIT: Duration = Duration::from_secs(5);
-
-
+/// How long the end of a connection waits for what its client asked for before; longer than any command,
+/// so that no declaration comes behind the end.
+pub(super) const UNFINISHED_WAIT: Duration = Duration::from_secs(12);
 /// Pause before the end of a connection is told to the controller again.
 pub(super) const FAREWELL_PAUSE: Duration = Duration::from_secs(1);
 /// How often the disk is looked at for `connection.blocked`.

@@ -18,7 +18,9 @@ const DEFAULT_EXCHANGE: &str = "amq.default";
 
 /// Why a pattern is none.
 pub(crate) fn check(pattern: &str) -> Result<(), String> {
-    compile(pattern).map(drop).map_err(|error| error.to_string())
+    compile(pattern)
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 /// One pattern.

@@ -13,7 +13,7 @@ use raftmq_core::queue::{Command, Reply};
 
 use super::arguments::{argument, arguments};
 use super::context::Client;
-use super::error::{About, of_amqp};
+use super::error::About;
 use super::exchanges::text_argument;
 use crate::queues::QueueError;
 
@@ -220,7 +220,8 @@ mod tests {
     fn the_virtual_hosts_type_counts_where_the_client_names_none() {
         let names = |arguments: &Arguments| -> Vec<_> {
             let all = arguments.as_slice().iter();
-            all.map(|one| (one.name.clone(), one.value.clone())).collect()
+            all.map(|one| (one.name.clone(), one.value.clone()))
+                .collect()
         };
         let quorum = HeaderValue::Bytes(bytes::Bytes::from_static(b"quorum"));
         let put_in = with_queue_type(&declare(Table::default()), "quorum");
@@ -231,6 +232,9 @@ mod tests {
         );
         let classic = TableBuilder::new().with(QUEUE_TYPE, Value::LongString(b"classic"));
         let given = declare(classic.finish().unwrap());
-        assert_eq!(with_queue_type(&given, "quorum"), arguments(&given.arguments));
+        assert_eq!(
+            with_queue_type(&given, "quorum"),
+            arguments(&given.arguments)
+        );
     }
 }

@@ -141,7 +141,11 @@ impl Replies {
             None
         } else {
             let stored = message_form::decode(form);
-            Some(stored.map_err(|error| malformed(&error.to_string()))?.message)
+            Some(
+                stored
+                    .map_err(|error| malformed(&error.to_string()))?
+                    .message,
+            )
         };
         let is_here = self.take(name, channel, message);
         let answer: &[u8] = if is_here { &[IS_THERE] } else { &[IS_GONE] };
@@ -162,7 +166,10 @@ impl Replies {
         let message = Box::new(message);
         let is_taken = inbox.try_send(Reply { channel, message }).is_ok();
         if !is_taken {
-            tracing::debug!(connection = name.number, "a reply was dropped: too many wait");
+            tracing::debug!(
+                connection = name.number,
+                "a reply was dropped: too many wait"
+            );
         }
         true
     }
@@ -246,7 +253,10 @@ mod tests {
             number: 7,
         };
         let probe = encode_call(name, CHANNEL, None);
-        assert_eq!(decode_call(probe.clone()), Some((name, CHANNEL, Bytes::new())));
+        assert_eq!(
+            decode_call(probe.clone()),
+            Some((name, CHANNEL, Bytes::new()))
+        );
         for end in 0..probe.len() {
             assert_eq!(decode_call(probe.slice(..end)), None, "{end}");
         }

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::context::{Client, Shared};
 use super::error::About;
-use super::limits::{FAREWELL_PAUSE, LOGIN_PAUSE, READY_WAIT};
+use super::limits::{FAREWELL_PAUSE, LOGIN_PAUSE, READY_WAIT, UNFINISHED_WAIT};
 use super::login::{self, Origin};
 use super::message_form::{self, FormError};
 use super::replies::Sent;
@@ -41,7 +41,6 @@ pub(super) enum Done {
         channel: ChannelKey,
         id: AskId,
         answer: Answer,
-        is_declaration: bool,
     },
     /// A consumer is started, or not.
     Attached {
@@ -67,6 +66,8 @@ pub(super) enum Done {
     Told,
     /// The metadata know that the connection is over.
     Left { id: AskId },
+    /// The end of the connection waits no longer for what was begun before.
+    OutOfPatience,
 }
 
 /// Looks at a login as soon as this broker can.
@@ -97,7 +98,6 @@ pub(super) async fn topology(
     id: AskId,
     ask: Ask,
 ) -> Done {
-    let is_declaration = matches!(ask, Ask::DeclareQueue(_));
     let answered = match ask {
         Ask::DeclareExchange(declare) => exchanges::declare(&client, *declare).await.map(done),
         Ask::DeleteExchange {
@@ -129,7 +129,6 @@ pub(super) async fn topology(
         channel,
         id,
         answer: answered.unwrap_or_else(Answer::Refused),
-        is_declaration,
     }
 }
 
@@ -190,7 +189,6 @@ pub(super) fn get(
             channel,
             id,
             answer: answered.unwrap_or_else(Answer::Refused),
-            is_declaration: false,
         }
     };
     waiting.boxed()
@@ -233,6 +231,12 @@ pub(super) fn outcome_of(published: &Result<Published, QueueError>) -> PublishOu
         Ok(Published::Enqueued) => PublishOutcome::Committed,
         Ok(Published::Refused) | Err(_) => PublishOutcome::Failed,
     }
+}
+
+/// How long the end of a connection waits for what was begun before.
+pub(super) async fn patience() -> Done {
+    sleep(UNFINISHED_WAIT).await;
+    Done::OutOfPatience
 }
 
 /// Tells the metadata that a connection is over until they know: its exclusive queues go.

@@ -66,6 +66,7 @@ struct Listening {
     grpc: String,
     http: String,
     kafka: String,
+    amqp: String,
     peer: String,
     data: PathBuf,
 }
@@ -103,6 +104,7 @@ pub(crate) async fn run(args: ServeArgs, format: Format) -> CliResult {
             .cloned()
             .collect::<Vec<_>>()
             .join(","),
+        amqp: node.amqp_endpoint().to_owned(),
         peer: node.peer_endpoint().to_owned(),
         data,
     };
@@ -194,11 +196,12 @@ fn show(listening: &Listening, format: Format) -> CliResult {
     match format {
         Format::Json => output::print_json(listening),
         Format::Table => output::print_line(&format!(
-            "broker {} listens: grpc {}  http {}  kafka {}  peer {}  data {}",
+            "broker {} listens: grpc {}  http {}  kafka {}  amqp {}  peer {}  data {}",
             listening.id,
             listening.grpc,
             listening.http,
             listening.kafka,
+            listening.amqp,
             listening.peer,
             listening.data.display()
         )),

@@ -17,6 +17,8 @@ pub enum Kind {
     Path,
     /// `host:port`; port 0 lets the system choose.
     HostPort,
+    /// `host:port`, or empty for none.
+    HostPortOrNone,
     /// A list of `[NAME://]host:port`, as a TOML list or comma-separated; may be empty.
     Listeners,
     /// A list of `id@host:port`, as a TOML list or comma-separated.
@@ -29,6 +31,12 @@ pub enum Kind {
     BytesOrAll,
     /// A whole number, at least 1.
     Count,
+    /// A whole number from 0 to 65535.
+    Whole16,
+    /// Bytes of an AMQP frame: 0, or at least 8192.
+    FrameBytes,
+    /// Bytes of an AMQP message, 1 to 67108864.
+    MessageBytes,
     /// A time in milliseconds, at least 1.
     Millis,
     /// A whole number of hours, up to [`SCRUB_INTERVAL_HOURS_MAX`](super::SCRUB_INTERVAL_HOURS_MAX).
@@ -46,6 +54,10 @@ impl Kind {
             Self::Text => "text",
             Self::Path => "path",
             Self::HostPort => "host:port",
+            Self::HostPortOrNone => "host:port or empty",
+            Self::Whole16 => "count (0 to 65535)",
+            Self::FrameBytes => "bytes (0, or >= 8192)",
+            Self::MessageBytes => "bytes (1 to 67108864)",
             Self::Listeners => "list of [NAME://]host:port",
             Self::Peers => "list of id@host:port",
             Self::Durability => "flush or os",
@@ -88,6 +100,7 @@ const BROKER_KEYS: &[Key] = &[
     key("broker.rack", Kind::Text, "", "Failure domain of this broker; replicas of a partition are spread over racks. Empty: none."),
     key("data-dir", Kind::Path, "raftmq-data", "Folder that holds everything this broker keeps. Created when missing; one process at a time."),
     key("durability", Kind::Durability, "flush", "`flush`: a write is acknowledged after a completed disk flush. `os`: after the operating system took it, so a power loss of a majority can lose acknowledged records."),
+    key("listeners.amqp", Kind::HostPortOrNone, super::AMQP_LISTEN_DEFAULT, "Where AMQP 0-9-1 clients (RabbitMQ's) connect. Empty: no AMQP clients."),
     key("listeners.grpc", Kind::HostPort, super::GRPC_LISTEN_DEFAULT, "Where the gRPC API listens."),
     key("listeners.http", Kind::HostPort, super::HTTP_LISTEN_DEFAULT, "Where `/metrics`, `/livez`, `/readyz` and `/startupz` are served."),
     key("listeners.kafka", Kind::Listeners, super::KAFKA_LISTEN_DEFAULT, "Where Kafka clients connect. Several listeners have names (`IN://host:port,OUT://host:port`); one without is `PLAINTEXT`. Clients are told the addresses of the listener by which they came. Empty: no Kafka clients."),
@@ -108,6 +121,11 @@ const BROKER_KEYS: &[Key] = &[
     key("socket.request.max.bytes", Kind::Bytes, "104857600", "Largest request of a Kafka client. A larger one closes its connection before memory is taken for it."),
     key("queued.max.request.bytes", Kind::Bytes, "268435456", "Requests of Kafka clients that are being read or worked on, of all connections together; beyond it, connections wait. One larger request passes alone."),
     key("max.incremental.fetch.session.cache.slots", Kind::Count, "1000", "Incremental fetch sessions of Kafka consumers that are kept (KIP-227); consumers beyond send their whole list of partitions each time."),
+    key("amqp.connections-max", Kind::Count, "10000", "Connections of AMQP clients at a time; further ones are closed at once."),
+    key("amqp.channel-max", Kind::Whole16, "2047", "Channels of one AMQP connection that are offered; clients may take fewer. 0: no limit."),
+    key("amqp.frame-max-bytes", Kind::FrameBytes, "131072", "Largest frame that AMQP clients are offered, at least 8192; clients may take less. 0: no limit."),
+    key("amqp.heartbeat-seconds", Kind::Whole16, "60", "Interval of heartbeats that AMQP clients are offered; the client's wish counts, and after two silent intervals its connection is closed. 0: none."),
+    key("amqp.message-bytes-max", Kind::MessageBytes, "16777216", "Largest body of an AMQP message, at most 64 MiB. A larger one closes its channel (406) before it is read."),
     key("limits.produce-in-flight-bytes", Kind::Bytes, "134217728", "Produce requests accepted and not yet answered; beyond it, connections are read no further."),
 ];
 

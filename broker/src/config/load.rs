@@ -11,6 +11,7 @@ use raftmq_core::cluster::config_keys::{self, ConfigScope};
 use thiserror::Error;
 use toml::Value;
 
+use super::amqp;
 use super::kafka::parse_listeners;
 use super::keys::{Kind, cluster_config_name, find_key, nearest_key};
 use super::{
@@ -247,6 +248,7 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
                 .kafka_defaults
                 .insert(name.to_owned(), text.to_owned());
         }
+        "listeners.amqp" => config.amqp.listen = optional_host_port(text)?,
         "listeners.grpc" => config.grpc_listen = host_port(text)?,
         "listeners.http" => config.http_listen = host_port(text)?,
         "listeners.kafka" => config.kafka.listeners = parse_listeners(text)?,
@@ -269,6 +271,11 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         "max.incremental.fetch.session.cache.slots" => {
             config.kafka.fetch_sessions_max = positive(text)?;
         }
+        "amqp.connections-max" => config.amqp.connections_max = positive(text)?,
+        "amqp.channel-max" => config.amqp.channel_max = amqp::short(text)?,
+        "amqp.frame-max-bytes" => config.amqp.frame_bytes_max = amqp::frame_bytes(text)?,
+        "amqp.heartbeat-seconds" => config.amqp.heartbeat_s = amqp::short(text)?,
+        "amqp.message-bytes-max" => config.amqp.message_bytes_max = amqp::message_bytes(text)?,
         "limits.produce-in-flight-bytes" => {
             config.limits.produce_in_flight_bytes_max = positive(text)?;
         }

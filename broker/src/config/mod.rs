@@ -4,6 +4,7 @@
 //! generated reference page (`docs`). It does not know what the Kafka-named settings mean: the
 //! metadata machine's table checks them, and they are handed on as text.
 
+mod amqp;
 mod docs;
 mod kafka;
 mod keys;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use amqp::{AMQP_LISTEN_DEFAULT, AmqpConfig};
 pub use docs::render_reference;
 pub use kafka::{KAFKA_LISTEN_DEFAULT, KafkaConfig, NamedEndpoint};
 pub use keys::{Key, Kind, all_keys, broker_name, cluster_config_name, find_key, nearest_key};
@@ -52,6 +54,8 @@ pub struct NodeConfig {
     pub peer_listen: String,
     /// Listeners, addresses and bounds for Kafka clients; without a listener there are none.
     pub kafka: KafkaConfig,
+    /// Listener and bounds for AMQP clients.
+    pub amqp: AmqpConfig,
     /// `host:port` that clients are told for gRPC; `None` = the bound address.
     pub advertised_grpc: Option<String>,
     /// `host:port` that clients are told for HTTP; `None` = the bound address.
@@ -83,6 +87,7 @@ impl Default for NodeConfig {
             http_listen: HTTP_LISTEN_DEFAULT.to_owned(),
             peer_listen: PEER_LISTEN_DEFAULT.to_owned(),
             kafka: KafkaConfig::default(),
+            amqp: AmqpConfig::default(),
             advertised_grpc: None,
             advertised_http: None,
             advertised_peer: None,

@@ -14,8 +14,6 @@ pub(super) const READ_BYTES: usize = 16 << 10;
 pub(super) const REQUEST_BYTES_UNIT: usize = 1 << 10;
 /// Memory that the arrays of one decoded request may take, bytes.
 pub(super) const DECODED_BYTES_MAX: usize = 32 << 20;
-/// Pause after a failed accept: out of descriptors, say.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Records in one fetch response, unless a single batch is larger, bytes (Kafka: `fetch.max.bytes`).
 pub(super) const FETCH_BYTES_MAX: usize = 55 << 20;

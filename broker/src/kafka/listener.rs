@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::context::{Context, Shared};
-use super::limits::{ACCEPT_PAUSE, REQUEST_BYTES_UNIT};
+use super::limits::REQUEST_BYTES_UNIT;
 use super::metrics::Metrics;
 use super::quotas::ClientQuotas;
 use super::sessions::Sessions;
+use crate::accept::accept_clients;
 use crate::config::KafkaConfig;
 use crate::env::Listener;
 use crate::node::Parts;
@@ -56,29 +56,18 @@ impl FrontEnd {
     }
 
     /// Serves the clients of one listener, for ever.
-    pub async fn serve(self, name: String, mut listener: Box<dyn Listener>) {
+    pub async fn serve(self, name: String, listener: Box<dyn Listener>) {
         let name: Arc<str> = name.into();
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                Some(_ended) = connections.join_next() => continue,
-                accepted = listener.accept() => accepted,
-            };
-            let Ok((io, client)) = accepted else {
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            };
-            let Ok(permit) = self.shared.connections.clone().try_acquire_owned() else {
-                self.shared.metrics.connection_refused();
-                tracing::debug!(listener = &*name, client, "too many Kafka connections");
-                continue;
-            };
+        let (refusing, listening) = (self.shared.clone(), name.clone());
+        let refused = move |client: &str| {
+            refusing.metrics.connection_refused();
+            tracing::debug!(listener = &*listening, client, "too many Kafka connections");
+        };
+        let permits = self.shared.connections.clone();
+        let serve = move |io, client| {
             let context = Context::new(self.shared.clone(), name.clone());
-            connections.spawn(async move {
-                Connection::new(context, io, client).run().await;
-                drop(permit);
-            });
-        }
+            Connection::new(context, io, client).run()
+        };
+        accept_clients(listener, permits, refused, serve).await;
     }
 }

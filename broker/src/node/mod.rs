@@ -24,10 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::NodeError;
 
+use crate::amqp;
 use crate::config::{self, NodeConfig};
 use crate::controller::{ClusterBinding, Controller, HostedCluster, ProducerIds, Registration};
 use crate::env::{Env, Listener};
 use crate::http::{Metrics, Readiness};
+use crate::queues::Queues;
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
@@ -45,6 +47,9 @@ const QUEUE_PER_CACHE: usize = 2;
 pub struct Node {
     parts: Parts,
     endpoints: Endpoints,
+    /// Where AMQP clients connect; empty when left out.
+    amqp_endpoint: String,
+    amqp: Option<amqp::FrontEnd>,
     stopping: CancellationToken,
     /// Cancelled when a task ends that should run for ever.
     broken: CancellationToken,
@@ -61,6 +66,8 @@ pub struct Parts {
     pub controller: Controller,
     /// Partitions.
     pub replicas: Replicas,
+    /// Queues.
+    pub queues: Queues,
     /// Producer ids.
     pub producer_ids: ProducerIds,
 }
@@ -80,6 +87,7 @@ struct Listeners {
     http: Option<Box<dyn Listener>>,
     /// By name, as the configuration orders them.
     kafka: Vec<(String, Box<dyn Listener>)>,
+    amqp: Option<Box<dyn Listener>>,
 }
 
 impl Node {
@@ -115,6 +123,8 @@ impl Node {
         let folder = bootstrap::check_data(&config, &store, env.random_id()).await?;
         let listeners = listen(&config, &env).await?;
         let endpoints = endpoints(&config, &listeners);
+        let amqp_listener = listeners.amqp.as_ref();
+        let amqp_endpoint = amqp_listener.map(|listener| listener.local_endpoint());
         let registration = Registration {
             incarnation: env.random_id(),
             endpoints: endpoints.clone(),
@@ -150,12 +160,15 @@ impl Node {
             host,
             controller,
             replicas,
+            queues: Queues::stub(),
             producer_ids,
         };
         let stopping = CancellationToken::new();
         let mut node = Self {
             parts,
             endpoints,
+            amqp_endpoint: amqp_endpoint.unwrap_or_default(),
+            amqp: None,
             stopping,
             broken: CancellationToken::new(),
             tasks: JoinSet::new(),
@@ -274,6 +287,12 @@ impl Node {
         &self.endpoints.kafka
     }
 
+    /// Where AMQP clients connect; empty when left out.
+    #[must_use]
+    pub fn amqp_endpoint(&self) -> &str {
+        &self.amqp_endpoint
+    }
+
     /// Where other brokers connect.
     #[must_use]
     pub fn peer_endpoint(&self) -> &str {
@@ -318,6 +337,9 @@ impl Node {
     /// Prepares the stop, within `controlled.shutdown.timeout.ms`: other brokers take this one's
     /// leaderships over, and it is fenced. Without it [`Self::stop`] is to the others as a crash.
     pub async fn leave(&self) {
+        if let Some(amqp) = &self.amqp {
+            amqp.say_farewell();
+        }
         self.parts.controller.leave().await;
     }
 
@@ -465,7 +487,12 @@ async fn listen(config: &NodeConfig, env: &Env) -> Result<Listeners, NodeError> 
     for listener in &config.kafka.listeners {
         kafka.push((listener.name.clone(), bind(&listener.endpoint).await?));
     }
+    let amqp = match &config.amqp.listen {
+        None => None,
+        Some(endpoint) => Some(bind(endpoint).await?),
+    };
     Ok(Listeners {
+        amqp,
         kafka,
         grpc: bind(&config.grpc_listen).await?,
         peer: bind(&config.peer_listen).await?,

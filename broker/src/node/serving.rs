@@ -12,6 +12,7 @@ use tonic::transport::server::Connected;
 
 use super::peer_handler::NodePeerHandler;
 use super::{Listeners, Node, NodeError};
+use crate::amqp;
 use crate::config::NodeConfig;
 use crate::env::{BoxedIo, Listener};
 use crate::grpc;
@@ -30,8 +31,10 @@ impl Node {
         config: &NodeConfig,
         listeners: Listeners,
     ) -> Result<(), NodeError> {
+        self.serve_amqp(config, listeners.amqp);
         let handler = Arc::new(NodePeerHandler {
             parts: self.parts.clone(),
+            amqp: self.amqp.clone(),
         });
         let peers = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -68,6 +71,16 @@ impl Node {
             log_end("http", served);
         });
         Ok(())
+    }
+
+    fn serve_amqp(&mut self, config: &NodeConfig, listener: Option<Box<dyn Listener>>) {
+        let Some(listener) = listener else {
+            return;
+        };
+        let front = amqp::FrontEnd::new(self.parts.clone(), &config.amqp);
+        self.spawn(front.clone().run());
+        self.spawn(front.clone().serve(listener));
+        self.amqp = Some(front);
     }
 }
 

@@ -56,6 +56,13 @@ pub struct Queues {
 struct Shared;
 
 impl Queues {
+    /// Only until the service is there.
+    pub fn stub() -> Self {
+        Self {
+            shared: Arc::new(Shared),
+        }
+    }
+
     /// Opens a channel for a client of this broker. What concerns it comes out of the receiver, as
     /// much as its consumers were granted: take it out promptly. When the receiver ends, the channel
     /// is lost (this broker was fenced): close the client's connection.
@@ -63,9 +70,7 @@ impl Queues {
     /// # Errors
     ///
     /// `Unavailable` while this broker is out of service.
-    pub fn open_channel(
-        &self,
-    ) -> Result<(QueueChannel, mpsc::Receiver<ChannelEvent>), QueueError> {
+    pub fn open_channel(&self) -> Result<(QueueChannel, mpsc::Receiver<ChannelEvent>), QueueError> {
         let _ = &self.shared;
         Err(QueueError::Stopping)
     }

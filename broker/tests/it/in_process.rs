@@ -19,6 +19,7 @@ fn loopback() -> NodeConfig {
     }
     config.http_listen.clear();
     config.kafka.listeners.clear();
+    config.amqp.listen = None;
     config
 }
 

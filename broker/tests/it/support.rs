@@ -192,6 +192,10 @@ impl Broker {
         text(&self.process.ready, "kafka")
     }
 
+    pub(crate) fn amqp(&self) -> String {
+        text(&self.process.ready, "amqp")
+    }
+
     pub(crate) fn http(&self) -> String {
         text(&self.process.ready, "http")
     }
@@ -226,7 +230,9 @@ pub(crate) fn serve(data: &Path, more: &[&str]) -> Process {
 }
 
 /// Arguments that put every listener on a free port.
-pub(crate) const FREE_PORTS: [&str; 8] = [
+pub(crate) const FREE_PORTS: [&str; 10] = [
+    "--set",
+    "listeners.amqp=127.0.0.1:0",
     "--set",
     "listeners.kafka=127.0.0.1:0",
     "--set",

@@ -72,6 +72,8 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "raftmq",
         may_use: &[
+            "raftmq-amqp",
+            "raftmq-amqp-protocol",
             "raftmq-client",
             "raftmq-core",
             "raftmq-kafka-protocol",

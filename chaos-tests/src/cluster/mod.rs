@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use raftmq::config::{KafkaConfig, Limits, NodeConfig, PeerAddress};
+use raftmq::config::{AmqpConfig, KafkaConfig, Limits, NodeConfig, PeerAddress};
 use raftmq::env::Env;
 use raftmq::node::{Node, Parts};
 use raftmq::raft::Group;
@@ -86,6 +86,10 @@ impl Cluster {
             kafka: KafkaConfig {
                 listeners: Vec::new(),
                 ..KafkaConfig::default()
+            },
+            amqp: AmqpConfig {
+                listen: None,
+                ..AmqpConfig::default()
             },
             peers: peers.collect(),
             limits: Limits {

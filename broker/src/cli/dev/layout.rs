@@ -22,15 +22,18 @@ const PORTS_FREE: std::ops::Range<u16> = 10_000..32_000;
 const PORT_TRIES_MAX: usize = 1_000;
 /// With `--base-port`, each broker has this many ports of its own.
 const PORTS_PER_BROKER: u16 = 10;
-/// Distance of the HTTP, the Kafka and the peer port from the gRPC port, as in `raftmq serve`'s defaults.
+/// Distance of the HTTP, the Kafka and the peer port from the gRPC port, as in `raftmq serve`'s defaults, and
+/// of the AMQP port.
 const HTTP_PORT_DISTANCE: u16 = 1;
 const KAFKA_PORT_DISTANCE: u16 = 2;
 const PEER_PORT_DISTANCE: u16 = 3;
+const AMQP_PORT_DISTANCE: u16 = 4;
 /// Keys that `dev` sets itself, so `--set` may not.
-const MANAGED_KEYS: [&str; 9] = [
+const MANAGED_KEYS: [&str; 10] = [
     "broker.id",
     "data-dir",
     "cluster.peers",
+    "listeners.amqp",
     "listeners.grpc",
     "listeners.http",
     "listeners.kafka",
@@ -53,6 +56,9 @@ pub(crate) struct BrokerEntry {
     /// `host:port` for Kafka clients.
     #[serde(default)]
     pub(crate) kafka: String,
+    /// `host:port` for AMQP clients.
+    #[serde(default)]
+    pub(crate) amqp: String,
     /// `host:port` for other brokers.
     pub(crate) peer: String,
 }
@@ -212,14 +218,12 @@ fn reuse(stored: Cluster, options: &DevOptions, data: PathBuf) -> CliResult<Clus
         .next("leave --base-port out, or choose another folder with --data"));
     }
     let mut cluster = Cluster { data, ..stored };
-    // A folder of before there were Kafka listeners.
+    // A folder of before there were Kafka or AMQP listeners.
     let mut held = Vec::new();
-    for broker in cluster
-        .brokers
-        .iter_mut()
-        .filter(|one| one.kafka.is_empty())
-    {
-        broker.kafka = format!("127.0.0.1:{}", free_port(&mut held)?);
+    let brokers = cluster.brokers.iter_mut();
+    let endpoints = brokers.flat_map(|one| [&mut one.kafka, &mut one.amqp]);
+    for endpoint in endpoints.filter(|endpoint| endpoint.is_empty()) {
+        *endpoint = format!("127.0.0.1:{}", free_port(&mut held)?);
     }
     Ok(cluster)
 }
@@ -235,22 +239,24 @@ fn create(options: &DevOptions, data: PathBuf) -> CliResult<Cluster> {
     let mut brokers = Vec::new();
     for id in 1..=count {
         let ports = broker_ports(options.base_port, id, &mut held)?;
-        let [grpc, http, kafka, peer] = ports.map(|port| format!("127.0.0.1:{port}"));
+        let [grpc, http, kafka, peer, amqp] = ports.map(|port| format!("127.0.0.1:{port}"));
         brokers.push(BrokerEntry {
             id,
             pid: 0,
             grpc,
             http,
             kafka,
+            amqp,
             peer,
         });
     }
     Ok(Cluster { brokers, data })
 }
 
-fn broker_ports(base_port: u16, id: u32, held: &mut Vec<TcpListener>) -> CliResult<[u16; 4]> {
+fn broker_ports(base_port: u16, id: u32, held: &mut Vec<TcpListener>) -> CliResult<[u16; 5]> {
     if base_port == 0 {
         return Ok([
+            free_port(held)?,
             free_port(held)?,
             free_port(held)?,
             free_port(held)?,
@@ -266,6 +272,7 @@ fn broker_ports(base_port: u16, id: u32, held: &mut Vec<TcpListener>) -> CliResu
         grpc.saturating_add(HTTP_PORT_DISTANCE),
         grpc.saturating_add(KAFKA_PORT_DISTANCE),
         grpc.saturating_add(PEER_PORT_DISTANCE),
+        grpc.saturating_add(AMQP_PORT_DISTANCE),
     ];
     for port in ports {
         let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| {
@@ -301,6 +308,7 @@ fn write_config(cluster: &Cluster, broker: &BrokerEntry, extra: &[(String, Strin
     let mut values: BTreeMap<&str, String> = BTreeMap::from([
         ("broker.id", broker.id.to_string()),
         ("data-dir", folder.display().to_string()),
+        ("listeners.amqp", broker.amqp.clone()),
         ("listeners.grpc", broker.grpc.clone()),
         ("listeners.http", broker.http.clone()),
         ("listeners.kafka", broker.kafka.clone()),

@@ -139,10 +139,15 @@ fn show(cluster: &Cluster, format: Format) -> CliResult {
             broker.pid.to_string(),
             broker.grpc.clone(),
             broker.http.clone(),
+            broker.kafka.clone(),
+            broker.amqp.clone(),
             broker.peer.clone(),
         ]
     });
-    output::print_table(&["broker", "pid", "grpc", "http", "peer"], rows)?;
+    output::print_table(
+        &["broker", "pid", "grpc", "http", "kafka", "amqp", "peer"],
+        rows,
+    )?;
     let bootstrap = cluster.brokers.first().map_or("", |broker| &broker.grpc);
     output::print_line(&format!(
         "\nready; everything is in {}\ntry:  raftmq topic create hello --bootstrap {bootstrap}\n\

@@ -102,6 +102,8 @@ pub enum Method {
     MovesProgress = 50,
     /// What is written to each partition, as the receiver, the controller, was told.
     Loads = 51,
+    /// A reply of AMQP's direct reply-to, for a client of the receiver.
+    DirectReply = 70,
 }
 
 impl Method {
@@ -129,6 +131,7 @@ impl Method {
             31 => Self::SnapshotWithSurvivors,
             50 => Self::MovesProgress,
             51 => Self::Loads,
+            70 => Self::DirectReply,
             _ => return None,
         })
     }
