@@ -1,0 +1,214 @@
+//! What tests with lapin have in common: a broker, a client, and the short form of what it does often.
+
+use std::sync::{Arc, Weak};
+
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::message::Delivery;
+use lapin::publisher_confirm::{Confirmation, PublisherConfirm};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use crate::support::{Broker, PATIENCE};
+
+/// The broker that tests share, as long as one of them holds it. Each has queues of its own.
+pub(super) fn broker() -> Arc<Broker> {
+    static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock();
+    if let Some(broker) = shared.upgrade() {
+        return broker;
+    }
+    let broker = Arc::new(Broker::start(&[]));
+    *shared = Arc::downgrade(&broker);
+    broker
+}
+
+/// A connection with one channel.
+pub(super) struct Client {
+    pub(super) connection: Connection,
+    pub(super) channel: Channel,
+}
+
+impl Client {
+    /// Logs in as `guest` on `/`.
+    pub(super) async fn connect(endpoint: &str) -> Self {
+        let connection = connect(endpoint, "guest:guest", "%2f").await;
+        let connection = connection.expect("it is let in");
+        let channel = connection.create_channel().await.expect("a channel");
+        Self {
+            connection,
+            channel,
+        }
+    }
+
+    /// As [`Self::connect`], with confirms.
+    pub(super) async fn confirming(endpoint: &str) -> Self {
+        let client = Self::connect(endpoint).await;
+        let select = client.channel.confirm_select(ConfirmSelectOptions::default());
+        select.await.expect("confirms");
+        client
+    }
+
+    /// Another channel of the connection.
+    pub(super) async fn another_channel(&self) -> Channel {
+        self.connection.create_channel().await.expect("a channel")
+    }
+
+    pub(super) async fn close(self) {
+        let closed = self.connection.close(200, "bye".into());
+        closed.await.expect("a clean end");
+    }
+}
+
+pub(super) async fn connect(
+    endpoint: &str,
+    login: &str,
+    vhost: &str,
+) -> lapin::Result<Connection> {
+    let uri = format!("amqp://{login}@{endpoint}/{vhost}");
+    timeout(PATIENCE, Connection::connect(&uri, ConnectionProperties::default()))
+        .await
+        .expect("an answer in time")
+}
+
+pub(super) async fn declare(channel: &Channel, queue: &str) {
+    declare_with(channel, queue, FieldTable::default()).await;
+}
+
+pub(super) async fn declare_with(channel: &Channel, queue: &str, arguments: FieldTable) {
+    let declared = channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments);
+    let declared = declared.await.expect("a queue");
+    assert_eq!(declared.name().as_str(), queue);
+}
+
+/// A queue of the connection's own, with a name that the broker makes up.
+pub(super) async fn own_queue(channel: &Channel) -> ShortString {
+    let options = QueueDeclareOptions::exclusive();
+    let declared = channel.queue_declare("".into(), options, FieldTable::default());
+    let name = declared.await.expect("a queue").name().clone();
+    assert!(name.as_str().starts_with("amq.gen-"), "{name}");
+    name
+}
+
+pub(super) async fn declare_exchange(
+    channel: &Channel,
+    name: &str,
+    kind: ExchangeKind,
+    arguments: FieldTable,
+) {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let declared = channel.exchange_declare(name.into(), kind, options, arguments);
+    declared.await.expect("an exchange");
+}
+
+pub(super) async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) {
+    let bound = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        key.into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.expect("a binding");
+}
+
+/// Publishes; with confirms, what comes of it is in the result.
+pub(super) async fn send(
+    channel: &Channel,
+    exchange: &str,
+    key: &str,
+    body: &[u8],
+    properties: BasicProperties,
+) -> PublisherConfirm {
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish(exchange.into(), key.into(), options, body, properties);
+    sent.await.expect("it is sent")
+}
+
+/// Publishes and waits until it is confirmed.
+pub(super) async fn publish(channel: &Channel, exchange: &str, key: &str, body: &[u8]) {
+    let sent = send(channel, exchange, key, body, BasicProperties::default()).await;
+    acked(sent).await;
+}
+
+/// Waits for a confirm.
+pub(super) async fn acked(sent: PublisherConfirm) {
+    let confirmed = confirmation(sent).await;
+    assert!(
+        matches!(confirmed, Confirmation::Ack(_)),
+        "not confirmed: {confirmed:?}"
+    );
+}
+
+pub(super) async fn confirmation(sent: PublisherConfirm) -> Confirmation {
+    let confirmed = timeout(PATIENCE, sent).await;
+    confirmed.expect("a confirm in time").expect("a confirm")
+}
+
+pub(super) async fn prefetch(channel: &Channel, count: u16) {
+    let limited = channel.basic_qos(count, BasicQosOptions::default());
+    limited.await.expect("a limit");
+}
+
+pub(super) async fn consume(channel: &Channel, queue: &str, tag: &str) -> Consumer {
+    consume_with(channel, queue, tag, BasicConsumeOptions::default()).await
+}
+
+pub(super) async fn consume_with(
+    channel: &Channel,
+    queue: &str,
+    tag: &str,
+    options: BasicConsumeOptions,
+) -> Consumer {
+    let consumer = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default());
+    consumer.await.expect("a consumer")
+}
+
+/// Waits for the next delivery.
+pub(super) async fn next(consumer: &mut Consumer) -> Delivery {
+    let delivery = timeout(PATIENCE, consumer.next()).await;
+    let delivery = delivery.expect("a delivery in time").expect("a delivery");
+    delivery.expect("a delivery and no error")
+}
+
+/// Waits for the next delivery, acknowledges it and gives its body.
+pub(super) async fn take(consumer: &mut Consumer) -> String {
+    let delivery = next(consumer).await;
+    let acked = delivery.ack(lapin::options::BasicAckOptions::default());
+    acked.await.expect("an ack");
+    text(&delivery)
+}
+
+/// The body as text.
+pub(super) fn text(delivery: &Delivery) -> String {
+    String::from_utf8(delivery.data.clone()).expect("text")
+}
+
+/// Arguments, or headers.
+pub(super) fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in entries {
+        table.insert((*name).into(), value.clone());
+    }
+    table
+}
+
+pub(super) fn long_text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+/// The code and the text with which the broker closed a channel or a connection.
+pub(super) fn refusal(error: &lapin::Error) -> (u16, String) {
+    let lapin::ErrorKind::ProtocolError(error) = error.kind() else {
+        panic!("not an error of AMQP's: {error:?}");
+    };
+    (error.get_id(), error.get_message().to_string())
+}

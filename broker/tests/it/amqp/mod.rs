@@ -1,0 +1,12 @@
+//! AMQP 0-9-1 over real sockets to real broker processes: lapin, an unmodified client of RabbitMQ's, and
+//! bytes that no client sends.
+
+mod client;
+mod cluster;
+mod declarations;
+mod deliveries;
+mod errors;
+mod messages;
+mod patterns;
+mod publishing;
+mod raw_bytes;

@@ -1,0 +1,166 @@
+//! Bytes that no client sends: the broker answers with RabbitMQ's codes, closes, and serves the others.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use raftmq_amqp_protocol::{
+    Frame, FrameBuffer, Method, PROTOCOL_HEADER, Table, Text, connection, connection_method,
+    decode_frame,
+};
+use bytes::{Buf, BytesMut};
+
+use super::client::broker;
+use crate::support::PATIENCE;
+
+/// A socket with what came and was not looked at.
+struct Raw {
+    stream: TcpStream,
+    input: BytesMut,
+}
+
+impl Raw {
+    fn connect(endpoint: &str) -> Self {
+        let stream = TcpStream::connect(endpoint).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        Self {
+            stream,
+            input: BytesMut::new(),
+        }
+    }
+
+    /// As far as `connection.open-ok`.
+    fn logged_in(endpoint: &str) -> Self {
+        let mut raw = Self::connect(endpoint);
+        raw.send(PROTOCOL_HEADER);
+        assert!(matches!(raw.method(), connection::Method::Start(_)));
+        raw.send_method(connection::StartOk {
+            client_properties: Table::default(),
+            mechanism: Text::from_static("PLAIN"),
+            response: "\0guest\0guest".into(),
+            locale: Text::from_static("en_US"),
+        });
+        let connection::Method::Tune(tune) = raw.method() else {
+            panic!("a login is followed by tune");
+        };
+        raw.send_method(connection::TuneOk {
+            channel_max: tune.channel_max,
+            frame_max: tune.frame_max,
+            heartbeat: 0,
+        });
+        raw.send_method(connection::Open {
+            virtual_host: Text::from_static("/"),
+            ..connection::Open::default()
+        });
+        assert!(matches!(raw.method(), connection::Method::OpenOk(_)));
+        raw
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("it is written");
+    }
+
+    fn send_method(&mut self, method: impl Into<Method>) {
+        let mut frames = FrameBuffer::new();
+        frames.put_method(0, &method.into());
+        let bytes = frames.copy_to_bytes(frames.remaining());
+        self.send(&bytes);
+    }
+
+    /// The next method of the connection.
+    fn method(&mut self) -> connection::Method {
+        let frame = self.frame();
+        let method = connection_method(frame).expect("a method");
+        match method {
+            Some(Method::Connection(method)) => method,
+            other => panic!("no method of a connection: {other:?}"),
+        }
+    }
+
+    fn frame(&mut self) -> Frame {
+        loop {
+            let frame = decode_frame(&mut self.input, u32::MAX).expect("a frame");
+            if let Some(frame) = frame {
+                return frame;
+            }
+            let mut bytes = [0; 4_096];
+            let read = self.stream.read(&mut bytes).expect("more bytes");
+            assert!(read > 0, "the connection ended");
+            self.input.extend_from_slice(&bytes[..read]);
+        }
+    }
+
+    /// Everything until the broker closes.
+    fn rest(mut self) -> Vec<u8> {
+        let mut rest = self.input.to_vec();
+        self.stream.read_to_end(&mut rest).expect("an end");
+        rest
+    }
+
+    /// The code and text with which the broker closes the connection.
+    fn refusal(&mut self) -> (u16, String) {
+        let connection::Method::Close(close) = self.method() else {
+            panic!("it is not closed");
+        };
+        self.send_method(connection::CloseOk {});
+        (close.reply_code, close.reply_text.to_string())
+    }
+}
+
+#[test]
+fn another_protocol_is_told_which_one_is_spoken_here() {
+    let broker = broker();
+    for header in [
+        &b"GET / HTTP/1.1\r\n"[..],
+        b"AMQP\x00\x01\x00\x00",
+        b"AMQP\x01\x01\x09\x02",
+    ] {
+        let mut raw = Raw::connect(&broker.amqp());
+        raw.send(header);
+        assert_eq!(raw.rest(), PROTOCOL_HEADER, "{header:?}");
+    }
+}
+
+#[test]
+fn broken_frames_close_the_connection_with_rabbitmqs_codes() {
+    let broker = broker();
+    for (bytes, code, name) in [
+        // A frame that does not end where it says.
+        (&b"\x01\0\0\0\0\0\x04\0\x0a\0\x0a\xff"[..], 501, "FRAME_ERROR"),
+        // Larger than was agreed.
+        (b"\x01\0\x01\x7f\xff\xff\xff", 501, "FRAME_ERROR"),
+        // A channel that was never opened.
+        (b"\x01\0\x05\0\0\0\x04\0\x3c\0\x0a\xce", 504, "CHANNEL_ERROR"),
+        // A method that does not exist.
+        (b"\x01\0\0\0\0\0\x04\0\x0a\0\x63\xce", 503, "COMMAND_INVALID"),
+    ] {
+        let mut raw = Raw::logged_in(&broker.amqp());
+        raw.send(bytes);
+        let (found, text) = raw.refusal();
+        assert_eq!(found, code, "{text}");
+        assert!(text.starts_with(&format!("{name} - ")), "{text}");
+    }
+    // The others are served.
+    Raw::logged_in(&broker.amqp());
+}
+
+#[test]
+fn random_bytes_after_the_login_end_the_connection_and_nothing_else() {
+    let broker = broker();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    for _ in 0..20 {
+        let mut raw = Raw::logged_in(&broker.amqp());
+        let bytes: Vec<u8> = (0..256).map(|_| random()).collect();
+        // The broker may have closed before everything is written.
+        let _ = raw.stream.write_all(&bytes);
+        let _ = raw.stream.shutdown(std::net::Shutdown::Write);
+        let mut rest = Vec::new();
+        let _ = raw.stream.read_to_end(&mut rest);
+    }
+    Raw::logged_in(&broker.amqp());
+}
