@@ -22,6 +22,12 @@ pub enum Bug {
     SurvivorsNotSent,
     /// A replica of a broker that had one before and wiped it votes for anybody.
     WipedReplicaVotes,
+    /// A message is confirmed as soon as it is proposed.
+    QueueConfirmBeforeCommit,
+    /// What a new leader sends again is delivered again.
+    QueueDeliveriesRepeated,
+    /// What a leader did not answer to is never settled.
+    QueueSettleNotRepeated,
 }
 
 impl Bug {
@@ -36,6 +42,12 @@ impl Bug {
         ("marks-not-asked-for", Self::MarksNotAskedFor),
         ("survivors-not-sent", Self::SurvivorsNotSent),
         ("wiped-replica-votes", Self::WipedReplicaVotes),
+        (
+            "queue-confirm-before-commit",
+            Self::QueueConfirmBeforeCommit,
+        ),
+        ("queue-deliveries-repeated", Self::QueueDeliveriesRepeated),
+        ("queue-settle-not-repeated", Self::QueueSettleNotRepeated),
     ];
 }
 

@@ -37,6 +37,8 @@ impl PeerHandler for NodePeerHandler {
                 }
                 Method::MovesProgress => parts.controller.serve_moves_progress(),
                 Method::Loads => parts.controller.serve_loads(),
+                Method::QueueSubmit => parts.queues.serve_submit(call).await,
+                Method::QueuePush => parts.queues.serve_push(&call),
                 Method::Append
                 | Method::Vote
                 | Method::PreVote
