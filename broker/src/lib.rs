@@ -1,6 +1,6 @@
 //! The RaftMQ broker: a library that hosts the state machines, and the binary raftmq.
 //!
-//! Layers, top down: front ends (`kafka`, `amqp`, `grpc`, `http`, `cli`), services (`controller`, `replica`), the
+//! Layers, top down: front ends (`kafka`, `amqp`, `grpc`, `http`, `cli`), services (`controller`, `replica`, `queues`), the
 //! host of Raft groups (`raft`), and below them the crates `raftmq-core` and `raftmq-store`.
 //! `node` wires them; `env` is the only way to the outside.
 
@@ -11,6 +11,7 @@ pub mod config;
 pub mod controller;
 pub mod env;
 pub mod grpc;
+pub mod hosting;
 pub mod http;
 pub mod kafka;
 pub mod node;

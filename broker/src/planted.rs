@@ -22,10 +22,16 @@ pub enum Bug {
     SurvivorsNotSent,
     /// A replica of a broker that had one before and wiped it votes for anybody.
     WipedReplicaVotes,
+    /// A message is confirmed as soon as it is proposed.
+    QueueConfirmBeforeCommit,
+    /// What a new leader sends again is delivered again.
+    QueueDeliveriesRepeated,
+    /// What a leader did not answer to is never settled.
+    QueueSettleNotRepeated,
     /// An AMQP client logs in with any password.
     AnyPasswordLogsIn,
-    /// An AMQP publish is confirmed before its queues have it.
-    ConfirmedBeforeCommit,
+    /// The exclusive queues of an AMQP connection stay when it ends.
+    OwnQueuesOutliveConnection,
 }
 
 impl Bug {
@@ -40,8 +46,17 @@ impl Bug {
         ("marks-not-asked-for", Self::MarksNotAskedFor),
         ("survivors-not-sent", Self::SurvivorsNotSent),
         ("wiped-replica-votes", Self::WipedReplicaVotes),
+        (
+            "queue-confirm-before-commit",
+            Self::QueueConfirmBeforeCommit,
+        ),
+        ("queue-deliveries-repeated", Self::QueueDeliveriesRepeated),
+        ("queue-settle-not-repeated", Self::QueueSettleNotRepeated),
         ("any-password-logs-in", Self::AnyPasswordLogsIn),
-        ("confirmed-before-commit", Self::ConfirmedBeforeCommit),
+        (
+            "own-queues-outlive-connection",
+            Self::OwnQueuesOutliveConnection,
+        ),
     ];
 }
 

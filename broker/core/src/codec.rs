@@ -317,6 +317,17 @@ impl Writer {
         self.count(text.len()).raw(text.as_bytes())
     }
 
+    /// Writes something with its length in front, without a copy.
+    pub fn counted(&mut self, write: impl FnOnce(&mut Self)) -> &mut Self {
+        let start = self.bytes.len();
+        self.u32(0);
+        write(self);
+        let length = self.bytes.len() - start - size_of::<u32>();
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        self.bytes[start..start + size_of::<u32>()].copy_from_slice(&length.to_be_bytes());
+        self
+    }
+
     /// Writes a truth value.
     pub fn flag(&mut self, value: bool) -> &mut Self {
         self.u8(u8::from(value))

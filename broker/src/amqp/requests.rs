@@ -251,9 +251,6 @@ impl Connection {
             outcome: work::outcome_of(&published),
         };
         self.begin(published.map(outcome).boxed());
-        if is_planted(Bug::ConfirmedBeforeCommit) {
-            return Some(PublishOutcome::Committed);
-        }
         None
     }
 
@@ -371,7 +368,7 @@ impl Connection {
             return;
         };
         self.leaving = Leaving::Going;
-        if self.may_own_queues {
+        if self.may_own_queues && !is_planted(Bug::OwnQueuesOutliveConnection) {
             let leaving = work::leave(self.shared.clone(), self.id, id);
             self.works.push(leaving.boxed());
         } else {

@@ -266,7 +266,7 @@ impl Controller {
                 log_index,
                 reply: *reply,
             }),
-            Reply::None | Reply::Partition(_) => Err(ProposeError::Stopped),
+            Reply::None | Reply::Partition(_) | Reply::Queue(_) => Err(ProposeError::Stopped),
         }
     }
 

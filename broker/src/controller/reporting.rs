@@ -10,7 +10,7 @@ use raftmq_core::ids::{BrokerId, Term};
 use raftmq_store::GroupId;
 
 use super::{ControlError, Controller};
-use crate::replica::{Report, Reports};
+use crate::hosting::{Report, Reports};
 
 /// Reports under way at once; the metadata group batches them into few syncs.
 const REPORTS_IN_FLIGHT: usize = 512;

@@ -14,6 +14,7 @@ use super::joining::SEED;
 use super::{Node, NodeError, Parts};
 use crate::config::NodeConfig;
 use crate::controller::{HelloReply, hello};
+use crate::hosting::Kind;
 
 /// Voters of the metadata group that a cluster begins with.
 const METADATA_VOTERS_MAX: usize = 3;
@@ -255,5 +256,6 @@ async fn follow(parts: &Parts, image: &Image) {
         }
         transport.set_identity(|identity| cluster_id.clone_into(&mut identity.cluster_id));
     }
-    parts.replicas.follow(image).await;
+    let kinds: [&dyn Kind; 2] = [&parts.replicas, &parts.queues];
+    parts.hosting.follow(image, &kinds).await;
 }

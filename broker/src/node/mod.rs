@@ -28,13 +28,14 @@ use crate::amqp;
 use crate::config::{self, NodeConfig};
 use crate::controller::{ClusterBinding, Controller, HostedCluster, ProducerIds, Registration};
 use crate::env::{Env, Listener};
+use crate::hosting::{Hosting, Reports};
 use crate::http::{Metrics, Readiness};
-use crate::queues::Queues;
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
 use crate::raft::{Beginning, DiskSpace, GroupKind, METADATA_GROUP, RaftHost};
-use crate::replica::{Replicas, Reports};
+use crate::queues::{DeadLetterRouter, Queues};
+use crate::replica::Replicas;
 
 /// How often retention is looked at.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10);
@@ -64,6 +65,8 @@ pub struct Parts {
     pub host: RaftHost,
     /// The metadata service.
     pub controller: Controller,
+    /// The replicas of partitions and queues.
+    pub hosting: Hosting,
     /// Partitions.
     pub replicas: Replicas,
     /// Queues.
@@ -148,19 +151,18 @@ impl Node {
         let reports = Reports::default();
         let produce_bytes_max =
             usize::try_from(config.limits.produce_in_flight_bytes_max).unwrap_or(usize::MAX);
-        let replicas = Replicas::new(
-            host.clone(),
-            controller.clone(),
-            reports.clone(),
-            produce_bytes_max,
-        );
+        let hosting = Hosting::new(host.clone(), controller.clone(), reports.clone());
+        let replicas = Replicas::new(hosting.clone(), produce_bytes_max);
+        let router: Arc<dyn DeadLetterRouter> = Arc::new(amqp::DeadLetterRoutes);
+        let queues = Queues::new(hosting.clone(), router, produce_bytes_max);
         let producer_ids = ProducerIds::new(controller.clone(), config.broker_id);
         let parts = Parts {
             env: env.clone(),
             host,
             controller,
+            hosting,
             replicas,
-            queues: Queues::stub(),
+            queues,
             producer_ids,
         };
         let stopping = CancellationToken::new();
@@ -183,7 +185,9 @@ impl Node {
         let Parts {
             host,
             controller,
+            hosting,
             replicas,
+            queues,
             ..
         } = self.parts.clone();
         let defaults = config.kafka_defaults.clone();
@@ -217,26 +221,15 @@ impl Node {
             self.spawn(async move { controller.run_emptying().await });
         }
         self.spawn(async move { controller.run_reports(reports).await });
+        self.spawn_hosting(hosting);
         {
-            let replicas = replicas.clone();
-            self.spawn(async move { replicas.run_events().await });
+            let queues = queues.clone();
+            self.spawn(async move { queues.run_purges().await });
         }
-        {
-            let replicas = replicas.clone();
-            self.spawn(async move { replicas.run_hand_overs().await });
-        }
+        self.spawn(async move { queues.run_channels().await });
         {
             let replicas = replicas.clone();
             self.spawn(async move { replicas.run_purges().await });
-        }
-        {
-            let replicas = replicas.clone();
-            self.spawn(async move {
-                loop {
-                    tokio::time::sleep(REPEAT_REPORTS_INTERVAL).await;
-                    replicas.repeat_reports();
-                }
-            });
         }
         let measured = replicas.clone();
         self.spawn(async move { measured.run_measuring().await });
@@ -248,6 +241,23 @@ impl Node {
             }
         });
         self.spawn(async move { cleaned.run_cleaner().await });
+    }
+
+    fn spawn_hosting(&mut self, hosting: Hosting) {
+        {
+            let hosting = hosting.clone();
+            self.spawn(async move { hosting.run_events().await });
+        }
+        {
+            let hosting = hosting.clone();
+            self.spawn(async move { hosting.run_hand_overs().await });
+        }
+        self.spawn(async move {
+            loop {
+                tokio::time::sleep(REPEAT_REPORTS_INTERVAL).await;
+                hosting.repeat_reports();
+            }
+        });
     }
 
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
@@ -388,14 +398,11 @@ impl Parts {
                 reasons.push(format!("group {} is recovering: {health:?}", group.id()));
             }
         }
-        let lagging = self
-            .replicas
-            .all()
-            .into_iter()
-            .filter(|replica| !replica.is_caught_up());
+        let hosted = self.hosting.all().into_iter();
+        let lagging = hosted.filter(|led| !led.group().is_caught_up());
         let lagging = lagging.count();
         if lagging > 0 {
-            reasons.push(format!("{lagging} partitions are not caught up"));
+            reasons.push(format!("{lagging} partitions and queues are not caught up"));
         }
         reasons
     }

@@ -39,6 +39,8 @@ impl PeerHandler for NodePeerHandler {
                 }
                 Method::MovesProgress => parts.controller.serve_moves_progress(),
                 Method::Loads => parts.controller.serve_loads(),
+                Method::QueueSubmit => parts.queues.serve_submit(call).await,
+                Method::QueuePush => parts.queues.serve_push(&call),
                 Method::DirectReply => match amqp {
                     Some(amqp) => amqp.serve_reply(call.body),
                     None => Err((Refusal::Failed, "no AMQP clients here".to_owned())),

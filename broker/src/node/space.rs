@@ -51,7 +51,7 @@ pub(super) async fn run(parts: Parts, reserve_bytes: u64) {
 }
 
 fn tell(parts: &Parts, before: &SpaceOfBrokers, spaces: &SpaceOfBrokers) {
-    parts.replicas.note_spaces(spaces);
+    parts.hosting.note_spaces(spaces);
     let is_scarce = |(_, space): &(&BrokerId, &Space)| **space == Space::Scarce;
     let scarce = spaces.iter().filter(is_scarce);
     let refusing = scarce.map(|(id, _)| id.get()).collect();

@@ -29,3 +29,13 @@ pub trait DeadLetterRouter: Send + Sync + 'static {
     /// The queues that a dead letter goes to, and what each gets; none = nobody wants it.
     fn targets(&self, dead: &DeadMessage<'_>) -> Vec<(GroupNumber, Message)>;
 }
+
+/// Routes nothing anywhere: what dies is dropped.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Undeliverable;
+
+impl DeadLetterRouter for Undeliverable {
+    fn targets(&self, _dead: &DeadMessage<'_>) -> Vec<(GroupNumber, Message)> {
+        Vec::new()
+    }
+}

@@ -40,6 +40,8 @@ pub enum GroupKind {
     Metadata,
     /// Elected by order of the controller; costs nothing while idle.
     Partition,
+    /// The same, with a queue's machine.
+    Queue,
 }
 
 impl GroupKind {
@@ -52,7 +54,7 @@ impl GroupKind {
                 METADATA_ELECTION_MAX_MS,
                 METADATA_HEARTBEAT_MS,
             ),
-            Self::Partition => (VOTE_TIMEOUT_MS, LEASE_FOR_EVER_MS, VOTE_TIMEOUT_MS / 2),
+            Self::Partition | Self::Queue => (VOTE_TIMEOUT_MS, LEASE_FOR_EVER_MS, VOTE_TIMEOUT_MS / 2),
         };
         Config {
             cluster_name: "raftmq".to_owned(),
@@ -200,6 +202,15 @@ impl Group {
         let metrics = self.raft.metrics();
         let leader = metrics.borrow_watched().current_leader;
         leader.and_then(|id| u32::try_from(id).ok())
+    }
+
+    /// Whether everything that is committed, as far as this replica knows, is applied here, and a
+    /// leader is known.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.current_leader.is_some() && metrics.last_applied >= metrics.local_committed
     }
 
     /// Lets a group that elects by timeout do so while nothing that it acknowledged is missing: a

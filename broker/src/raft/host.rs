@@ -203,7 +203,7 @@ impl RaftHost {
     /// may have been elected. The controller has them confirmed, or elects anew.
     pub fn suspend_leaderships(&self) {
         let groups = self.groups().into_iter();
-        for group in groups.filter(|group| group.kind() == GroupKind::Partition) {
+        for group in groups.filter(|group| group.kind() != GroupKind::Metadata) {
             group.suspend_leadership();
         }
     }
@@ -259,7 +259,7 @@ impl RaftHost {
         }
         for group in self.shared.groups.read().values() {
             // Whether this replica leads is looked at when the repetition is due.
-            if group.kind() == GroupKind::Partition && has_member(group, u64::from(broker)) {
+            if group.kind() != GroupKind::Metadata && has_member(group, u64::from(broker)) {
                 self.shared.transport.note_lost_append(broker, group.id());
             }
         }
@@ -281,7 +281,7 @@ impl RaftHost {
             }
             for (broker, groups) in transport.take_lost_appends() {
                 for group in groups.into_iter().filter_map(|id| self.get(id)) {
-                    let concerned = group.kind() == GroupKind::Partition
+                    let concerned = group.kind() != GroupKind::Metadata
                         && group.leader() == Some(self.shared.broker_id)
                         && has_member(&group, u64::from(broker));
                     if concerned {

@@ -47,7 +47,7 @@ impl NetworkFactory {
     #[must_use]
     pub fn new(transport: Transport, store: GroupStore, kind: GroupKind) -> Self {
         let voters = Voters::default();
-        let throttle = (kind == GroupKind::Partition).then(|| transport.throttle().clone());
+        let throttle = (kind != GroupKind::Metadata).then(|| transport.throttle().clone());
         Self {
             transport,
             store,
@@ -100,6 +100,7 @@ fn unreachable(error: PeerError) -> RPCError<TypeConfig> {
         } => RPCError::Network(NetworkError::new(&error)),
         PeerError::Refused { .. }
         | PeerError::UnknownBroker(_)
+        | PeerError::NoConnection { .. }
         | PeerError::Unreachable { .. }
         | PeerError::TimedOut(_)
         | PeerError::Overloaded(_) => RPCError::Unreachable(Unreachable::new(&error)),

@@ -11,7 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteResponse};
 use raftmq_store::{GroupHealth, GroupId, Vote};
 
-use super::group::{Group, GroupKind};
+use super::group::Group;
 use super::handover::{Ready, take_leadership};
 use super::host::RaftHost;
 use super::space::{DiskSpace, must_refuse};
@@ -87,6 +87,8 @@ impl RaftHost {
             | Method::Heartbeat
             | Method::Hello
             | Method::DeleteRecords
+        | Method::QueueSubmit
+        | Method::QueuePush
             | Method::MoveReplicas
             | Method::MovesProgress
             | Method::Loads
@@ -188,7 +190,7 @@ async fn serve_group(group: &Group, space: &DiskSpace, method: Method, body: Byt
     match method {
         Method::Append => {
             let request = codec::decode_append(body).map_err(malformed)?;
-            if group.kind() == GroupKind::Partition && must_refuse(space, &request.entries) {
+            if must_refuse(space, group.kind(), &request.entries) {
                 tracing::trace!(target: "raftmq::mark", name = "full_follower_refused_records");
                 return Err((Refusal::DiskFull, "the disk is full".to_owned()));
             }
@@ -231,6 +233,8 @@ async fn serve_group(group: &Group, space: &DiskSpace, method: Method, body: Byt
         | Method::Heartbeat
         | Method::Hello
         | Method::DeleteRecords
+        | Method::QueueSubmit
+        | Method::QueuePush
         | Method::MoveReplicas
         | Method::MovesProgress
         | Method::Loads

@@ -10,9 +10,11 @@ use metrics::Gauge;
 use openraft::EntryPayload;
 use parking_lot::Mutex;
 use raftmq_core::partition::adds_records;
+use raftmq_core::queue::adds_messages;
 use raftmq_core::space::{Space, SpaceWatch};
 use raftmq_store::{Entry, Store, StoreError};
 
+use super::group::GroupKind;
 use super::machine::ENVELOPE_BYTES;
 use crate::planted::{self, Bug};
 
@@ -132,9 +134,14 @@ impl Inner {
     }
 }
 
-/// Whether a follower must refuse these entries of a partition: they add records, and there is no room or
+/// Whether a follower must refuse these entries of a partition or queue: they add records, and there is no room or
 /// would be none with them (one that catches up is sent much at once).
-pub(super) fn must_refuse(space: &DiskSpace, entries: &[Entry]) -> bool {
+pub(super) fn must_refuse(space: &DiskSpace, kind: GroupKind, entries: &[Entry]) -> bool {
+    let adds = match kind {
+        GroupKind::Metadata => return false,
+        GroupKind::Partition => adds_records,
+        GroupKind::Queue => adds_messages,
+    };
     let command = |entry: &Entry| match &entry.payload {
         EntryPayload::Normal(command) => Some(command.0.clone()),
         EntryPayload::Blank | EntryPayload::Membership(_) => None,
@@ -144,7 +151,7 @@ pub(super) fn must_refuse(space: &DiskSpace, entries: &[Entry]) -> bool {
         .filter_map(command)
         .map(|all| all.len())
         .sum();
-    let adds = |command: Bytes| command.get(ENVELOPE_BYTES..).is_some_and(adds_records);
+    let adds = |command: Bytes| command.get(ENVELOPE_BYTES..).is_some_and(adds);
     space.space_after(bytes as u64) == Space::Scarce
         && entries.iter().filter_map(command).any(adds)
         && !planted::is_planted(Bug::FullFollowerTakesRecords)

@@ -6,7 +6,7 @@ use std::fmt;
 use openraft::RaftTypeConfig;
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
-use raftmq_core::{cluster, partition};
+use raftmq_core::{cluster, partition, queue};
 use raftmq_store::{Command, GroupId};
 
 use super::state_machine::StateMachine;
@@ -58,6 +58,8 @@ pub enum Reply {
     Cluster(Box<cluster::Reply>),
     /// From a partition machine.
     Partition(partition::Reply),
+    /// From a queue's machine.
+    Queue(queue::Reply),
 }
 
 impl fmt::Display for Reply {

@@ -1,16 +1,14 @@
 //! The service of partitions: which replicas this broker has, who they are to clients, and what
 //! clients may do with them.
 //!
-//! Follows the metadata image: opens, reconfigures and removes replicas. Does not know protocols.
+//! When replicas are opened and removed, and when they lead, is `hosting`'s matter. Does not know protocols.
 
-mod again;
 mod append;
 mod binding;
 mod cleaner;
 mod error;
 mod fetch;
 mod follow;
-mod handover;
 mod loads;
 mod local;
 mod retention;
@@ -22,14 +20,12 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
-use raftmq_core::cluster::{Image, clocks};
+use parking_lot::RwLock;
+use raftmq_core::cluster::clocks;
 use raftmq_core::ids::{BrokerId, PartitionIndex};
 use raftmq_core::partition::compaction::check_keys;
-use raftmq_core::space::SpaceOfBrokers;
 use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
 use tokio::sync::{Semaphore, oneshot};
@@ -39,14 +35,12 @@ pub use binding::{HostedPartition, PartitionBinding, Purges};
 pub use error::ReplicaError;
 pub use fetch::{Fetched, FoundOffset, OffsetAt};
 pub use local::Replica;
-pub use view::{CompactionPolicy, PartitionSettings, PartitionView, Report, Reports};
+pub use view::{CompactionPolicy, PartitionSettings, PartitionView};
 
 use crate::controller::{Controller, Images};
+use crate::hosting::Hosting;
 use crate::raft::RaftHost;
 use crate::raft::transport::{Lane, Method, PeerError, Refusal};
-
-/// Pause between looks for openraft's own view of a leadership whose first entry is applied.
-const LEADING_CHECK_PAUSE: Duration = Duration::from_millis(1);
 
 /// The partitions of this broker. Cheap to clone.
 #[derive(Clone)]
@@ -58,13 +52,9 @@ struct Shared {
     host: RaftHost,
     controller: Controller,
     images: Images,
-    reports: Reports,
+    hosting: Hosting,
     purges: Purges,
     replicas: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
-    /// The image that the replicas were last made to agree with.
-    followed: Mutex<Option<Image>>,
-    /// The brokers that have little room on their disks.
-    spaces: Mutex<SpaceOfBrokers>,
     produce_budget: Arc<Semaphore>,
     produce_budget_bytes: usize,
 }
@@ -76,25 +66,19 @@ impl std::fmt::Debug for Replicas {
 }
 
 impl Replicas {
-    /// A service without replicas; [`Self::follow`] opens them.
+    /// A service without replicas; [`Hosting::follow`] opens them.
     #[must_use]
-    pub fn new(
-        host: RaftHost,
-        controller: Controller,
-        reports: Reports,
-        produce_bytes_max: usize,
-    ) -> Self {
+    pub fn new(hosting: Hosting, produce_bytes_max: usize) -> Self {
+        let (host, controller) = (hosting.host().clone(), hosting.controller().clone());
         let produce_budget_bytes = produce_bytes_max.min(Semaphore::MAX_PERMITS);
         Self {
             shared: Arc::new(Shared {
                 host,
                 images: controller.images(),
                 controller,
-                reports,
+                hosting,
                 purges: Purges::default(),
                 replicas: RwLock::default(),
-                followed: Mutex::default(),
-                spaces: Mutex::default(),
                 produce_budget: Arc::new(Semaphore::new(produce_budget_bytes)),
                 produce_budget_bytes,
             }),
@@ -163,6 +147,7 @@ impl Replicas {
             } => ReplicaError::Forwarded(reason),
             PeerError::Refused { .. }
             | PeerError::UnknownBroker(_)
+            | PeerError::NoConnection { .. }
             | PeerError::Unreachable { .. }
             | PeerError::TimedOut(_)
             | PeerError::Overloaded(_) => refusal.clone(),
@@ -232,45 +217,6 @@ impl Replicas {
         Ok((replica, answer))
     }
 
-    /// Reacts to what groups tell: begins leading where a term has begun. Runs for ever.
-    pub async fn run_events(&self) {
-        loop {
-            for (group, term) in self.shared.host.events().next().await {
-                let replica = self.shared.replicas.read().get(&group).cloned();
-                if let Some(replica) = replica {
-                    // Ends with the term at the latest; a replica has one such task per term.
-                    tokio::spawn(begin_when_ready(
-                        replica,
-                        self.shared.host.broker_id(),
-                        term,
-                    ));
-                }
-            }
-        }
-    }
-
-    /// Hands leaderships over as the controller orders. Runs for ever.
-    pub async fn run_hand_overs(&self) {
-        let hand_overs = self.shared.controller.hand_overs().clone();
-        loop {
-            for order in hand_overs.next().await {
-                let Some(replica) = self.of_group(order.group) else {
-                    continue;
-                };
-                // Ends within a bound; a second one of the same replica is refused.
-                tokio::spawn(async move {
-                    let (raft_group, to) = (order.group.0, order.to);
-                    match replica.hand_over(order).await {
-                        Ok(()) => tracing::info!(raft_group, to, "leadership handed over"),
-                        Err(error) => {
-                            tracing::info!(raft_group, to, error, "leadership not handed over");
-                        }
-                    }
-                });
-            }
-        }
-    }
-
     /// Purges what replicated log starts have made superfluous. Runs for ever.
     pub async fn run_purges(&self) {
         loop {
@@ -313,17 +259,6 @@ impl Replicas {
             tracing::warn!(offset_ms, "the clock is off: retention by time pauses");
         }
         is_trusted
-    }
-}
-
-/// The event comes out of apply; openraft's own metrics follow a moment later.
-async fn begin_when_ready(replica: Arc<Replica>, broker_id: u32, term: u64) {
-    while replica.group().leader() == Some(broker_id) {
-        if replica.group().leading_term() == Some(term) {
-            replica.begin_leading(term);
-            return;
-        }
-        tokio::time::sleep(LEADING_CHECK_PAUSE).await;
     }
 }
 

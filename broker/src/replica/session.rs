@@ -13,24 +13,21 @@ use bytes::{Bytes, BytesMut};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use raftmq_core::ids::{BrokerId, LogIndex, Offset, Term};
-use raftmq_core::partition::isr::IsrTracker;
 use raftmq_core::partition::{self, AppendBuilder, Decision, Pending};
-use raftmq_core::space::Space;
 use raftmq_store::LogId;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::append::{Acks, Append};
 use super::binding::HostedPartition;
 use super::error::ReplicaError;
-use super::handover::{Handover, Inbox};
 use super::settle::{Answer, Settling, too_few};
-use super::view::{PartitionView, Reports};
+use super::view::PartitionView;
 use crate::env::Env;
+use crate::hosting::{Ended, Handover, InSync, Inbox, Reports};
 use crate::planted::{self, Bug};
 use crate::raft::group::{Proposal, outcome};
 use crate::raft::machine::put_envelope;
-use crate::raft::status::{DataMetrics, matched_of};
+use crate::raft::status::DataMetrics;
 use crate::raft::{Group, ProposeError, Reply};
 
 /// Payload at which an entry is closed.
@@ -69,14 +66,13 @@ struct Entry {
 
 pub(super) struct Session {
     context: Context,
-    inbox: Inbox,
+    inbox: Inbox<Append>,
     waiting: VecDeque<Append>,
     waiting_bytes: usize,
     pending: Pending,
     in_flight: VecDeque<InFlight>,
     settling: Settling,
-    isr: IsrTracker,
-    started: Instant,
+    in_sync: InSync,
     /// While there is one, nothing is proposed.
     handover: Option<Handover>,
     /// Why no records are taken, while disks are full.
@@ -84,31 +80,13 @@ pub(super) struct Session {
     refused_full: metrics::Counter,
 }
 
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// The replica is going away.
-    Closed,
-    /// The term is over.
-    TermOver,
-    /// A proposal was refused although the term may go on.
-    Refused,
-}
-
 impl Session {
-    pub(super) fn new(context: Context, inbox: Inbox) -> Self {
-        let started = Instant::now();
+    pub(super) fn new(context: Context, inbox: Inbox<Append>) -> Self {
         let view = context.view.borrow().clone();
-        let brokers = |ids: &[u32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
-        let (replicas, in_sync) = (brokers(&view.replicas), brokers(&view.isr));
-        let lag_time_max_ms = view.settings.lag_time_max_ms;
-        let me = BrokerId(context.broker_id);
-        let mut isr = IsrTracker::new(me, &replicas, &in_sync, lag_time_max_ms, 0);
-        isr.configure(view.settings.min_insync_replicas, lag_time_max_ms);
         let pending = Pending::new(&context.machine.read());
         let settling = Settling::new(&context.group);
-        // The blank entry of this term: whoever has it has everything from before the term.
-        isr.observe_leader_last(LogIndex(settling.term_start()), 0);
+        let (lag_ms, term_start) = (view.settings.lag_time_max_ms, settling.term_start());
+        let in_sync = InSync::new(context.broker_id, &view.group, lag_ms, term_start);
         Self {
             context,
             inbox,
@@ -117,8 +95,7 @@ impl Session {
             pending,
             in_flight: VecDeque::new(),
             settling,
-            isr,
-            started,
+            in_sync,
             handover: None,
             full: None,
             refused_full: metrics::counter!("raftmq_partition_refused_full_total"),
@@ -126,7 +103,7 @@ impl Session {
     }
 
     /// Runs until the term is over. Gives the inbox back for the next session.
-    pub(super) async fn run(mut self) -> (Ended, Inbox) {
+    pub(super) async fn run(mut self) -> (Ended, Inbox<Append>) {
         let raft = self.context.group.raft().clone();
         let mut server = raft.server_metrics();
         let mut data = raft.data_metrics();
@@ -170,11 +147,11 @@ impl Session {
                     self.handover = Some(order);
                 }
                 () = Handover::ended(&mut self.handover) => self.handover = None,
-                append = self.inbox.appends.recv(), if has_room => match append {
+                append = self.inbox.items.recv(), if has_room => match append {
                     Some(append) => self.take(append),
                     None => break Ended::Closed,
                 },
-                _ = tick.tick(), if watches => self.isr.tick(self.now_ms()),
+                _ = tick.tick(), if watches => self.in_sync.tick(),
             }
             if watches || self.watches_replicas() {
                 let own = flushed.get().and_then(|point| point.last_log_id);
@@ -198,14 +175,10 @@ impl Session {
         }
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     /// Followers only matter while somebody waits for them or one of them is out of sync.
     fn watches_replicas(&self) -> bool {
-        let out_of_sync = self.isr.in_sync_count() < self.context.view.borrow().replicas.len();
-        out_of_sync
+        let is_complete = self.in_sync.is_complete(&self.context.view.borrow().group);
+        !is_complete
             || !self.in_flight.is_empty()
             || !self.settling.is_empty()
             || self.handover.is_some()
@@ -216,7 +189,7 @@ impl Session {
         self.waiting.push_back(append);
         // Whatever else has come in meanwhile rides along.
         while self.waiting_bytes < ENTRY_BYTES_TARGET {
-            let Ok(append) = self.inbox.appends.try_recv() else {
+            let Ok(append) = self.inbox.items.try_recv() else {
                 return;
             };
             self.waiting_bytes += append.batch.len();
@@ -333,7 +306,7 @@ impl Session {
             return self.full.clone();
         }
         let too_few_for = |error| (acks == Acks::All).then(|| too_few(&error));
-        self.isr.check_before_write().err().and_then(too_few_for)
+        self.in_sync.tracker().check_before_write().err().and_then(too_few_for)
     }
 
     /// Takes the outcome of the oldest entry in flight. False: the session must end.
@@ -344,8 +317,8 @@ impl Session {
         match result {
             Ok((log_index, Reply::Partition(partition::Reply::Appended { .. }))) => {
                 self.settling.applied(log_index);
+                self.in_sync.observe_leader_last(log_index);
                 let log_index = LogIndex(log_index);
-                self.isr.observe_leader_last(log_index, self.now_ms());
                 self.settling
                     .committed(log_index, entry.log_append_time_ms, entry.answers);
                 true
@@ -389,47 +362,19 @@ impl Session {
     }
 
     async fn observe_replicas(&mut self, data: &DataMetrics, own: Option<LogId>) {
-        let now_ms = self.now_ms();
-        for (broker, matched) in matched_of(data) {
-            if broker != self.context.broker_id {
-                self.isr
-                    .observe(BrokerId(broker), LogIndex(matched), now_ms);
-            }
-        }
+        self.in_sync.observe(&self.context.group, data, own);
         if let Some(own) = own {
-            let index = own.index;
-            self.isr
-                .observe(BrokerId(self.context.broker_id), LogIndex(index), now_ms);
-            self.context.group.store().note_acknowledged(own);
-            self.answer_leader_flushed(index).await;
+            self.answer_leader_flushed(own.index).await;
         }
-        self.settling.answer_in_sync(&self.isr);
-        if let Some(changed) = self.isr.change_to_report() {
-            self.isr.reported(&changed);
-            let isr = changed.iter().map(|broker| broker.get()).collect();
-            self.context
-                .reports
-                .in_sync(self.context.group.id(), self.context.term, isr);
-        }
+        self.settling.answer_in_sync(self.in_sync.tracker());
+        let Context { reports, group, .. } = &self.context;
+        self.in_sync.report(reports, group, self.context.term);
     }
 
     fn follow_view(&mut self, view: &PartitionView) {
-        let now_ms = self.now_ms();
-        let replicas: Vec<_> = view.replicas.iter().copied().map(BrokerId).collect();
-        self.isr.set_replicas(&replicas, now_ms);
         let settings = view.settings;
-        self.isr
-            .configure(settings.min_insync_replicas, settings.lag_time_max_ms);
-        for broker in replicas {
-            let is_scarce = view.spaces.get(&broker) == Some(&Space::Scarce);
-            if is_scarce || view.fenced.contains(&broker.get()) {
-                self.isr.fence(broker);
-            } else {
-                self.isr.unfence(broker);
-            }
-        }
-        let known: Vec<_> = view.isr.iter().copied().map(BrokerId).collect();
-        self.isr.reported(&known);
+        let (min_insync, lag_ms) = (settings.min_insync_replicas, settings.lag_time_max_ms);
+        self.in_sync.follow(&view.group, min_insync, lag_ms);
         self.full = view.full_for(BrokerId(self.context.broker_id));
     }
 

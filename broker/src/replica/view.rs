@@ -1,16 +1,10 @@
-//! What a replica is told about its partition by the metadata image, and what it reports back.
+//! What a replica is told about its partition by the metadata image.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
 use raftmq_core::ids::BrokerId;
 use raftmq_core::partition::compaction::CompactionSettings;
-use raftmq_core::space::{SpaceOfBrokers, may_take_records};
-use raftmq_store::GroupId;
-use tokio::sync::Notify;
 
 use super::error::ReplicaError;
+use crate::hosting::GroupView;
 
 /// One partition as the metadata image shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,16 +13,8 @@ pub struct PartitionView {
     pub topic: String,
     /// Partition of the topic.
     pub partition: u32,
-    /// Replicas, the preferred leader first.
-    pub replicas: Vec<u32>,
-    /// In-sync replicas as last reported.
-    pub isr: Vec<u32>,
-    /// Replicas whose broker is fenced.
-    pub fenced: Vec<u32>,
-    /// Replicas whose broker has little room on its disk.
-    pub spaces: SpaceOfBrokers,
-    /// Who leads, as the metadata group knows.
-    pub leader: Option<u32>,
+    /// Who holds and leads it.
+    pub group: GroupView,
     /// Settings in force.
     pub settings: PartitionSettings,
 }
@@ -36,12 +22,11 @@ pub struct PartitionView {
 impl PartitionView {
     /// Why the leader `me` takes no records, if disks are too full for that.
     pub(super) fn full_for(&self, me: BrokerId) -> Option<ReplicaError> {
-        let replicas: Vec<_> = self.replicas.iter().copied().map(BrokerId).collect();
-        let refuses = !may_take_records(me, &replicas, &self.spaces);
-        refuses.then(|| ReplicaError::StorageFull {
+        let brokers = self.group.full_for(me)?;
+        Some(ReplicaError::StorageFull {
             topic: self.topic.clone(),
             partition: self.partition,
-            brokers: self.spaces.keys().map(|id| id.get()).collect(),
+            brokers,
         })
     }
 }
@@ -76,55 +61,4 @@ pub struct CompactionPolicy {
     pub settings: CompactionSettings,
     /// Retention counts, too: `cleanup.policy=compact,delete`.
     pub also_deletes: bool,
-}
-
-/// What the metadata group should know of one partition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// This broker leads it, and may propose, in this term.
-    pub leading_term: Option<u64>,
-    /// New in-sync replicas, and the term of the leader that says so.
-    pub isr: Option<(u64, Vec<u32>)>,
-}
-
-/// Reports that wait to be sent; the newest of a partition counts. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Reports {
-    inner: Arc<(Mutex<BTreeMap<GroupId, Report>>, Notify)>,
-}
-
-impl Reports {
-    /// This broker leads `group` since `term`.
-    pub fn leading(&self, group: GroupId, term: u64) {
-        self.inner.0.lock().entry(group).or_default().leading_term = Some(term);
-        self.inner.1.notify_one();
-    }
-
-    /// The in-sync replicas of `group` are now these.
-    pub fn in_sync(&self, group: GroupId, term: u64, isr: Vec<u32>) {
-        self.inner.0.lock().entry(group).or_default().isr = Some((term, isr));
-        self.inner.1.notify_one();
-    }
-
-    /// Puts back what could not be sent, unless there is newer news.
-    pub fn put_back(&self, reports: BTreeMap<GroupId, Report>) {
-        let mut waiting = self.inner.0.lock();
-        for (group, report) in reports {
-            let newer = waiting.entry(group).or_default();
-            newer.leading_term = newer.leading_term.or(report.leading_term);
-            newer.isr = newer.isr.take().or(report.isr);
-        }
-        self.inner.1.notify_one();
-    }
-
-    /// Waits for reports and takes them all. Cancel safe.
-    pub async fn next(&self) -> BTreeMap<GroupId, Report> {
-        loop {
-            let taken = std::mem::take(&mut *self.inner.0.lock());
-            if !taken.is_empty() {
-                return taken;
-            }
-            self.inner.1.notified().await;
-        }
-    }
 }

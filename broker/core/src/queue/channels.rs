@@ -62,6 +62,10 @@ impl Channels {
         self.map.get(&id)
     }
 
+    pub(super) fn ids(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.map.keys().copied()
+    }
+
     /// The channels of one registration of a broker, and of earlier ones.
     pub(super) fn of_broker(&self, broker: BrokerId, epoch: BrokerEpoch) -> Vec<ChannelId> {
         let ids = self.map.keys().copied();

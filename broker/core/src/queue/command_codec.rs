@@ -34,11 +34,41 @@ const TAG_DEAD_LETTERS_PUBLISHED: u8 = 15;
 
 const SPAN_BYTES: usize = 16;
 
+/// Whether these bytes of a command add messages, without decoding them.
+#[must_use]
+pub fn adds_messages(command: &[u8]) -> bool {
+    let publishes = |one: &[u8]| matches!(one, [VERSION, TAG_PUBLISH, ..]);
+    let [VERSION, TAG_BATCH, _, _, _, _, rest @ ..] = command else {
+        return publishes(command);
+    };
+    let mut rest = rest;
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some((one, others)) = after.split_at_checked(length) else {
+            return true;
+        };
+        if publishes(one) {
+            return true;
+        }
+        rest = others;
+    }
+    false
+}
+
 impl Command {
     /// Writes the command. Each body is copied once.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::with_capacity(self.size_hint());
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    /// Writes the command behind a prefix that is not its own.
+    #[must_use]
+    pub fn encode_behind(&self, prefix: &[u8]) -> Bytes {
+        let mut writer = Writer::with_capacity(prefix.len() + self.size_hint());
+        writer.raw(prefix);
         self.write(&mut writer);
         writer.finish()
     }
@@ -51,14 +81,14 @@ impl Command {
         64 + bodies.sum::<usize>()
     }
 
-    fn write(&self, writer: &mut Writer) {
+    /// Writes the command behind what is there.
+    pub fn write(&self, writer: &mut Writer) {
         writer.u8(VERSION).u8(self.tag());
         match self {
             Self::Batch(commands) => {
                 writer.count(commands.len());
                 for command in commands {
-                    let bytes = command.encode();
-                    writer.count(bytes.len()).raw(&bytes);
+                    writer.counted(|writer| command.write(writer));
                 }
             }
             Self::Publish(messages) => {

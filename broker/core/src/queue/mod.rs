@@ -21,6 +21,7 @@ mod entry;
 pub mod event;
 mod fifo;
 mod item;
+pub mod link;
 pub mod message;
 pub mod pending;
 mod publish;
@@ -37,6 +38,7 @@ mod timers;
 use bytes::Bytes;
 
 pub use self::command::{AckMode, Attach, Attempt, Command, Outcome, Span, message_in_entry};
+pub use self::command_codec::adds_messages;
 pub use self::consumers::Consumer;
 pub use self::deaths::{Death, Deaths};
 pub use self::event::{DeadLetter, DeathReason, Delivery, EndReason, QueueEvent};

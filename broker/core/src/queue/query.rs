@@ -120,6 +120,23 @@ impl Queue {
             .collect()
     }
 
+    /// Shows what consumers hold, queue-wide, the oldest first: what their channels should have been sent.
+    #[must_use]
+    pub fn consumers_deliveries(&self) -> Vec<Delivery> {
+        let held = self.channels.iter();
+        let consumed = held.filter(|(_, _, unsettled)| unsettled.consumer.is_some());
+        let mut deliveries: Vec<Delivery> = consumed
+            .map(|(channel, id, unsettled)| delivery(channel, id, unsettled))
+            .collect();
+        deliveries.sort_unstable_by_key(|delivery| delivery.id);
+        deliveries
+    }
+
+    /// Shows the channels that have consumers or hold deliveries.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.channels.ids()
+    }
+
     /// Shows ready messages from the head on, as they would be delivered.
     #[must_use]
     pub fn ready_messages(&self, count: usize) -> Vec<MessageRef> {

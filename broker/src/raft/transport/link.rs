@@ -122,7 +122,7 @@ impl Worker {
         let address = shared
             .address(broker)
             .ok_or(PeerError::UnknownBroker(broker))?;
-        let unreachable = |reason: String| PeerError::Unreachable { broker, reason };
+        let unreachable = |reason: String| PeerError::NoConnection { broker, reason };
         let opened = timeout(
             CONNECT_DEADLINE,
             open(shared.clone(), address, self.lane).boxed(),
@@ -397,6 +397,7 @@ async fn open(
         Lane::Control => client.control(outgoing).await,
         Lane::Append => client.append(outgoing).await,
         Lane::Bulk => client.bulk(outgoing).await,
+        Lane::Queues => client.queues(outgoing).await,
     };
     let answers = response.map_err(|status| OpenError::Other(status.message().to_owned()))?;
     Ok((frames, answers.into_inner()))

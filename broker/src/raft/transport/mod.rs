@@ -44,6 +44,8 @@ pub enum Lane {
     Append,
     /// Snapshots.
     Bulk,
+    /// What clients of queues send and are sent: an answer may wait for a commit.
+    Queues,
 }
 
 impl Lane {
@@ -53,7 +55,7 @@ impl Lane {
         match self {
             Self::Control => Duration::from_millis(2_000),
             Self::Append => Duration::from_millis(3_000),
-            Self::Bulk => Duration::from_millis(30_000),
+            Self::Bulk | Self::Queues => Duration::from_millis(30_000),
         }
     }
 }
@@ -102,6 +104,10 @@ pub enum Method {
     MovesProgress = 50,
     /// What is written to each partition, as the receiver, the controller, was told.
     Loads = 51,
+    /// Commands of a broker's clients for a queue led by the receiver.
+    QueueSubmit = 60,
+    /// What a queue has for channels of the receiver's clients.
+    QueuePush = 61,
     /// A reply of AMQP's direct reply-to, for a client of the receiver.
     DirectReply = 70,
 }
@@ -131,6 +137,8 @@ impl Method {
             31 => Self::SnapshotWithSurvivors,
             50 => Self::MovesProgress,
             51 => Self::Loads,
+            60 => Self::QueueSubmit,
+            61 => Self::QueuePush,
             70 => Self::DirectReply,
             _ => return None,
         })
@@ -157,6 +165,10 @@ pub enum Refusal {
     Failed = 7,
     /// The receiver's disk has no room for the records.
     DiskFull = 40,
+    /// The receiver does not lead the queue, or what came is out of order: nothing was done.
+    NotTaken = 60,
+    /// The receiver led the queue and lost that: what became of the commands is not known.
+    OutcomeUnknown = 61,
 }
 
 impl Refusal {
@@ -169,6 +181,8 @@ impl Refusal {
             6 => Self::NotController,
             7 => Self::Failed,
             40 => Self::DiskFull,
+            60 => Self::NotTaken,
+            61 => Self::OutcomeUnknown,
             _ => Self::Malformed,
         }
     }
@@ -180,7 +194,15 @@ pub enum PeerError {
     /// No address is known for the broker.
     #[error("no address is known for broker {0}")]
     UnknownBroker(u32),
-    /// The connection could not be made or broke; the call may or may not have arrived.
+    /// The connection could not be made: the call was not sent.
+    #[error("no connection to broker {broker}: {reason}")]
+    NoConnection {
+        /// The peer.
+        broker: u32,
+        /// What the network said.
+        reason: String,
+    },
+    /// The connection broke; the call may or may not have arrived.
     #[error("broker {broker} is unreachable: {reason}")]
     Unreachable {
         /// The peer.

@@ -91,6 +91,7 @@ impl Peer for PeerServer {
     type ControlStream = ResponseStream;
     type AppendStream = ResponseStream;
     type BulkStream = ResponseStream;
+    type QueuesStream = ResponseStream;
 
     async fn control(
         &self,
@@ -100,6 +101,13 @@ impl Peer for PeerServer {
     }
 
     async fn append(
+        &self,
+        request: Request<Streaming<PeerRequest>>,
+    ) -> Result<Response<ResponseStream>, Status> {
+        Ok(self.lane(request))
+    }
+
+    async fn queues(
         &self,
         request: Request<Streaming<PeerRequest>>,
     ) -> Result<Response<ResponseStream>, Status> {

@@ -12,14 +12,13 @@ use raftmq_store::GroupId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::append::Append;
-use super::local::Replica;
+use super::seat::Seat;
 use crate::raft::handover::ready_for;
 use crate::raft::serve::{GroupState, decode_group_states, encode_groups};
 use crate::raft::transport::{Lane, Method};
 use crate::raft::{Group, HandOver, Ready};
 
-/// Longest time that a session holds appends back for a handover; then it goes on as before.
+/// Longest time that a session holds what comes in back for a handover; then it goes on as before.
 const HANDOVER_WITHIN: Duration = Duration::from_millis(1_000);
 /// Time in which whoever is to take over must say that it is there.
 const TAKER_ANSWERS_WITHIN: Duration = Duration::from_millis(300);
@@ -28,16 +27,16 @@ pub(super) const ORDERS_WAITING_MAX: usize = 1;
 
 /// What comes to a session from outside.
 #[derive(Debug)]
-pub(super) struct Inbox {
-    /// Batches to be written.
-    pub appends: mpsc::Receiver<Append>,
+pub(crate) struct Inbox<T> {
+    /// What is to be written.
+    pub items: mpsc::Receiver<T>,
     /// Handovers to be prepared.
     pub orders: mpsc::Receiver<Handover>,
 }
 
 /// A handover as the session sees it.
 #[derive(Debug)]
-pub(super) struct Handover {
+pub(crate) struct Handover {
     to: u32,
     until: Instant,
     /// Taken when told.
@@ -49,7 +48,7 @@ pub(super) struct Handover {
 impl Handover {
     /// Tells that the other replica may take over, once it has the whole log. Only to be asked
     /// when nothing of the session's own is outstanding.
-    pub(super) fn look(&mut self, group: &Group, applied: u64) {
+    pub(crate) fn look(&mut self, group: &Group, applied: u64) {
         if self.ready.is_none() {
             return;
         }
@@ -63,7 +62,7 @@ impl Handover {
 
     /// Waits for its end, if there is one: too much time has passed, or it was given up. Cancel
     /// safe.
-    pub(super) async fn ended(handover: &mut Option<Self>) {
+    pub(crate) async fn ended(handover: &mut Option<Self>) {
         let Some(handover) = handover else {
             return std::future::pending().await;
         };
@@ -75,14 +74,14 @@ impl Handover {
     }
 }
 
-impl Replica {
+impl<T> Seat<T> {
     /// Hands the leadership over as ordered, and waits until it is gone or that has failed; then
     /// this replica leads on. Nothing that was proposed is lost either way.
     ///
     /// # Errors
     ///
     /// In words, why this replica leads on.
-    pub(super) async fn hand_over(&self, order: HandOver) -> Result<(), String> {
+    pub(crate) async fn hand_over(&self, order: HandOver) -> Result<(), String> {
         let HandOver { term, to, .. } = order;
         let orders = self.orders_of(term);
         let orders = orders.ok_or("this replica does not lead in that term")?;

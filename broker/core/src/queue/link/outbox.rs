@@ -1,0 +1,290 @@
+//! What a broker has for a queue's leader: batches under way, in order, and what is repeated when the
+//! leader is lost.
+//!
+//! Batches of one stream go to one leader. After the first one that fails nothing more is sent until
+//! every batch under way has its fate; then a new stream begins, with what has to be repeated in front.
+
+use std::collections::VecDeque;
+
+/// Something to be sent.
+pub trait Item {
+    /// What it counts for in a batch, bytes.
+    fn bytes(&self) -> usize;
+    /// Whether it may be sent again when nobody knows whether it was carried out.
+    fn is_repeatable(&self) -> bool;
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was carried out, and answered.
+    Answered,
+    /// It was not taken, and never will be.
+    NotTaken,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Items that are done with.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Settled<T> {
+    /// Those of an answered batch, in order.
+    pub answered: Vec<T>,
+    /// Those whose outcome will never be known.
+    pub lost: Vec<T>,
+}
+
+#[derive(Debug)]
+struct Sent<T> {
+    items: Vec<T>,
+    /// `None` while it is under way; an answered one is taken out.
+    failed: Option<Fate>,
+    number: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Outbox<T> {
+    stream: u64,
+    next: u64,
+    waiting: VecDeque<T>,
+    sent: VecDeque<Sent<T>>,
+    has_failed: bool,
+}
+
+impl<T: Item> Outbox<T> {
+    /// An empty one. `stream` must be above those of every other one of this registration and queue.
+    #[must_use]
+    pub const fn new(stream: u64) -> Self {
+        Self {
+            stream,
+            next: 0,
+            waiting: VecDeque::new(),
+            sent: VecDeque::new(),
+            has_failed: false,
+        }
+    }
+
+    /// Adds an item behind all others.
+    pub fn push(&mut self, item: T) {
+        self.waiting.push_back(item);
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.sent.is_empty()
+    }
+
+    /// Counts what waits to be sent.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Counts the batches under way, and those that failed while others still are.
+    #[must_use]
+    pub fn in_flight_count(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Takes the next batch out: stream, number and items, `bytes_target` or a little more of them.
+    /// `None` when nothing waits, or a failure must be over first.
+    pub fn next_batch(&mut self, bytes_target: usize, count_max: usize) -> Option<(u64, u64, &[T])> {
+        if self.has_failed || self.waiting.is_empty() {
+            return None;
+        }
+        let (mut bytes, mut count) = (0_usize, 0);
+        for item in self.waiting.iter().take(count_max) {
+            if count > 0 && bytes >= bytes_target {
+                break;
+            }
+            bytes = bytes.saturating_add(item.bytes());
+            count += 1;
+        }
+        let number = self.next;
+        self.next += 1;
+        self.sent.push_back(Sent {
+            items: self.waiting.drain(..count).collect(),
+            failed: None,
+            number,
+        });
+        let sent = self.sent.back()?;
+        Some((self.stream, number, &sent.items))
+    }
+
+    /// Takes note of the fate of a batch; one that is not under way is ignored.
+    pub fn settle(&mut self, number: u64, fate: Fate) -> Settled<T> {
+        let is_it = |sent: &Sent<T>| sent.number == number && sent.failed.is_none();
+        let mut answered = Vec::new();
+        if let Some(at) = self.sent.iter().position(is_it) {
+            match fate {
+                Fate::Answered => {
+                    answered = self.sent.remove(at).map(|sent| sent.items).unwrap_or_default();
+                }
+                Fate::NotTaken | Fate::Unknown => {
+                    self.has_failed = true;
+                    if let Some(sent) = self.sent.get_mut(at) {
+                        sent.failed = Some(fate);
+                    }
+                }
+            }
+        }
+        let is_over = self.sent.iter().all(|sent| sent.failed.is_some());
+        let lost = if self.has_failed && is_over {
+            self.begin_anew()
+        } else {
+            Vec::new()
+        };
+        Settled { answered, lost }
+    }
+
+    /// Takes everything that waits and is not under way; nothing of it was sent, or it was not taken.
+    pub fn take_waiting(&mut self) -> Vec<T> {
+        self.waiting.drain(..).collect()
+    }
+
+    /// Puts what failed in front of what waits, in order; returns what cannot be repeated.
+    fn begin_anew(&mut self) -> Vec<T> {
+        let (mut again, mut lost) = (Vec::new(), Vec::new());
+        for sent in self.sent.drain(..) {
+            for item in sent.items {
+                if sent.failed == Some(Fate::NotTaken) || item.is_repeatable() {
+                    again.push(item);
+                } else {
+                    lost.push(item);
+                }
+            }
+        }
+        for item in again.into_iter().rev() {
+            self.waiting.push_front(item);
+        }
+        self.stream += 1;
+        self.next = 0;
+        self.has_failed = false;
+        lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Thing {
+        number: u32,
+        is_repeatable: bool,
+    }
+
+    impl Item for Thing {
+        fn bytes(&self) -> usize {
+            10
+        }
+
+        fn is_repeatable(&self) -> bool {
+            self.is_repeatable
+        }
+    }
+
+    fn settle(number: u32) -> Thing {
+        Thing {
+            number,
+            is_repeatable: true,
+        }
+    }
+
+    fn publish(number: u32) -> Thing {
+        Thing {
+            number,
+            is_repeatable: false,
+        }
+    }
+
+    fn outbox(things: &[Thing]) -> Outbox<Thing> {
+        let mut outbox = Outbox::new(1);
+        things.iter().for_each(|thing| outbox.push(*thing));
+        outbox
+    }
+
+    /// Sends the next thing alone.
+    fn send(outbox: &mut Outbox<Thing>) -> Option<(u64, u64, u32)> {
+        let (stream, number, items) = outbox.next_batch(1, 1)?;
+        Some((stream, number, items[0].number))
+    }
+
+    #[test]
+    fn batches_are_as_large_as_asked_for() {
+        let mut outbox = outbox(&[publish(1), publish(2), publish(3), publish(4)]);
+
+        assert_eq!(outbox.next_batch(15, 10).map(|batch| batch.2.len()), Some(2));
+        assert_eq!(outbox.next_batch(100, 1).map(|batch| batch.2.len()), Some(1));
+        assert_eq!(outbox.next_batch(1, 10).map(|batch| batch.2.len()), Some(1));
+        assert_eq!(outbox.next_batch(1, 10), None);
+        assert_eq!(outbox.in_flight_count(), 3);
+    }
+
+    #[test]
+    fn an_answered_batch_is_done_with() {
+        let mut outbox = outbox(&[publish(1), settle(2)]);
+        send(&mut outbox);
+
+        let settled = outbox.settle(0, Fate::Answered);
+
+        assert_eq!(settled.answered, [publish(1)]);
+        assert_eq!(settled.lost, []);
+        assert_eq!(send(&mut outbox), Some((1, 1, 2)), "the stream goes on");
+    }
+
+    #[test]
+    fn what_was_not_taken_is_sent_again_in_order_in_a_new_stream() {
+        let mut outbox = outbox(&[publish(1), publish(2), settle(3)]);
+        send(&mut outbox);
+        send(&mut outbox);
+
+        assert_eq!(outbox.settle(0, Fate::NotTaken).lost, []);
+        assert_eq!(send(&mut outbox), None, "one is still under way");
+        assert_eq!(outbox.settle(1, Fate::NotTaken).lost, []);
+
+        assert_eq!(send(&mut outbox), Some((2, 0, 1)));
+        assert_eq!(send(&mut outbox), Some((2, 1, 2)));
+        assert_eq!(send(&mut outbox), Some((2, 2, 3)));
+    }
+
+    #[test]
+    fn of_what_may_have_been_carried_out_only_repeatable_things_are_sent_again() {
+        let mut outbox = outbox(&[settle(1), publish(2), publish(3)]);
+        outbox.next_batch(20, 2);
+        send(&mut outbox);
+
+        assert_eq!(outbox.settle(0, Fate::Unknown).lost, []);
+        let settled = outbox.settle(1, Fate::NotTaken);
+
+        assert_eq!(settled.lost, [publish(2)]);
+        assert_eq!(send(&mut outbox), Some((2, 0, 1)));
+        assert_eq!(send(&mut outbox), Some((2, 1, 3)));
+    }
+
+    #[test]
+    fn an_answer_after_a_failure_counts_and_lets_the_rest_begin_anew() {
+        let mut outbox = outbox(&[settle(1), publish(2)]);
+        send(&mut outbox);
+        send(&mut outbox);
+
+        assert_eq!(outbox.settle(0, Fate::Unknown).answered, []);
+        let settled = outbox.settle(1, Fate::Answered);
+
+        assert_eq!(settled.answered, [publish(2)]);
+        assert_eq!(send(&mut outbox), Some((2, 0, 1)));
+    }
+
+    #[test]
+    fn an_unknown_fate_changes_nothing() {
+        let mut outbox = outbox(&[settle(1)]);
+        send(&mut outbox);
+
+        let settled = outbox.settle(7, Fate::Answered);
+
+        assert_eq!((settled.answered, settled.lost), (vec![], vec![]));
+        assert_eq!(outbox.in_flight_count(), 1);
+    }
+}

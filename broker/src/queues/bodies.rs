@@ -1,0 +1,130 @@
+//! Finds the bodies of messages: in the log, or, below the purge point, among the survivors.
+//!
+//! Keeps the entries that were read last, because the messages of an entry are mostly delivered together.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::EntryPayload;
+use parking_lot::Mutex;
+use raftmq_core::queue::survivors::bodies;
+use raftmq_core::queue::{Command, MessageRef};
+use raftmq_store::GroupStore;
+use thiserror::Error;
+
+use super::purge::survivor_key;
+use crate::raft::machine::open_envelope;
+
+/// Entries that are kept.
+const ENTRIES_KEPT: usize = 4;
+/// Looks at the survivors anew, when one went while it was read.
+const ATTEMPTS_MAX: usize = 16;
+
+/// Why a body was not found.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum BodyError {
+    /// The store has failed, or what it holds is damaged.
+    #[error("{0}")]
+    Storage(String),
+    /// It is in neither place: a bug.
+    #[error("the body of {0:?} is nowhere")]
+    Missing(MessageRef),
+}
+
+#[derive(Debug)]
+struct Kept {
+    log_index: u64,
+    command: Arc<Command>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    store: GroupStore,
+    kept: Mutex<VecDeque<Kept>>,
+}
+
+fn storage(error: impl std::fmt::Display) -> BodyError {
+    BodyError::Storage(error.to_string())
+}
+
+impl Bodies {
+    pub(super) fn new(store: GroupStore) -> Self {
+        Self {
+            store,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Keeps an entry that is likely to be asked for.
+    pub(super) fn keep(&self, log_index: u64, command: Arc<Command>) {
+        let mut kept = self.kept.lock();
+        if kept.len() == ENTRIES_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(Kept { log_index, command });
+    }
+
+    /// Lets go of what is kept: nothing is to be read for now.
+    pub(super) fn clear(&self) {
+        self.kept.lock().clear();
+    }
+
+    /// Reads a body.
+    pub(super) async fn read(&self, message: MessageRef) -> Result<Bytes, BodyError> {
+        let log_index = message.log_index.get();
+        let kept = {
+            let kept = self.kept.lock();
+            let found = kept.iter().find(|kept| kept.log_index == log_index);
+            found.map(|kept| Arc::clone(&kept.command))
+        };
+        let command = match kept {
+            Some(command) => Some(command),
+            None => self.read_entry(log_index).await?,
+        };
+        match command {
+            Some(command) => {
+                let found = command.message(message.position);
+                let body = found.map(|message| message.body.clone());
+                body.ok_or(BodyError::Missing(message))
+            }
+            None => self.read_survivor(message).await,
+        }
+    }
+
+    /// The command of an entry; `None` when it was purged.
+    async fn read_entry(&self, log_index: u64) -> Result<Option<Arc<Command>>, BodyError> {
+        let entries = self.store.read_entries(log_index, 1).await;
+        let first = entries.map_err(storage)?.into_iter().next();
+        let Some(entry) = first.filter(|entry| entry.log_id.index == log_index) else {
+            return Ok(None);
+        };
+        let EntryPayload::Normal(bytes) = entry.payload else {
+            return Ok(None);
+        };
+        let (_, _, command) =
+            open_envelope(&bytes.0).ok_or_else(|| storage("not a command of this version"))?;
+        let command = Arc::new(Command::decode(&command).map_err(storage)?);
+        self.keep(log_index, Arc::clone(&command));
+        Ok(Some(command))
+    }
+
+    async fn read_survivor(&self, message: MessageRef) -> Result<Bytes, BodyError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let index = self.store.survivors().await.map_err(storage)?;
+            let chunk = index.heads.range(..=survivor_key(message)).next_back();
+            let Some((key, _)) = chunk else {
+                return Err(BodyError::Missing(message));
+            };
+            let chunk = self.store.read_survivor(index.generation, *key).await;
+            if let Some(chunk) = chunk.map_err(storage)? {
+                let found = bodies(&chunk).map_err(storage)?.remove(&message);
+                return found.ok_or(BodyError::Missing(message));
+            }
+            // The index of a later moment names what took its place.
+            tokio::task::yield_now().await;
+        }
+        Err(BodyError::Missing(message))
+    }
+}

@@ -1,0 +1,221 @@
+//! The open channels of this broker's clients: what queues' leaders push comes in here, once, and leaves
+//! through each channel's receiver.
+//!
+//! Does not know leaders, nor how pushes travel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parking_lot::Mutex;
+use raftmq_core::ids::{BrokerEpoch, BrokerId, ConsumerId, GroupNumber};
+use raftmq_core::queue::ChannelId;
+use raftmq_core::queue::link::Received;
+use tokio::sync::mpsc;
+
+use super::channel::ChannelEvent;
+use super::push::Push;
+use crate::planted::{Bug, is_planted};
+
+/// Events that wait for a channel's owner; leaders wait when there are more.
+const CHANNEL_EVENTS_MAX: usize = 4_096;
+
+#[derive(Debug)]
+struct Open {
+    events: mpsc::Sender<ChannelEvent>,
+    received: Received,
+    /// Queues that may know the channel.
+    touched: BTreeSet<GroupNumber>,
+    consumers: BTreeSet<(GroupNumber, ConsumerId)>,
+    /// Consumers that are being attached, by queue: their deliveries wait for the answer.
+    attaching: BTreeMap<GroupNumber, usize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: BTreeMap<ChannelId, Open>,
+    last_number: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    state: Mutex<State>,
+}
+
+impl Channels {
+    /// Opens a channel under a new name.
+    pub(super) fn open(
+        &self,
+        broker: BrokerId,
+        broker_epoch: BrokerEpoch,
+    ) -> (ChannelId, mpsc::Receiver<ChannelEvent>) {
+        let (events, receiver) = mpsc::channel(CHANNEL_EVENTS_MAX);
+        let mut state = self.state.lock();
+        state.last_number += 1;
+        let id = ChannelId {
+            broker,
+            broker_epoch,
+            number: state.last_number,
+        };
+        let open = Open {
+            events,
+            received: Received::default(),
+            touched: BTreeSet::new(),
+            consumers: BTreeSet::new(),
+            attaching: BTreeMap::new(),
+        };
+        state.open.insert(id, open);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge takes floats")]
+        metrics::gauge!("raftmq_queue_channels").set(state.open.len() as f64);
+        (id, receiver)
+    }
+
+    /// Forgets a channel; returns the queues that may know it.
+    pub(super) fn close(&self, id: ChannelId) -> BTreeSet<GroupNumber> {
+        let mut state = self.state.lock();
+        let open = state.open.remove(&id);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge takes floats")]
+        metrics::gauge!("raftmq_queue_channels").set(state.open.len() as f64);
+        open.map(|open| open.touched).unwrap_or_default()
+    }
+
+    /// Forgets the channels of every registration but this one; their receivers end.
+    pub(super) fn keep_only(&self, current: Option<BrokerEpoch>) {
+        let mut state = self.state.lock();
+        let is_current = |id: &ChannelId| Some(id.broker_epoch) == current;
+        state.open.retain(|id, _| is_current(id));
+    }
+
+    /// A queue may know a channel from now on.
+    pub(super) fn touch(&self, id: ChannelId, queue: GroupNumber) {
+        if let Some(open) = self.state.lock().open.get_mut(&id) {
+            open.touched.insert(queue);
+        }
+    }
+
+    /// A consumer is being attached.
+    pub(super) fn attaching(&self, id: ChannelId, queue: GroupNumber) {
+        if let Some(open) = self.state.lock().open.get_mut(&id) {
+            open.touched.insert(queue);
+            *open.attaching.entry(queue).or_default() += 1;
+        }
+    }
+
+    /// That is over: it is attached, or not.
+    pub(super) fn attached(&self, id: ChannelId, queue: GroupNumber, consumer: Option<ConsumerId>) {
+        let mut state = self.state.lock();
+        let Some(open) = state.open.get_mut(&id) else {
+            return;
+        };
+        if let Some(count) = open.attaching.get_mut(&queue) {
+            *count -= 1;
+            if *count == 0 {
+                open.attaching.remove(&queue);
+            }
+        }
+        open.consumers
+            .extend(consumer.map(|consumer| (queue, consumer)));
+    }
+
+    /// A consumer is gone by the client's own doing.
+    pub(super) fn detached(&self, id: ChannelId, queue: GroupNumber, consumer: ConsumerId) {
+        if let Some(open) = self.state.lock().open.get_mut(&id) {
+            open.consumers.remove(&(queue, consumer));
+        }
+    }
+
+    /// Takes in what a queue's leader pushes, as far as there is room; says how many events that were.
+    /// What came before, or is for a channel that is closed, counts as taken.
+    pub(super) fn take(&self, queue: GroupNumber, pushes: Vec<Push>) -> usize {
+        let mut state = self.state.lock();
+        let mut taken = 0;
+        for push in pushes {
+            let channel = match &push {
+                Push::Delivered(delivery, _) => delivery.channel,
+                Push::TakenBack(channel, _) | Push::Cancelled(channel, _) => *channel,
+            };
+            if let Some(open) = state.open.get_mut(&channel)
+                && !open.take(queue, push)
+            {
+                break;
+            }
+            taken += 1;
+        }
+        taken
+    }
+
+    /// The queues that some consumer is attached to.
+    pub(super) fn consumed_queues(&self) -> BTreeSet<GroupNumber> {
+        let state = self.state.lock();
+        let consumers = state.open.values().flat_map(|open| &open.consumers);
+        consumers.map(|(queue, _)| *queue).collect()
+    }
+
+    /// Tells the consumers of a queue that it is no more. Says whether all have been told.
+    pub(super) fn cancel_consumers(&self, queue: GroupNumber) -> bool {
+        let mut state = self.state.lock();
+        let mut is_done = true;
+        for (id, open) in &mut state.open {
+            let consumers = open.consumers.iter().filter(|(of, _)| *of == queue);
+            let consumers: Vec<ConsumerId> = consumers.map(|(_, consumer)| *consumer).collect();
+            for consumer in consumers {
+                is_done &= open.take(queue, Push::Cancelled(*id, consumer));
+            }
+        }
+        is_done
+    }
+}
+
+impl Open {
+    /// False: there is no room now.
+    fn take(&mut self, queue: GroupNumber, push: Push) -> bool {
+        let event = match push {
+            Push::Delivered(delivery, body) => {
+                let is_planted = is_planted(Bug::QueueDeliveriesRepeated);
+                if !self.received.is_news(queue, delivery.id) && !is_planted {
+                    tracing::trace!(target: "raftmq::mark", name = "delivery_came_again");
+                    return true;
+                }
+                let is_known = delivery
+                    .consumer
+                    .is_none_or(|consumer| self.consumers.contains(&(queue, consumer)));
+                if !is_known && self.attaching.contains_key(&queue) {
+                    // Whoever attaches it is told its number first.
+                    return false;
+                }
+                ChannelEvent::Delivered {
+                    queue,
+                    delivery,
+                    body,
+                }
+            }
+            Push::TakenBack(_, delivery) => ChannelEvent::TakenBack {
+                queue,
+                deliveries: vec![delivery],
+            },
+            Push::Cancelled(_, consumer) => {
+                if !self.consumers.contains(&(queue, consumer)) {
+                    return !self.attaching.contains_key(&queue);
+                }
+                ChannelEvent::ConsumerCancelled { queue, consumer }
+            }
+        };
+        let room = match self.events.try_reserve() {
+            Ok(room) => room,
+            Err(mpsc::error::TrySendError::Full(())) => return false,
+            // Its owner is closing it.
+            Err(mpsc::error::TrySendError::Closed(())) => return true,
+        };
+        match &event {
+            ChannelEvent::Delivered { delivery, .. } => self.received.note(queue, delivery.id),
+            ChannelEvent::ConsumerCancelled { consumer, .. } => {
+                self.consumers.remove(&(queue, *consumer));
+            }
+            ChannelEvent::TakenBack { .. } => {}
+        }
+        room.send(event);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

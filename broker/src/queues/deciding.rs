@@ -1,0 +1,114 @@
+//! What becomes of one thing that is asked, before anything is written: pure, against the applied queue
+//! and what is in flight.
+
+use raftmq_core::queue::{
+    Arrival, Command, Decision, Message, Pending, Published, Queue, Reply, Ticket,
+};
+
+use super::Counts;
+use super::submission::{Answer, Ask};
+
+/// How a thing is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// It is decided; no reply to an entry is needed.
+    Decided(Answer),
+    /// By the reply to its command.
+    Proposed,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) slot: Slot,
+    pub(super) command: Option<Command>,
+    pub(super) ticket: Option<Ticket>,
+}
+
+impl Decided {
+    fn at_once(answer: Answer) -> Self {
+        Self {
+            slot: Slot::Decided(answer),
+            command: None,
+            ticket: None,
+        }
+    }
+
+    fn proposed(command: Command) -> Self {
+        Self {
+            slot: Slot::Proposed,
+            command: Some(command),
+            ticket: None,
+        }
+    }
+}
+
+/// Decides; `full` names the brokers whose disks have no room for messages.
+pub(super) fn decide(
+    ask: Ask,
+    state: &Queue,
+    pending: &mut Pending,
+    now_ms: i64,
+    full: Option<&[u32]>,
+) -> Decided {
+    match ask {
+        Ask::Counts => Decided::at_once(Answer::Counts(Counts {
+            ready: state.ready_count(),
+            consumers: state.consumers_count() as u64,
+        })),
+        Ask::Run(Command::Publish(messages)) => {
+            if let Some(brokers) = full {
+                return Decided::at_once(Answer::Full(brokers.to_vec()));
+            }
+            let mut messages = messages.into_iter();
+            match (messages.next(), messages.next()) {
+                (Some(message), None) => decide_message(message, state, pending, now_ms),
+                // Brokers submit them one by one.
+                (None | Some(_), None | Some(_)) => {
+                    Decided::at_once(Answer::Reply(Reply::Published(Published::default())))
+                }
+            }
+        }
+        Ask::Run(command) => Decided::proposed(command),
+    }
+}
+
+fn decide_message(
+    mut message: Message,
+    state: &Queue,
+    pending: &mut Pending,
+    now_ms: i64,
+) -> Decided {
+    // A queue that has ended says so itself, when the command is applied.
+    let decision = if state.ended().is_some() {
+        Decision::Publish
+    } else {
+        state.decide(pending, &message, now_ms)
+    };
+    match decision {
+        Decision::Publish => {}
+        Decision::DeadLetter => message.arrival = Arrival::DeadLetter,
+        Decision::Duplicate | Decision::DuplicateInFlight { .. } => {
+            // One in flight stands in an entry before this answer: either both are committed, or both
+            // fail.
+            return Decided::at_once(published(vec![0], Vec::new()));
+        }
+        Decision::Refused => {
+            tracing::trace!(target: "raftmq::mark", name = "publish_refused_by_full_queue");
+            return Decided::at_once(published(Vec::new(), vec![0]));
+        }
+    }
+    let ticket = pending.record(&message);
+    Decided {
+        ticket: Some(ticket),
+        ..Decided::proposed(Command::Publish(vec![message]))
+    }
+}
+
+fn published(duplicates: Vec<usize>, refused: Vec<usize>) -> Answer {
+    Answer::Reply(Reply::Published(Published {
+        count: 1,
+        duplicates,
+        refused,
+    }))
+}

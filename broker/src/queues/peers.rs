@@ -1,0 +1,72 @@
+//! What other brokers ask of this one's queues: commands for those it leads, and what leaders have for
+//! the channels of its clients.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use raftmq_core::codec::CodecError;
+use raftmq_core::ids::{BrokerId, GroupNumber};
+use raftmq_store::GroupId;
+use tokio::time::timeout;
+
+use super::Queues;
+use super::push::{Push, decode_pushes};
+use super::submission::{NotDone, decode_asks, encode_answers};
+use crate::raft::transport::{Inbound, Refusal, Served};
+
+/// Time within which a submission is answered, whatever the state of its replicas.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+impl Queues {
+    /// Carries out what a broker's clients ask of a queue that this broker leads. Taken in the order of
+    /// calls: everything before the first wait happens at once.
+    ///
+    /// # Errors
+    ///
+    /// Malformed; not taken; or the outcome is unknown.
+    pub async fn serve_submit(&self, call: Inbound) -> Served {
+        let decoded = decode_asks(call.body, call.sender_epoch);
+        let (place, asks) = decoded.map_err(|error| malformed(&error))?;
+        let replica = self.replica(GroupId(call.group_id));
+        let replica = replica.ok_or((Refusal::UnknownGroup, String::new()))?;
+        let from = Some((BrokerId(call.sender), place));
+        let answers = replica.submit(from, asks).map_err(refusal)?;
+        let answers = timeout(ANSWER_WITHIN, answers).await;
+        let unknown = || refusal(NotDone::Unknown);
+        let answers = answers.map_err(|_elapsed| unknown())?;
+        let answers = answers.map_err(|_gone| unknown())?;
+        answers
+            .map(|answers| encode_answers(&answers))
+            .map_err(refusal)
+    }
+
+    /// Takes in what a queue's leader has for channels of this broker's clients; answers how many of the
+    /// events.
+    ///
+    /// # Errors
+    ///
+    /// Malformed.
+    pub fn serve_push(&self, call: &Inbound) -> Served {
+        let pushes = decode_pushes(call.body.clone()).map_err(|error| malformed(&error))?;
+        let taken = self.take_pushes(GroupNumber(call.group_id), pushes);
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
+        Ok(Bytes::copy_from_slice(&taken.to_be_bytes()))
+    }
+
+    pub(super) fn take_pushes(&self, queue: GroupNumber, pushes: Vec<Push>) -> usize {
+        let taken = self.shared.channels.take(queue, pushes);
+        metrics::counter!("raftmq_queue_deliveries_total").increment(taken as u64);
+        taken
+    }
+}
+
+fn malformed(error: &CodecError) -> (Refusal, String) {
+    (Refusal::Malformed, error.to_string())
+}
+
+fn refusal(why: NotDone) -> (Refusal, String) {
+    match why {
+        NotDone::NotTaken => (Refusal::NotTaken, String::new()),
+        NotDone::Unknown => (Refusal::OutcomeUnknown, String::new()),
+    }
+}
