@@ -6,6 +6,7 @@ mod cluster;
 mod declarations;
 mod deliveries;
 mod errors;
+mod java;
 mod messages;
 mod patterns;
 mod publishing;

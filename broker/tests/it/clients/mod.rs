@@ -7,7 +7,7 @@ mod interop;
 mod java;
 mod kcat;
 mod librdkafka;
-mod programs;
+pub(crate) mod programs;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

@@ -26,10 +26,19 @@ pub(super) fn kcat() -> Command {
 
 /// Java, ready to run a source file of `broker/tests/clients/java` with Kafka's jars.
 pub(super) fn java(source: &str) -> Command {
-    let jars = tools().join(format!("kafka-{}", version("kafka_version")));
+    java_with(&format!("kafka-{}", version("kafka_version")), source)
+}
+
+/// As [`java`], with the jars of RabbitMQ's client.
+pub(crate) fn rabbit(source: &str) -> Command {
+    java_with(&format!("amqp-{}", version("amqp_client_version")), source)
+}
+
+fn java_with(jars: &str, source: &str) -> Command {
+    let jars = tools().join(jars);
     assert!(
         jars.join("complete").is_file(),
-        "Kafka's jars are not in {}: run `make tools`",
+        "there are no jars in {}: run `make tools`",
         jars.display()
     );
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/java");
@@ -58,7 +67,7 @@ pub(super) fn start(mut command: Command) -> Child {
 }
 
 /// Runs it to its end with `input` on its stdin. It must succeed; gives its stdout.
-pub(super) fn run(mut command: Command, input: &str) -> String {
+pub(crate) fn run(mut command: Command, input: &str) -> String {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

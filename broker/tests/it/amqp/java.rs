@@ -1,0 +1,63 @@
+//! RabbitMQ's Java client, unmodified. What it must find stands in `broker/tests/clients/java`.
+
+use super::client::{Client, acked, broker, consume, declare, next, send, text};
+use crate::clients::programs::{rabbit, run};
+use crate::support::Broker;
+use lapin::BasicProperties;
+use lapin::options::BasicAckOptions;
+
+/// What the client checks by itself.
+const STEPS: [&str; 12] = [
+    "simple",
+    "work",
+    "fanout",
+    "direct",
+    "topic",
+    "rpc",
+    "confirms",
+    "returns",
+    "requeue",
+    "dead-letters",
+    "refusals",
+    "login",
+];
+
+fn scenario(broker: &Broker, prefix: &str, steps: &[&str]) -> String {
+    let mut scenario = rabbit("Rabbit.java");
+    scenario.args([&*broker.amqp(), prefix]).args(steps);
+    run(scenario, "")
+}
+
+#[test]
+fn rabbitmqs_java_client_finds_every_promise_kept() {
+    let broker = broker();
+    let said = scenario(&broker, "java", &STEPS);
+    for step in STEPS {
+        assert!(said.contains(&format!("ok {step} ")), "{step}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_in_java_is_answered_by_a_server_in_rust() {
+    let broker = broker();
+    let server = Client::confirming(&broker.amqp()).await;
+    declare(&server.channel, "mixed-rpc").await;
+    let calling = {
+        let broker = broker.clone();
+        tokio::task::spawn_blocking(move || scenario(&broker, "mixed", &["rpc-call"]))
+    };
+    let mut requests = consume(&server.channel, "mixed-rpc", "server").await;
+    for _ in 0..5 {
+        let request = next(&mut requests).await;
+        let number: u64 = text(&request).parse().expect("a number");
+        let to = request.properties.reply_to().clone().expect("an address");
+        let id = request.properties.correlation_id().clone().expect("an id");
+        let properties = BasicProperties::default().with_correlation_id(id);
+        let answer = format!("{}", number * 2);
+        acked(send(&server.channel, "", to.as_str(), answer.as_bytes(), properties).await).await;
+        request.ack(BasicAckOptions::default()).await.expect("an ack");
+    }
+    let said = calling.await.expect("it ends");
+    assert!(said.contains("ok rpc-call "), "{said}");
+    server.close().await;
+}
