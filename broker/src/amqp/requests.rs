@@ -245,7 +245,7 @@ impl Connection {
         let (channel, number) = (publish.channel, publish.number);
         let published = self.shared.queues().publish(&queues, message);
         self.channels.entry(channel).publishes_count += 1;
-        let outcome = |published| Done::Published {
+        let outcome = move |published| Done::Published {
             channel,
             number,
             outcome: work::outcome_of(&published),

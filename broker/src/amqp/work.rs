@@ -78,10 +78,12 @@ pub(super) async fn authenticate(
     origin: Origin,
 ) -> Done {
     let mut standing = shared.standing.subscribe();
-    let ready = timeout(READY_WAIT, standing.wait_for(|standing| standing.is_ready)).await;
-    let identity = match ready {
-        Ok(Ok(_)) => login::authenticate(&shared.image(), &login, origin),
-        Ok(Err(_)) | Err(_) => Err(Refusal::Internal("the broker is not in service".to_owned())),
+    let becoming_ready = standing.wait_for(|standing| standing.is_ready);
+    let is_ready = timeout(READY_WAIT, becoming_ready.map(|ready| ready.is_ok())).await;
+    let identity = if is_ready == Ok(true) {
+        login::authenticate(&shared.image(), &login, origin)
+    } else {
+        Err(Refusal::Internal("the broker is not in service".to_owned()))
     };
     if identity == Err(Refusal::Login) {
         shared.metrics.refused_logins.increment(1);
