@@ -87,8 +87,8 @@ impl RaftHost {
             | Method::Heartbeat
             | Method::Hello
             | Method::DeleteRecords
-        | Method::QueueSubmit
-        | Method::QueuePush
+            | Method::QueueSubmit
+            | Method::QueuePush
             | Method::MoveReplicas
             | Method::MovesProgress
             | Method::Loads
