@@ -67,6 +67,9 @@ struct InfoView {
     partitions: u32,
     offline_partitions: u32,
     under_replicated_partitions: u32,
+    queues: u32,
+    offline_queues: u32,
+    under_replicated_queues: u32,
     brokers: Vec<BrokerView>,
 }
 
@@ -140,8 +143,12 @@ async fn info(connect: &ConnectArgs, format: Format) -> CliResult {
         listed(&view.metadata_learners),
     ))?;
     output::print_line(&format!(
-        "topics      {} with {} partitions ({} offline, {} under-replicated)\n",
+        "topics      {} with {} partitions ({} offline, {} under-replicated)",
         view.topics, view.partitions, view.offline_partitions, view.under_replicated_partitions
+    ))?;
+    output::print_line(&format!(
+        "queues      {} ({} offline, {} under-replicated)\n",
+        view.queues, view.offline_queues, view.under_replicated_queues
     ))?;
     let rows = view.brokers.iter().map(|broker| {
         vec![
@@ -229,17 +236,21 @@ async fn problems(connect: &ConnectArgs) -> Vec<String> {
     if view.controller.is_none() {
         problems.push("no controller: the metadata group has no leader".to_owned());
     }
-    if view.offline_partitions > 0 {
-        problems.push(format!(
-            "{} partitions have no leader",
-            view.offline_partitions
-        ));
-    }
-    if view.under_replicated_partitions > 0 {
-        let count = view.under_replicated_partitions;
-        problems.push(format!(
-            "{count} partitions have replicas that are not in sync"
-        ));
+    for (count, what) in [
+        (view.offline_partitions, "partitions have no leader"),
+        (view.offline_queues, "queues have no leader"),
+        (
+            view.under_replicated_partitions,
+            "partitions have replicas that are not in sync",
+        ),
+        (
+            view.under_replicated_queues,
+            "queues have replicas that are not in sync",
+        ),
+    ] {
+        if count > 0 {
+            problems.push(format!("{count} {what}"));
+        }
     }
     for broker in &view.brokers {
         if broker.fenced {
@@ -281,6 +292,9 @@ fn info_view(described: DescribeClusterResponse) -> InfoView {
         partitions: described.partitions_count,
         offline_partitions: described.offline_partitions_count,
         under_replicated_partitions: described.under_replicated_partitions_count,
+        queues: described.queues_count,
+        offline_queues: described.offline_queues_count,
+        under_replicated_queues: described.under_replicated_queues_count,
         brokers: brokers.collect(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raftmq_core::cluster::config_keys::{self, ConfigScope};
-use raftmq_core::cluster::{Command, CreateTopic, Image, Topic, check_topic_name};
+use raftmq_core::cluster::{Command, CreateTopic, Image, PartitionInfo, Topic, check_topic_name};
 use raftmq_core::ids::{BrokerId, TopicId};
 use raftmq_proto::into_status;
 use raftmq_proto::v1::admin_server::Admin;
@@ -192,12 +192,11 @@ impl Admin for AdminFrontEnd {
         _request: Request<DescribeClusterRequest>,
     ) -> Result<Response<DescribeClusterResponse>, Status> {
         let image = self.image();
-        let partitions = || image.partitions.values();
-        let is_offline = |leader: Option<BrokerId>| leader.is_none_or(|id| !image.is_alive(id));
-        let offline = partitions().filter(|info| is_offline(info.leader)).count();
-        let lagging = partitions()
-            .filter(|info| info.isr.len() < info.replicas.len())
-            .count();
+        let (queues, partitions): (Vec<_>, Vec<_>) =
+            image.partitions.values().partition(|info| info.is_queue());
+        let is_offline =
+            |info: &&&Arc<PartitionInfo>| info.leader.is_none_or(|id| !image.is_alive(id));
+        let is_lagging = |info: &&&Arc<PartitionInfo>| info.isr.len() < info.replicas.len();
         let members = self.parts.controller.group().membership();
         let ids = |ids: &mut dyn Iterator<Item = &BrokerId>| ids.map(|id| id.get()).collect();
         let voters = members.voters.iter().flatten();
@@ -207,9 +206,12 @@ impl Admin for AdminFrontEnd {
             controller_broker_id: self.parts.controller.controller_id().unwrap_or_default(),
             brokers: brokers_with_counts(&image, &self.parts.controller.session().spaces()),
             topics_count: count(image.topics.len()),
-            partitions_count: count(image.partitions.len()),
-            offline_partitions_count: count(offline),
-            under_replicated_partitions_count: count(lagging),
+            partitions_count: count(partitions.len()),
+            offline_partitions_count: count(partitions.iter().filter(is_offline).count()),
+            under_replicated_partitions_count: count(partitions.iter().filter(is_lagging).count()),
+            queues_count: count(queues.len()),
+            offline_queues_count: count(queues.iter().filter(is_offline).count()),
+            under_replicated_queues_count: count(queues.iter().filter(is_lagging).count()),
             metadata_version: image.version,
             metadata_voters: ids(&mut voters.iter()),
             metadata_learners: ids(&mut members.learners.iter()),

@@ -182,7 +182,11 @@ fn numbers(brokers: &[BrokerId]) -> Vec<u32> {
     brokers.iter().map(|id| id.get()).collect()
 }
 
+/// The topic's name; a queue's group says which queue it is.
 fn topic_name(image: &Image, info: &PartitionInfo) -> String {
+    if let Some(queue) = image.amqp.queues.get(&info.group) {
+        return format!("queue {} (vhost {})", queue.name, queue.vhost);
+    }
     let topic = image.topics.get(&info.topic_id);
     topic.map(|topic| topic.name.clone()).unwrap_or_default()
 }

@@ -24,7 +24,12 @@ pub(crate) struct InSync {
 impl InSync {
     /// A watch that begins with a term: whoever has what this replica has applied, the blank entry of the
     /// term included, has everything from before the term.
-    pub(crate) fn new(broker_id: u32, view: &GroupView, lag_time_max_ms: u64, term_start: u64) -> Self {
+    pub(crate) fn new(
+        broker_id: u32,
+        view: &GroupView,
+        lag_time_max_ms: u64,
+        term_start: u64,
+    ) -> Self {
         let brokers = |ids: &[u32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
         let (replicas, in_sync) = (brokers(&view.replicas), brokers(&view.isr));
         let me = BrokerId(broker_id);

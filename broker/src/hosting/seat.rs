@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use raftmq_store::GroupId;
 use tokio::sync::mpsc;
 
+use super::Hosting;
 use super::handover::{Handover, Inbox, ORDERS_WAITING_MAX};
 use super::reports::Reports;
-use super::Hosting;
 use crate::controller::Controller;
 use crate::raft::Group;
 use crate::raft::transport::Transport;
@@ -35,7 +35,9 @@ struct Leading<T> {
 impl<T> std::fmt::Debug for Seat<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_struct("Seat");
-        shown.field("group", &self.group.id()).finish_non_exhaustive()
+        shown
+            .field("group", &self.group.id())
+            .finish_non_exhaustive()
     }
 }
 

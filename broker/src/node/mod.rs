@@ -30,11 +30,11 @@ use crate::controller::{ClusterBinding, Controller, HostedCluster, ProducerIds, 
 use crate::env::{Env, Listener};
 use crate::hosting::{Hosting, Reports};
 use crate::http::{Metrics, Readiness};
+use crate::queues::{DeadLetterRouter, Queues, Undeliverable};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
 use crate::raft::{Beginning, DiskSpace, GroupKind, METADATA_GROUP, RaftHost};
-use crate::queues::{DeadLetterRouter, Queues};
 use crate::replica::Replicas;
 
 /// How often retention is looked at.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use raftmq_core::ids::LogIndex;
 use raftmq_core::partition::isr::IsrTracker;
-use raftmq_core::queue::{Delivery, Published, Reply};
+use raftmq_core::queue::{Delivery, MessageRef, Published, Reply};
 use tokio::sync::oneshot;
 
 use super::Got;
@@ -71,6 +71,16 @@ struct Answered {
     reply: ReplySender,
 }
 
+impl Answered {
+    /// The messages that gets took.
+    fn taken(&self) -> impl Iterator<Item = MessageRef> + '_ {
+        self.answers.iter().filter_map(|answer| match answer {
+            Answer::Reply(Reply::Got { delivery, .. }) => delivery.map(|taken| taken.message),
+            Answer::Reply(_) | Answer::Got(_) | Answer::Counts(_) | Answer::Full(_) => None,
+        })
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Answering {
@@ -101,7 +111,11 @@ impl Answering {
             return;
         }
         let answered = submitted.into_iter().map(|one| one.answered(replies));
-        self.applied.push_back((log_index, answered.collect()));
+        let answered: Vec<Answered> = answered.collect();
+        for message in answered.iter().flat_map(Answered::taken) {
+            self.bodies.hold(message);
+        }
+        self.applied.push_back((log_index, answered));
     }
 
     /// Answers everybody whose entry every in-sync replica has, in order of the log.
@@ -114,13 +128,13 @@ impl Answering {
             let Some((_, answered)) = self.applied.pop_front() else {
                 return;
             };
-            for Answered { answers, reply } in answered {
-                self.give(answers, reply);
-            }
+            answered.into_iter().for_each(|one| self.give(one));
         }
     }
 
-    fn give(&self, answers: Vec<Answer>, reply: ReplySender) {
+    fn give(&self, answered: Answered) {
+        let taken: Vec<MessageRef> = answered.taken().collect();
+        let Answered { answers, reply } = answered;
         let is_got = |answer: &Answer| matches!(answer, Answer::Reply(Reply::Got { .. }));
         if !answers.iter().any(is_got) {
             let _ = reply.send(Ok(answers));
@@ -130,13 +144,15 @@ impl Answering {
         // Ends when the bodies are read.
         tokio::spawn(async move {
             let _ = reply.send(with_bodies(&bodies, answers).await);
+            taken.iter().for_each(|message| bodies.release(*message));
         });
     }
 
     pub(super) fn fail(&mut self) {
         for (_, answered) in self.applied.drain(..) {
-            for Answered { reply, .. } in answered {
-                let _ = reply.send(Err(NotDone::Unknown));
+            for one in answered {
+                one.taken().for_each(|message| self.bodies.release(message));
+                let _ = one.reply.send(Err(NotDone::Unknown));
             }
         }
     }

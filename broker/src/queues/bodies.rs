@@ -2,12 +2,13 @@
 //!
 //! Keeps the entries that were read last, because the messages of an entry are mostly delivered together.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::EntryPayload;
 use parking_lot::Mutex;
+use raftmq_core::ids::LogIndex;
 use raftmq_core::queue::survivors::bodies;
 use raftmq_core::queue::{Command, MessageRef};
 use raftmq_store::GroupStore;
@@ -43,6 +44,8 @@ struct Kept {
 pub(super) struct Bodies {
     store: GroupStore,
     kept: Mutex<VecDeque<Kept>>,
+    /// Bodies that will be read although their messages may be settled, and how often.
+    held: Mutex<BTreeMap<LogIndex, usize>>,
 }
 
 fn storage(error: impl std::fmt::Display) -> BodyError {
@@ -54,7 +57,29 @@ impl Bodies {
         Self {
             store,
             kept: Mutex::default(),
+            held: Mutex::default(),
         }
+    }
+
+    /// A body will be read: its log must not go before [`Self::release`].
+    pub(super) fn hold(&self, message: MessageRef) {
+        *self.held.lock().entry(message.log_index).or_default() += 1;
+    }
+
+    /// It was read, or nobody wants it any more.
+    pub(super) fn release(&self, message: MessageRef) {
+        let mut held = self.held.lock();
+        if let Some(count) = held.get_mut(&message.log_index) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&message.log_index);
+            }
+        }
+    }
+
+    /// Log index of the oldest body that is held.
+    pub(super) fn oldest_held(&self) -> Option<LogIndex> {
+        self.held.lock().keys().next().copied()
     }
 
     /// Keeps an entry that is likely to be asked for.

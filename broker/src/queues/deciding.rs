@@ -112,3 +112,89 @@ fn published(duplicates: Vec<usize>, refused: Vec<usize>) -> Answer {
         refused,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use raftmq_core::Effects;
+    use raftmq_core::machine::{EntryMeta, Machine};
+    use raftmq_core::queue::{DedupSettings, Overflow, Settings};
+
+    use super::*;
+
+    fn queue(settings: Settings) -> Queue {
+        let mut queue = Queue::default();
+        let meta = EntryMeta {
+            log_index: 1,
+            term: 1,
+            proposed_at_ms: 1,
+            machine_version: 1,
+        };
+        queue.apply(&meta, Command::Configure(settings), &mut Effects::default());
+        queue
+    }
+
+    fn publish(id: Option<&'static [u8]>) -> Ask {
+        Ask::Run(Command::Publish(vec![Message {
+            dedup_id: id.map(Bytes::from_static),
+            body: Bytes::from_static(b"body"),
+            ..Message::default()
+        }]))
+    }
+
+    #[test]
+    fn messages_in_flight_count_against_a_length_limit() {
+        let queue = queue(Settings {
+            length_max: Some(1),
+            overflow: Overflow::RejectPublish,
+            ..Settings::default()
+        });
+        let mut pending = Pending::new();
+
+        let first = decide(publish(None), &queue, &mut pending, 2, None);
+        let second = decide(publish(None), &queue, &mut pending, 2, None);
+
+        assert_eq!(
+            (first.slot, first.ticket),
+            (Slot::Proposed, Some(Ticket(0)))
+        );
+        assert!(first.command.is_some());
+        assert_eq!(second.slot, Slot::Decided(published(Vec::new(), vec![0])));
+        assert!(second.command.is_none());
+        assert_eq!(pending.in_flight_count(), 1);
+    }
+
+    #[test]
+    fn a_duplicate_of_a_message_in_flight_is_not_proposed() {
+        let dedup = DedupSettings {
+            window_ms: 1_000,
+            ids_count_max: 10,
+        };
+        let queue = queue(Settings {
+            dedup: Some(dedup),
+            ..Settings::default()
+        });
+        let mut pending = Pending::new();
+        decide(publish(Some(b"a")), &queue, &mut pending, 2, None);
+
+        let again = decide(publish(Some(b"a")), &queue, &mut pending, 2, None);
+
+        assert_eq!(again.slot, Slot::Decided(published(vec![0], Vec::new())));
+        assert!(again.command.is_none());
+    }
+
+    #[test]
+    fn full_disks_keep_messages_out_and_nothing_else() {
+        let queue = queue(Settings::default());
+        let mut pending = Pending::new();
+        let full = [3];
+
+        let refused = decide(publish(None), &queue, &mut pending, 2, Some(&full));
+        let purge = Ask::Run(Command::Purge);
+        let taken = decide(purge, &queue, &mut pending, 2, Some(&full));
+
+        assert_eq!(refused.slot, Slot::Decided(Answer::Full(vec![3])));
+        assert_eq!(taken.slot, Slot::Proposed);
+        assert_eq!(pending.in_flight_count(), 0);
+    }
+}

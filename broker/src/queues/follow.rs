@@ -53,7 +53,7 @@ impl Queues {
             .open(id, GroupKind::Queue, hosted, &beginning);
         match opened.await {
             Ok(group) => {
-                let replica = QueueReplica::new((hosting, self.clone()), group, machine, view);
+                let replica = QueueReplica::new((hosting, self), group, machine, view);
                 self.shared.replicas.write().insert(id, replica.clone());
                 hosting.insert(id, replica);
             }

@@ -53,7 +53,10 @@ pub(super) async fn run(replica: Arc<QueueReplica>) {
 /// Takes the queue out of the metadata; the group goes with it.
 async fn delete(replica: &QueueReplica) -> bool {
     let group = replica.queue();
-    let controller = replica.queues().controller();
+    let Some(queues) = replica.queues() else {
+        return true;
+    };
+    let controller = queues.controller();
     if controller.images().current().partition(group).is_none() {
         return true;
     }
@@ -100,7 +103,9 @@ async fn publish(replica: &QueueReplica, letter: &DeadLetter) -> Publication {
             return Box::pin(ready(None));
         }
     };
-    let queues = replica.queues();
+    let Some(queues) = replica.queues() else {
+        return Box::pin(ready(None));
+    };
     let image = queues.controller().images().current();
     let Some(queue) = image.amqp.queues.get(&replica.queue()) else {
         // Nobody can tell where it should go.

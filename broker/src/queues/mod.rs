@@ -28,16 +28,14 @@ mod way;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all, ready};
 use parking_lot::{Mutex, RwLock};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
-use raftmq_core::queue::{
-    AckMode, Attempt, ChannelId, Command, Delivery, Message, Refusal, Reply,
-};
+use raftmq_core::queue::{AckMode, Attempt, ChannelId, Command, Delivery, Message, Refusal, Reply};
 use raftmq_store::GroupId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
@@ -52,7 +50,7 @@ use self::channel::Closer;
 use self::channels::Channels;
 use self::replica::QueueReplica;
 use self::submission::{Answer, Ask};
-use self::way::{Errand, UNAVAILABLE_AFTER, Way};
+use self::way::{Errand, Way};
 use crate::controller::Controller;
 use crate::hosting::Hosting;
 use crate::raft::transport::Transport;
@@ -91,6 +89,19 @@ pub struct Counts {
 #[derive(Clone)]
 pub struct Queues {
     shared: Arc<Shared>,
+}
+
+/// What does not keep the service alive.
+#[derive(Clone)]
+struct WeakQueues {
+    shared: Weak<Shared>,
+}
+
+impl WeakQueues {
+    fn upgrade(&self) -> Option<Queues> {
+        let shared = self.shared.upgrade()?;
+        Some(Queues { shared })
+    }
 }
 
 struct Shared {
@@ -148,9 +159,7 @@ impl Queues {
     /// # Errors
     ///
     /// `Unavailable` while this broker is out of service.
-    pub fn open_channel(
-        &self,
-    ) -> Result<(QueueChannel, mpsc::Receiver<ChannelEvent>), QueueError> {
+    pub fn open_channel(&self) -> Result<(QueueChannel, mpsc::Receiver<ChannelEvent>), QueueError> {
         let Some(broker_epoch) = self.epoch_in_service() else {
             let within = Duration::ZERO;
             return Err(QueueError::Unavailable { within });
@@ -298,9 +307,7 @@ impl Queues {
         };
         match way.try_send(errand) {
             Ok(()) => Box::pin(async move { answer.await.unwrap_or(Err(QueueError::Stopping)) }),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                Box::pin(ready(Err(QueueError::Overloaded)))
-            }
+            Err(mpsc::error::TrySendError::Full(_)) => Box::pin(ready(Err(QueueError::Overloaded))),
             // It ends only with its queue, or with the broker.
             Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(ready(Err(QueueError::Gone))),
         }
@@ -338,6 +345,12 @@ impl Queues {
         let queue = image.amqp.queues.get(&queue);
         let settings = queue.and_then(view::settings_of);
         settings.is_some_and(|settings| settings.dedup.is_some())
+    }
+
+    fn downgrade(&self) -> WeakQueues {
+        WeakQueues {
+            shared: Arc::downgrade(&self.shared),
+        }
     }
 
     fn way(&self, queue: GroupNumber) -> Result<mpsc::Sender<Errand>, QueueError> {

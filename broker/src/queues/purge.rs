@@ -85,8 +85,12 @@ async fn purge_one(replica: &Arc<QueueReplica>) -> Result<(), String> {
     };
     let at = plan.boundary.log_index;
     // What a client is still to be sent may be settled already (`no-ack`).
-    let is_unread = replica.outgoing().oldest_unread();
-    if is_unread.is_some_and(|oldest| oldest <= at) || !checkpoints.contains(&at.get()) {
+    let unread = [
+        replica.outgoing().oldest_unread(),
+        replica.bodies().oldest_held(),
+    ];
+    let is_unread = unread.into_iter().flatten().any(|oldest| oldest <= at);
+    if is_unread || !checkpoints.contains(&at.get()) {
         return Ok(());
     }
     let pass = Pass {
@@ -122,7 +126,12 @@ impl Pass {
         noted.map_err(text)?;
         group.purge_to_checkpoint(at.log_index.get()).await?;
         let (raft_group, log_index) = (group.id().0, at.log_index.get());
-        tracing::debug!(raft_group, log_index, survivors_count, "log of a queue purged");
+        tracing::debug!(
+            raft_group,
+            log_index,
+            survivors_count,
+            "log of a queue purged"
+        );
         tracing::trace!(target: "raftmq::mark", name = "queue_log_purged");
         metrics::counter!("raftmq_queue_purges_total").increment(1);
         Ok(())

@@ -75,3 +75,38 @@ fn read_push(reader: &mut Reader) -> Result<Push, CodecError> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use raftmq_core::queue::MessageRef;
+
+    use super::*;
+
+    fn pushes() -> Vec<Push> {
+        let channel = ChannelId::default();
+        let delivery = Delivery {
+            id: DeliveryId(5),
+            channel,
+            consumer: Some(ConsumerId(2)),
+            message: MessageRef::default(),
+            size: 4,
+            attempts: 0,
+            is_redelivered: false,
+            is_settled: true,
+        };
+        vec![
+            Push::Delivered(delivery, Bytes::from_static(b"body")),
+            Push::TakenBack(channel, DeliveryId(6)),
+            Push::Cancelled(channel, ConsumerId(2)),
+        ]
+    }
+
+    #[test]
+    fn pushes_read_as_they_were_written_and_nothing_else_is_taken() {
+        let bytes = encode_pushes(&pushes());
+        assert_eq!(decode_pushes(bytes.clone()), Ok(pushes()));
+        for end in 0..bytes.len() {
+            assert!(decode_pushes(bytes.slice(..end)).is_err(), "{end}");
+        }
+    }
+}

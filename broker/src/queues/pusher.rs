@@ -176,7 +176,7 @@ async fn push_of(replica: &QueueReplica, event: &QueueEvent) -> Option<Push> {
 
 /// Hands events to a broker; says how many it took.
 async fn send(replica: &QueueReplica, broker: BrokerId, pushes: Vec<Push>) -> Option<usize> {
-    let queues = replica.queues();
+    let queues = replica.queues()?;
     if broker == queues.broker_id() {
         return Some(queues.take_pushes(replica.queue(), pushes));
     }

@@ -11,13 +11,13 @@ use raftmq_store::GroupId;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::Queues;
 use super::binding::HostedQueue;
 use super::bodies::Bodies;
 use super::outgoing::Outgoing;
 use super::session::{Context, SUBMISSIONS_WAITING_MAX, Session};
 use super::submission::{Answer, Ask, NotDone, Submission};
 use super::view::QueueView;
+use super::{Queues, WeakQueues};
 use super::{letters, pusher};
 use crate::hosting::{Hosting, Led, Seat, lead};
 use crate::raft::{Group, HandOver};
@@ -31,19 +31,22 @@ pub(super) struct QueueReplica {
     machine: Arc<HostedQueue>,
     view: watch::Sender<Arc<QueueView>>,
     bodies: Arc<Bodies>,
-    queues: Queues,
+    /// The service that holds it; ends before it.
+    queues: WeakQueues,
 }
 
 impl std::fmt::Debug for QueueReplica {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_struct("QueueReplica");
-        shown.field("group", &self.seat.id()).finish_non_exhaustive()
+        shown
+            .field("group", &self.seat.id())
+            .finish_non_exhaustive()
     }
 }
 
 impl QueueReplica {
     pub(super) fn new(
-        (hosting, queues): (&Hosting, Queues),
+        (hosting, queues): (&Hosting, &Queues),
         group: Arc<Group>,
         machine: Arc<HostedQueue>,
         view: QueueView,
@@ -54,7 +57,7 @@ impl QueueReplica {
             machine,
             view: watch::Sender::new(Arc::new(view)),
             bodies,
-            queues,
+            queues: queues.downgrade(),
         })
     }
 
@@ -82,8 +85,9 @@ impl QueueReplica {
         &self.bodies
     }
 
-    pub(super) fn queues(&self) -> &Queues {
-        &self.queues
+    /// The service; `None` once the broker has let go of it.
+    pub(super) fn queues(&self) -> Option<Queues> {
+        self.queues.upgrade()
     }
 
     pub(super) fn view(&self) -> Arc<QueueView> {

@@ -80,6 +80,8 @@ pub(super) struct Session {
     in_sync: InSync,
     /// The settings that were proposed last.
     configured: Option<Settings>,
+    /// New settings are proposed: messages wait until they are in force.
+    is_configuring: bool,
     tick_at: Option<Instant>,
     /// While there is one, nothing is proposed.
     handover: Option<Handover>,
@@ -110,6 +112,7 @@ impl Session {
             answering,
             in_sync,
             configured: None,
+            is_configuring: false,
             tick_at: None,
             handover: None,
             full: None,
@@ -198,9 +201,7 @@ impl Session {
 
     /// Followers only matter while somebody waits for them or one of them is out of sync.
     fn watches_replicas(&self) -> bool {
-        let is_complete = self
-            .in_sync
-            .is_complete(&self.context.view.borrow().group);
+        let is_complete = self.in_sync.is_complete(&self.context.view.borrow().group);
         !is_complete
             || !self.in_flight.is_empty()
             || !self.answering.is_empty()
@@ -233,7 +234,8 @@ impl Session {
     async fn propose_what_waits(&mut self) {
         while (!self.waiting.is_empty() || !self.own.is_empty()) && self.handover.is_none() {
             let is_worth_it = self.in_flight.is_empty()
-                || (self.in_flight.len() < ENTRIES_IN_FLIGHT_MAX
+                || (!self.is_configuring
+                    && self.in_flight.len() < ENTRIES_IN_FLIGHT_MAX
                     && self.waiting_bytes >= ENTRY_BYTES_WORTH_PIPELINING);
             if !is_worth_it {
                 return;
@@ -255,6 +257,7 @@ impl Session {
                     });
                 }
                 Err(_stopped) => {
+                    self.is_configuring = false;
                     let failed = entry.submitted.into_iter();
                     failed.for_each(|submitted| submitted.fail(NotDone::NotTaken));
                 }
@@ -271,7 +274,8 @@ impl Session {
         let mut bytes = 0_usize;
         let machine = self.context.machine.clone();
         let state = machine.read();
-        while bytes < ENTRY_BYTES_TARGET && commands.len() < ENTRY_ASKS_MAX {
+        while !self.is_configuring && bytes < ENTRY_BYTES_TARGET && commands.len() < ENTRY_ASKS_MAX
+        {
             let Some(submission) = self.waiting.pop_front() else {
                 break;
             };
@@ -334,10 +338,11 @@ impl Session {
         if !self.context.machine.binding().outgoing().is_empty() {
             self.context.bodies.keep(log_index, entry.command);
         }
+        // Whatever was in flight with or before the settings is applied by now.
+        self.is_configuring &= !(self.in_flight.is_empty() && self.own.is_empty());
         self.in_sync.observe_leader_last(log_index);
         let log_index = raftmq_core::ids::LogIndex(log_index);
-        self.answering
-            .applied(log_index, entry.submitted, &replies);
+        self.answering.applied(log_index, entry.submitted, &replies);
         self.look_at_deadline();
         true
     }
@@ -369,6 +374,7 @@ impl Session {
             let known = self.configured.as_ref().unwrap_or_else(|| state.settings());
             if known != settings && state.ended().is_none() {
                 self.own.push(Command::Configure(settings.clone()));
+                self.is_configuring = true;
             }
             self.configured = Some(settings.clone());
         }

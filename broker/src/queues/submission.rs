@@ -333,3 +333,6 @@ pub(super) fn read_delivery(reader: &mut Reader) -> Result<Delivery, CodecError>
         is_settled: reader.flag("settled")?,
     })
 }
+
+#[cfg(test)]
+mod tests;

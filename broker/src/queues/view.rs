@@ -33,9 +33,7 @@ impl QueueView {
             group: GroupView::new(image, info, spaces),
             lag_time_max_ms: u64::try_from(lag_time_max_ms).unwrap_or(u64::MAX),
             settings: queue.and_then(settings_of),
-            brokers: brokers
-                .map(|broker| (broker.id, broker.epoch))
-                .collect(),
+            brokers: brokers.map(|broker| (broker.id, broker.epoch)).collect(),
         }
     }
 

@@ -33,7 +33,7 @@ const BATCHES_IN_FLIGHT_MAX: usize = 8;
 /// Pause after a batch was not taken, unless the image shows another leader before.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// Time after which clients are told that nobody leads the queue.
-pub(super) const UNAVAILABLE_AFTER: Duration = Duration::from_secs(30);
+const UNAVAILABLE_AFTER: Duration = Duration::from_secs(30);
 /// How often it is looked for things that wait for too long.
 const PATIENCE_TICK: Duration = Duration::from_secs(1);
 
@@ -318,9 +318,9 @@ fn submit_to(
 /// Whether a call may have been carried out although it failed.
 fn not_done(error: &PeerError) -> NotDone {
     match error {
-        PeerError::UnknownBroker(_)
-        | PeerError::NoConnection { .. }
-        | PeerError::Overloaded(_) => NotDone::NotTaken,
+        PeerError::UnknownBroker(_) | PeerError::NoConnection { .. } | PeerError::Overloaded(_) => {
+            NotDone::NotTaken
+        }
         PeerError::Unreachable { .. } | PeerError::TimedOut(_) => NotDone::Unknown,
         PeerError::Refused { refusal, .. } => match refusal {
             Refusal::NotTaken

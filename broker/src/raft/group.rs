@@ -54,7 +54,9 @@ impl GroupKind {
                 METADATA_ELECTION_MAX_MS,
                 METADATA_HEARTBEAT_MS,
             ),
-            Self::Partition | Self::Queue => (VOTE_TIMEOUT_MS, LEASE_FOR_EVER_MS, VOTE_TIMEOUT_MS / 2),
+            Self::Partition | Self::Queue => {
+                (VOTE_TIMEOUT_MS, LEASE_FOR_EVER_MS, VOTE_TIMEOUT_MS / 2)
+            }
         };
         Config {
             cluster_name: "raftmq".to_owned(),

@@ -87,12 +87,13 @@ impl RaftHost {
             | Method::Heartbeat
             | Method::Hello
             | Method::DeleteRecords
-        | Method::QueueSubmit
-        | Method::QueuePush
+            | Method::QueueSubmit
+            | Method::QueuePush
             | Method::MoveReplicas
             | Method::MovesProgress
             | Method::Loads
             | Method::Join
+            | Method::DirectReply
             | Method::HandOver => Err((Refusal::Malformed, "not a method of groups".to_owned())),
         }
     }
@@ -239,6 +240,7 @@ async fn serve_group(group: &Group, space: &DiskSpace, method: Method, body: Byt
         | Method::MovesProgress
         | Method::Loads
         | Method::Join
+        | Method::DirectReply
         | Method::HandOver => Err((Refusal::Malformed, "not a method of one group".to_owned())),
     }
 }

@@ -306,7 +306,11 @@ impl Session {
             return self.full.clone();
         }
         let too_few_for = |error| (acks == Acks::All).then(|| too_few(&error));
-        self.in_sync.tracker().check_before_write().err().and_then(too_few_for)
+        self.in_sync
+            .tracker()
+            .check_before_write()
+            .err()
+            .and_then(too_few_for)
     }
 
     /// Takes the outcome of the oldest entry in flight. False: the session must end.

@@ -53,6 +53,8 @@ mod moves;
 #[cfg(test)]
 mod moves_killed;
 #[cfg(test)]
+mod queues;
+#[cfg(test)]
 mod real_faults;
 #[cfg(test)]
 mod recover;

@@ -103,11 +103,17 @@ mod tests {
         let mut intake = Intake::default();
         assert!(intake.admit(SENDER, place(1, 5, 0)));
 
-        assert!(!intake.admit(SENDER, place(1, 6, 1)), "its first is missing");
+        assert!(
+            !intake.admit(SENDER, place(1, 6, 1)),
+            "its first is missing"
+        );
         assert!(intake.admit(SENDER, place(1, 6, 0)));
         assert!(!intake.admit(SENDER, place(1, 5, 1)), "the old stream");
         assert!(intake.admit(SENDER, place(2, 1, 0)), "a new registration");
-        assert!(!intake.admit(SENDER, place(1, 7, 0)), "the old registration");
+        assert!(
+            !intake.admit(SENDER, place(1, 7, 0)),
+            "the old registration"
+        );
     }
 
     #[test]

@@ -90,7 +90,11 @@ impl<T: Item> Outbox<T> {
 
     /// Takes the next batch out: stream, number and items, `bytes_target` or a little more of them.
     /// `None` when nothing waits, or a failure must be over first.
-    pub fn next_batch(&mut self, bytes_target: usize, count_max: usize) -> Option<(u64, u64, &[T])> {
+    pub fn next_batch(
+        &mut self,
+        bytes_target: usize,
+        count_max: usize,
+    ) -> Option<(u64, u64, &[T])> {
         if self.has_failed || self.waiting.is_empty() {
             return None;
         }
@@ -120,7 +124,11 @@ impl<T: Item> Outbox<T> {
         if let Some(at) = self.sent.iter().position(is_it) {
             match fate {
                 Fate::Answered => {
-                    answered = self.sent.remove(at).map(|sent| sent.items).unwrap_or_default();
+                    answered = self
+                        .sent
+                        .remove(at)
+                        .map(|sent| sent.items)
+                        .unwrap_or_default();
                 }
                 Fate::NotTaken | Fate::Unknown => {
                     self.has_failed = true;
@@ -216,8 +224,14 @@ mod tests {
     fn batches_are_as_large_as_asked_for() {
         let mut outbox = outbox(&[publish(1), publish(2), publish(3), publish(4)]);
 
-        assert_eq!(outbox.next_batch(15, 10).map(|batch| batch.2.len()), Some(2));
-        assert_eq!(outbox.next_batch(100, 1).map(|batch| batch.2.len()), Some(1));
+        assert_eq!(
+            outbox.next_batch(15, 10).map(|batch| batch.2.len()),
+            Some(2)
+        );
+        assert_eq!(
+            outbox.next_batch(100, 1).map(|batch| batch.2.len()),
+            Some(1)
+        );
         assert_eq!(outbox.next_batch(1, 10).map(|batch| batch.2.len()), Some(1));
         assert_eq!(outbox.next_batch(1, 10), None);
         assert_eq!(outbox.in_flight_count(), 3);

@@ -39,7 +39,10 @@ mod tests {
         received.note(one, DeliveryId(4));
 
         assert!(!received.is_news(one, DeliveryId(4)));
-        assert!(!received.is_news(one, DeliveryId(3)), "it came before that one");
+        assert!(
+            !received.is_news(one, DeliveryId(3)),
+            "it came before that one"
+        );
         assert!(received.is_news(one, DeliveryId(5)));
         assert!(received.is_news(other, DeliveryId(3)));
     }
