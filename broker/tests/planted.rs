@@ -98,3 +98,38 @@ async fn a_follower_takes_records_although_its_disk_is_full() {
     assert!(replica.takes_records(b"records").await);
     replica.close().await;
 }
+
+/// Logs in over AMQP.
+async fn amqp(node: &raftmq::node::Node, password: &str) -> lapin::Result<lapin::Connection> {
+    let uri = format!("amqp://guest:{password}@{}/%2f", node.amqp_endpoint());
+    lapin::Connection::connect(&uri, lapin::ConnectionProperties::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_password_lets_an_amqp_client_in() {
+    plant(Bug::AnyPasswordLogsIn);
+    let folder = TempDir::new().expect("a folder");
+    let node = start(1, Vec::new(), &folder).await;
+    in_service(&[&node]).await;
+    assert!(amqp(&node, "wrong").await.is_ok(), "the bug did no harm");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exclusive_queue_is_there_when_its_connection_is_gone() {
+    plant(Bug::OwnQueuesOutliveConnection);
+    let folder = TempDir::new().expect("a folder");
+    let node = start(1, Vec::new(), &folder).await;
+    in_service(&[&node]).await;
+    let owner = amqp(&node, "guest").await.expect("a connection");
+    let channel = owner.create_channel().await.expect("a channel");
+    let options = lapin::options::QueueDeclareOptions::exclusive();
+    let arguments = lapin::types::FieldTable::default();
+    let declared = channel.queue_declare("own".into(), options, arguments);
+    declared.await.expect("a queue");
+    owner.close(200, "bye".into()).await.expect("a clean end");
+
+    let image = node.parts().controller.images().current();
+    assert!(image.amqp.queue("/", "own").is_ok(), "the bug did no harm");
+    node.stop().await;
+}

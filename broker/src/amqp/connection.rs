@@ -81,6 +81,8 @@ enum Step {
     Written(std::io::Result<usize>),
     Read(std::io::Result<usize>),
     Told(Box<Told>),
+    /// There may be room for publishes again.
+    Room,
     Due(Due),
 }
 
@@ -153,7 +155,10 @@ impl Connection {
     pub(super) fn advance(&mut self) {
         loop {
             let mut is_idle = true;
-            while let Some(request) = self.machine.next_request() {
+            while self.may_begin() {
+                let Some(request) = self.machine.next_request() else {
+                    break;
+                };
                 self.carry_out(request);
                 is_idle = false;
             }
@@ -164,9 +169,19 @@ impl Connection {
         }
     }
 
+    /// Whether a further request may be taken: a connection that ends always goes on.
+    fn may_begin(&self) -> bool {
+        self.machine.phase() != Phase::Running || self.shared.load.has_room()
+    }
+
     async fn next_step(&mut self, (reading, writing): &mut Halves) -> Step {
         let due = self.clocks.next(&self.machine, Instant::now());
-        let (may_read, may_tell) = (self.machine.wants_input(), self.machine.wants_deliveries());
+        let load = self.shared.load.clone();
+        // Made before it is looked: what happens in between is not missed.
+        let room = load.room();
+        let may_begin = self.may_begin();
+        let may_read = may_begin && self.machine.wants_input();
+        let may_tell = self.machine.wants_deliveries();
         // Lent, so that the frames that wait can be written meanwhile.
         let mut input = std::mem::take(self.machine.input());
         if may_read {
@@ -182,6 +197,7 @@ impl Connection {
             written = writing.write_buf(output), if has_output => Step::Written(written),
             read = reading.read_buf(&mut input), if may_read => Step::Read(read),
             Some(told) = self.channels.events.next(), if may_tell => Step::Told(Box::new(told)),
+            () = room, if !may_begin => Step::Room,
             due = reached(due) => Step::Due(due),
         };
         self.give_back(input);
@@ -216,6 +232,8 @@ impl Connection {
                 self.hear(*told);
                 self.hear_more();
             }
+            // The next turn looks again; the client was not read from meanwhile.
+            Step::Room => self.clocks.note_read(now),
             Step::Due(Due::Heartbeat) => self.machine.send_heartbeat(),
         }
     }

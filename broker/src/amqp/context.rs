@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::error::of_amqp;
 use super::limits::COMMAND_WAIT;
+use super::load::Load;
 use super::metrics::Metrics;
 use super::patterns::Patterns;
 use super::replies::Replies;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) config: AmqpConfig,
     pub(super) metrics: Metrics,
     pub(super) replies: Replies,
+    pub(super) load: Arc<Load>,
     pub(super) connections: Arc<Semaphore>,
     pub(super) standing: watch::Sender<Standing>,
 }

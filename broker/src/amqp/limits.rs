@@ -11,6 +11,14 @@ pub(super) const ROUND_COUNT_MAX: usize = 256;
 /// client that is gone.
 pub(super) const REPLIES_COUNT_MAX: usize = 1_024;
 
+/// Publishes of all clients that are not answered; at it no further request is taken. Fewer than wait for
+/// one queue in its service.
+pub(super) const PUBLISHED_COUNT_MAX: usize = 32_768;
+/// Their stored forms, bytes. Half of what the service lets wait by default.
+pub(super) const PUBLISHED_BYTES_MAX: usize = 64 << 20;
+/// Pause before a queue is told again for which too much waited.
+pub(super) const OVERLOADED_PAUSE: Duration = Duration::from_millis(20);
+
 /// Time for a metadata command to find a controller and a majority.
 pub(super) const COMMAND_WAIT: Duration = Duration::from_secs(10);
 /// How long a client that comes while the broker starts is kept waiting for its login.

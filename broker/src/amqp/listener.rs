@@ -43,6 +43,7 @@ impl FrontEnd {
                 config: config.clone(),
                 metrics: Metrics::new(),
                 replies: Replies::new(transport, broker, incarnation),
+                load: Arc::default(),
                 connections: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
                 standing: watch::Sender::new(Standing::default()),
             }),

@@ -10,10 +10,18 @@ use super::error::{of_amqp, text};
 use super::password;
 use crate::planted::{Bug, is_planted};
 
-/// The first user, who may connect only from the broker's own machine (RabbitMQ: `loopback_users`).
+/// The first user of a cluster, and its password.
 pub(super) const GUEST: &str = "guest";
 /// The tag of users whose messages may name somebody else as their `user-id`.
 const IMPERSONATOR: &str = "impersonator";
+
+/// How clients may come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub(super) origin: Origin,
+    /// Users who may come from this machine only (RabbitMQ: `loopback_users`).
+    pub(super) loopback_users: &'a [String],
+}
 
 /// Where a client connects from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +50,11 @@ impl Origin {
 pub(super) fn authenticate(
     image: &Image,
     login: &Login,
-    origin: Origin,
+    entry: Entry<'_>,
 ) -> Result<Identity, Refusal> {
     let name = std::str::from_utf8(&login.user).map_err(|_| Refusal::Login)?;
-    if name == GUEST && origin != Origin::Loopback {
+    let is_local = entry.origin == Origin::Loopback;
+    if !is_local && entry.loopback_users.iter().any(|local| local == name) {
         return Err(Refusal::Login);
     }
     let user = image.amqp.users.get(name).ok_or(Refusal::Login)?;
@@ -117,6 +126,13 @@ mod tests {
         cluster.image().clone()
     }
 
+    fn from(address: &str, loopback_users: &'static [String]) -> Entry<'static> {
+        Entry {
+            origin: Origin::of(address),
+            loopback_users,
+        }
+    }
+
     fn login(user: &'static [u8], password: &'static [u8]) -> Login {
         Login {
             user: LongString(Bytes::from_static(user)),
@@ -128,7 +144,7 @@ mod tests {
     #[test]
     fn the_right_password_logs_in_and_nothing_else_does() {
         let image = image();
-        let from_afar = Origin::of("192.0.2.7:40000");
+        let from_afar = from("192.0.2.7:40000", &[]);
         let shop = authenticate(&image, &login(b"shop", b"pw"), from_afar).unwrap();
         assert_eq!((shop.user.as_str(), shop.may_impersonate), ("shop", true));
         for (user, password) in [
@@ -137,13 +153,13 @@ mod tests {
             (b"nobody", b"pw"),
             (b"\xff", b"pw"),
         ] {
-            let refused = authenticate(&image, &login(user, password), Origin::Loopback);
+            let refused = authenticate(&image, &login(user, password), from_afar);
             assert_eq!(refused, Err(Refusal::Login), "{user:?}");
         }
     }
 
     #[test]
-    fn guest_logs_in_from_this_machine_only() {
+    fn guest_logs_in_from_this_machine_only_unless_it_is_told_otherwise() {
         let image = image();
         for (address, is_let_in) in [
             ("127.0.0.1:5", true),
@@ -152,9 +168,11 @@ mod tests {
             ("192.0.2.7:5", false),
             ("somewhere", false),
         ] {
-            let origin = Origin::of(address);
-            let entered = authenticate(&image, &login(b"guest", b"guest"), origin);
+            let local: &'static [String] = Vec::leak(vec![GUEST.to_owned()]);
+            let entered = authenticate(&image, &login(b"guest", b"guest"), from(address, local));
             assert_eq!(entered.is_ok(), is_let_in, "{address}");
+            let entered = authenticate(&image, &login(b"guest", b"guest"), from(address, &[]));
+            assert!(entered.is_ok(), "{address} when nobody is bound to this machine");
         }
     }
 

@@ -18,6 +18,7 @@ mod error;
 mod exchanges;
 mod limits;
 mod listener;
+mod load;
 mod login;
 mod message_form;
 mod metrics;

@@ -172,8 +172,8 @@ impl Connection {
         id: AskId,
         consumer: ConsumerKey,
     ) -> Result<(), Refusal> {
-        let known = self.channels.entry(channel).id_of(consumer);
-        let Some((queue, consumer_id)) = known else {
+        let known = self.channels.get_mut(channel);
+        let Some((queue, consumer_id)) = known.and_then(|known| known.id_of(consumer)) else {
             // Its queue was quicker.
             self.machine.answer(Some(channel), id, Answer::Done);
             return Ok(());
@@ -243,12 +243,16 @@ impl Connection {
             Err(refusal) => return Some(PublishOutcome::Refused(refusal)),
         };
         let (channel, number) = (publish.channel, publish.number);
+        let unanswered = self.shared.load.publish(message.body.len());
         let published = self.shared.queues().publish(&queues, message);
         self.channels.entry(channel).publishes_count += 1;
-        let outcome = move |published| Done::Published {
-            channel,
-            number,
-            outcome: work::outcome_of(&published),
+        let outcome = move |published| {
+            drop(unanswered);
+            Done::Published {
+                channel,
+                number,
+                outcome: work::outcome_of(&published),
+            }
         };
         self.begin(published.map(outcome).boxed());
         None
@@ -285,7 +289,7 @@ impl Connection {
         spans: Vec<Span>,
         outcome: Outcome,
     ) {
-        let Some(channel) = self.channels.entry(channel).id() else {
+        let Some(channel) = self.channels.get_mut(channel).and_then(|known| known.id()) else {
             return;
         };
         self.shared.metrics.settled.increment(1);
@@ -306,7 +310,8 @@ impl Connection {
         prefetch: u32,
         granted: u64,
     ) {
-        let Some((queue, consumer)) = self.channels.entry(channel).id_of(consumer) else {
+        let known = self.channels.get_mut(channel);
+        let Some((queue, consumer)) = known.and_then(|known| known.id_of(consumer)) else {
             return;
         };
         self.tell_queue(
@@ -321,13 +326,8 @@ impl Connection {
 
     /// Has a queue do something whose outcome nobody waits for.
     pub(super) fn tell_queue(&mut self, queue: GroupNumber, command: Command) {
-        let reply = self.shared.queues().run(queue, command);
-        let told = reply.map(move |reply| {
-            if let Err(error) = reply {
-                tracing::debug!(%queue, %error, "a queue was not told");
-            }
-            Done::Told
-        });
+        let reply = self.shared.queues().run(queue, command.clone());
+        let told = work::tell_queue(self.shared.clone(), queue, command, reply);
         self.begin(told.boxed());
     }
 

@@ -12,14 +12,16 @@ use raftmq_amqp::{
     PublishOutcome, Refusal, ReplyAddress, Taken,
 };
 use raftmq_core::cluster::amqp::{AmqpCommand, ConnectionId};
-use raftmq_core::queue::{Delivery, Reply};
+use raftmq_core::queue::{Command, Delivery, Reply};
 use raftmq_core::{ConsumerId, GroupNumber};
 use tokio::time::{sleep, timeout};
 
 use super::context::{Client, Shared};
 use super::error::About;
-use super::limits::{FAREWELL_PAUSE, LOGIN_PAUSE, READY_WAIT, UNFINISHED_WAIT};
-use super::login::{self, Origin};
+use super::limits::{
+    FAREWELL_PAUSE, LOGIN_PAUSE, OVERLOADED_PAUSE, READY_WAIT, UNFINISHED_WAIT,
+};
+use super::login::{self, Entry, Origin};
 use super::message_form::{self, FormError};
 use super::replies::Sent;
 use super::{exchanges, queues};
@@ -81,7 +83,12 @@ pub(super) async fn authenticate(
     let becoming_ready = standing.wait_for(|standing| standing.is_ready);
     let is_ready = timeout(READY_WAIT, becoming_ready.map(|ready| ready.is_ok())).await;
     let identity = if is_ready == Ok(true) {
-        login::authenticate(&shared.image(), &login, origin)
+        let loopback_users = &shared.config.loopback_users;
+        let entry = Entry {
+            origin,
+            loopback_users,
+        };
+        login::authenticate(&shared.image(), &login, entry)
     } else {
         Err(Refusal::Internal("the broker is not in service".to_owned()))
     };
@@ -233,6 +240,25 @@ pub(super) fn outcome_of(published: &Result<Published, QueueError>) -> PublishOu
         Ok(Published::Enqueued) => PublishOutcome::Committed,
         Ok(Published::Refused) | Err(_) => PublishOutcome::Failed,
     }
+}
+
+/// Waits until a queue has done something whose outcome nobody waits for. What found no place in the queue's
+/// service is tried again: a settlement must not be lost.
+pub(super) async fn tell_queue(
+    shared: Arc<Shared>,
+    queue: GroupNumber,
+    command: Command,
+    reply: impl Future<Output = Result<Reply, QueueError>> + Send,
+) -> Done {
+    let mut replied = reply.await;
+    while replied == Err(QueueError::Overloaded) {
+        sleep(OVERLOADED_PAUSE).await;
+        replied = shared.queues().run(queue, command.clone()).await;
+    }
+    if let Err(error) = replied {
+        tracing::debug!(%queue, %error, "a queue was not told");
+    }
+    Done::Told
 }
 
 /// How long the end of a connection waits for what was begun before.

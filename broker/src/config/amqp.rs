@@ -25,6 +25,8 @@ pub struct AmqpConfig {
     pub heartbeat_s: u16,
     /// Largest message, bytes.
     pub message_bytes_max: u64,
+    /// Users who connect only from the broker's own machine.
+    pub loopback_users: Vec<String>,
 }
 
 impl Default for AmqpConfig {
@@ -36,8 +38,16 @@ impl Default for AmqpConfig {
             frame_bytes_max: FRAME_MAX_DEFAULT,
             heartbeat_s: 60,
             message_bytes_max: MESSAGE_BYTES_MAX_DEFAULT,
+            loopback_users: vec!["guest".to_owned()],
         }
     }
+}
+
+/// Reads a comma-separated list of names; an empty text is an empty list.
+pub(super) fn names(text: &str) -> Vec<String> {
+    let names = text.split(',').map(str::trim);
+    let names = names.filter(|name| !name.is_empty());
+    names.map(ToOwned::to_owned).collect()
 }
 
 /// Reads a number of 16 bit, 0 included.
@@ -77,6 +87,8 @@ mod tests {
 
     #[test]
     fn sizes_have_bounds() {
+        assert_eq!(names("guest, other,"), ["guest", "other"]);
+        assert!(names("").is_empty());
         assert_eq!((short("0"), short("65535")), (Ok(0), Ok(65_535)));
         assert!(short("65536").is_err() && short("-1").is_err());
         assert_eq!((frame_bytes("0"), frame_bytes("8192")), (Ok(0), Ok(8_192)));

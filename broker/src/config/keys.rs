@@ -125,6 +125,7 @@ const BROKER_KEYS: &[Key] = &[
     key("amqp.channel-max", Kind::Whole16, "2047", "Channels of one AMQP connection that are offered; clients may take fewer. 0: no limit."),
     key("amqp.frame-max-bytes", Kind::FrameBytes, "131072", "Largest frame that AMQP clients are offered, at least 8192; clients may take less. 0: no limit."),
     key("amqp.heartbeat-seconds", Kind::Whole16, "60", "Interval of heartbeats that AMQP clients are offered; the client's wish counts, and after two silent intervals its connection is closed. 0: none."),
+    key("amqp.loopback-users", Kind::Text, "guest", "Users of AMQP who connect only from the broker's own machine, comma-separated. Empty: every user connects from anywhere, `guest` with its known password included."),
     key("amqp.message-bytes-max", Kind::MessageBytes, "16777216", "Largest body of an AMQP message, at most 64 MiB. A larger one closes its channel (406) before it is read."),
     key("limits.produce-in-flight-bytes", Kind::Bytes, "134217728", "Produce requests accepted and not yet answered; beyond it, connections are read no further."),
 ];

@@ -275,6 +275,7 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         "amqp.channel-max" => config.amqp.channel_max = amqp::short(text)?,
         "amqp.frame-max-bytes" => config.amqp.frame_bytes_max = amqp::frame_bytes(text)?,
         "amqp.heartbeat-seconds" => config.amqp.heartbeat_s = amqp::short(text)?,
+        "amqp.loopback-users" => config.amqp.loopback_users = amqp::names(text),
         "amqp.message-bytes-max" => config.amqp.message_bytes_max = amqp::message_bytes(text)?,
         "limits.produce-in-flight-bytes" => {
             config.limits.produce_in_flight_bytes_max = positive(text)?;

@@ -30,7 +30,7 @@ use crate::controller::{ClusterBinding, Controller, HostedCluster, ProducerIds, 
 use crate::env::{Env, Listener};
 use crate::hosting::{Hosting, Reports};
 use crate::http::{Metrics, Readiness};
-use crate::queues::{DeadLetterRouter, Queues, Undeliverable};
+use crate::queues::{DeadLetterRouter, Queues};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};

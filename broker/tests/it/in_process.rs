@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Free ports, and no HTTP.
+/// Free ports, and no HTTP and Kafka.
 fn loopback() -> NodeConfig {
     let mut config = NodeConfig::default();
     for listen in [&mut config.grpc_listen, &mut config.peer_listen] {
@@ -19,7 +19,7 @@ fn loopback() -> NodeConfig {
     }
     config.http_listen.clear();
     config.kafka.listeners.clear();
-    config.amqp.listen = None;
+    config.amqp.listen = Some("127.0.0.1:0".to_owned());
     config
 }
 
