@@ -7,9 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use raftmq_amqp::{Kind, Permission, Refusal};
+use raftmq_amqp::{Kind, Permission, Publish, Refusal};
 use raftmq_core::cluster::amqp::{AmqpCommand, ConnectionId, Permissions, QueueInfo, Vhost};
 use raftmq_core::cluster::{Command, Image, Outcome};
+use raftmq_core::exchange::Route;
 use raftmq_core::ids::BrokerId;
 use tokio::sync::{Semaphore, watch};
 
@@ -18,6 +19,7 @@ use super::limits::COMMAND_WAIT;
 use super::load::Load;
 use super::metrics::Metrics;
 use super::patterns::Patterns;
+use super::publish::{Plan, Scene, plan};
 use super::replies::Replies;
 use super::standing::Standing;
 use crate::config::AmqpConfig;
@@ -142,6 +144,21 @@ impl Client {
         let queue = image.amqp.queue(&self.vhost, name).map_err(of_amqp)?;
         queue.check_access(Some(self.connection)).map_err(of_amqp)?;
         Ok(queue)
+    }
+
+    /// Finds the way of a message, by the image as it is now.
+    ///
+    /// # Errors
+    /// As [`plan`]; `UnknownVhost`.
+    pub(super) fn plan(&self, publish: &Publish, route: &mut Route) -> Result<Plan, Refusal> {
+        let image = self.image();
+        let patterns = self.patterns(&image)?;
+        let scene = Scene {
+            image: &image,
+            vhost: self.vhost(&image)?,
+            patterns: &patterns,
+        };
+        plan(scene, publish, route)
     }
 
     fn patterns(&self, image: &Image) -> Result<Arc<Patterns>, Refusal> {

@@ -116,3 +116,108 @@ fn copies_to(message: &Message) -> Vec<Bytes> {
 fn short(text: &str) -> ShortString {
     ShortString::try_from(text).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use raftmq_amqp_protocol::{Table, TableBuilder};
+    use raftmq_core::exchange::{Arguments, ExchangeKind};
+    use raftmq_core::queue::{DeadLetter, DeathReason, MessageRef};
+    use raftmq_core::{DeadLetterId, LogIndex};
+
+    use super::*;
+    use crate::amqp::arguments::arguments;
+    use crate::amqp::world::World;
+
+    fn table(entries: &[(&'static str, &'static str)]) -> Table {
+        let mut table = TableBuilder::new();
+        for (name, value) in entries {
+            table = table.with(name, Value::LongString(value.as_bytes()));
+        }
+        table.finish().unwrap()
+    }
+
+    fn die(
+        world: &World,
+        queue: GroupNumber,
+        reason: DeathReason,
+        body: &Bytes,
+    ) -> Vec<(GroupNumber, queue::Message)> {
+        let image = world.image();
+        DeadLetterRoutes.targets(&DeadMessage {
+            image,
+            queue: &image.amqp.queues[&queue],
+            letter: DeadLetter {
+                id: DeadLetterId(3),
+                message: MessageRef {
+                    log_index: LogIndex(7),
+                    position: 0,
+                },
+                size: 1,
+                reason,
+                attempts: 0,
+            },
+            body,
+            now_ms: 5_000,
+        })
+    }
+
+    fn form(key: &'static str) -> Bytes {
+        let message = Message {
+            routing_key: ShortString::from_static(key),
+            ..Message::default()
+        };
+        message_form::encode(&message, Deaths::NotOurs)
+    }
+
+    #[test]
+    fn a_dead_letter_goes_where_the_exchange_leads_with_the_messages_key() {
+        let mut world = World::new();
+        world.exchange("graves", ExchangeKind::Direct, false);
+        let dead = world.queue("dead", Arguments::NONE);
+        world.bind("graves", "dead", "k");
+        let dying = world.queue(
+            "dying",
+            arguments(&table(&[("x-dead-letter-exchange", "graves")])),
+        );
+        let letters = die(&world, dying, DeathReason::Rejected, &form("k"));
+        assert_eq!(letters.len(), 1);
+        let (target, letter) = &letters[0];
+        assert_eq!(*target, dead);
+        assert_eq!(letter.dedup_id, Some(format!("dead-{dying}-3").into()));
+        let stored = message_form::decode(letter.body.clone()).unwrap();
+        assert_eq!(stored.deaths, Deaths::Ours);
+        assert_eq!(&stored.message.exchange[..], b"graves");
+        assert_eq!(&stored.message.routing_key[..], b"k");
+        assert_eq!(
+            die(&world, dying, DeathReason::Rejected, &form("other")),
+            []
+        );
+    }
+
+    #[test]
+    fn a_cycle_without_a_rejection_ends_and_one_with_a_rejection_goes_on() {
+        let mut world = World::new();
+        let round = table(&[
+            ("x-dead-letter-exchange", ""),
+            ("x-dead-letter-routing-key", "round"),
+        ]);
+        let round = world.queue("round", arguments(&round));
+        let rejected = die(&world, round, DeathReason::Rejected, &form("round"));
+        assert_eq!(rejected.len(), 1, "a client wanted that");
+        let again = &rejected[0].1.body;
+        assert_eq!(die(&world, round, DeathReason::Expired, again), []);
+        assert_eq!(die(&world, round, DeathReason::Expired, &form("round")), []);
+    }
+
+    #[test]
+    fn without_an_exchange_or_with_bytes_that_cannot_be_read_nobody_gets_it() {
+        let mut world = World::new();
+        let plain = world.queue("plain", Arguments::NONE);
+        assert_eq!(die(&world, plain, DeathReason::Rejected, &form("k")), []);
+        let gone = table(&[("x-dead-letter-exchange", "gone")]);
+        let gone = world.queue("to-nowhere", arguments(&gone));
+        assert_eq!(die(&world, gone, DeathReason::Rejected, &form("k")), []);
+        let bad = Bytes::from_static(b"\x09");
+        assert_eq!(die(&world, gone, DeathReason::Rejected, &bad), []);
+    }
+}

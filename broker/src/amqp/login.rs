@@ -94,36 +94,19 @@ pub(super) fn open_vhost(image: &Image, user: &str, vhost: &str) -> Result<(), R
 mod tests {
     use bytes::Bytes;
     use raftmq_amqp_protocol::{LongString, Table};
-    use raftmq_core::Machine;
-    use raftmq_core::cluster::amqp::{AmqpCommand, PutUser, Seed};
-    use raftmq_core::cluster::{Cluster, Command};
-    use raftmq_core::effect::Effects;
-    use raftmq_core::machine::{EntryMeta, MACHINE_VERSION};
+    use raftmq_core::cluster::amqp::{AmqpCommand, PutUser};
 
     use super::*;
+    use crate::amqp::world::World;
 
     fn image() -> Image {
-        let mut cluster = Cluster::default();
-        let guest = AmqpCommand::Seed(Seed {
-            user: GUEST.to_owned(),
-            password_hash: password::hash([1; 16], b"guest"),
-        });
-        let other = AmqpCommand::PutUser(PutUser {
+        let mut world = World::new();
+        world.amqp(AmqpCommand::PutUser(PutUser {
             name: "shop".to_owned(),
             password_hash: password::hash([2; 16], b"pw"),
             tags: [IMPERSONATOR.to_owned()].into(),
-        });
-        for (log_index, command) in [(1, guest), (2, other)] {
-            let meta = EntryMeta {
-                log_index,
-                term: 1,
-                proposed_at_ms: 0,
-                machine_version: MACHINE_VERSION,
-            };
-            let reply = cluster.apply(&meta, Command::Amqp(command), &mut Effects::new());
-            assert!(reply.is_ok(), "{reply:?}");
-        }
-        cluster.image().clone()
+        }));
+        world.image().clone()
     }
 
     fn from(address: &str, loopback_users: &'static [String]) -> Entry<'static> {
@@ -172,7 +155,10 @@ mod tests {
             let entered = authenticate(&image, &login(b"guest", b"guest"), from(address, local));
             assert_eq!(entered.is_ok(), is_let_in, "{address}");
             let entered = authenticate(&image, &login(b"guest", b"guest"), from(address, &[]));
-            assert!(entered.is_ok(), "{address} when nobody is bound to this machine");
+            assert!(
+                entered.is_ok(),
+                "{address} when nobody is bound to this machine"
+            );
         }
     }
 

@@ -31,6 +31,8 @@ mod replies;
 mod requests;
 mod standing;
 mod work;
+#[cfg(test)]
+mod world;
 
 pub use dead_letters::DeadLetterRoutes;
 pub use listener::FrontEnd;

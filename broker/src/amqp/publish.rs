@@ -15,8 +15,8 @@ use raftmq_core::limits::SHORT_STRING_BYTES_MAX;
 use raftmq_core::queue;
 
 use super::arguments::MessageHeaders;
-use super::context::Client;
 use super::message_form::{self, Deaths};
+use super::patterns::Patterns;
 
 /// Longest delay of a message, milliseconds: that of RabbitMQ's plug-in.
 const DELAY_MS_MAX: i64 = 4_294_967_295;
@@ -34,20 +34,32 @@ pub(super) enum Plan {
     Unroutable,
 }
 
+/// Who publishes where.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) image: &'a Image,
+    pub(super) vhost: &'a Vhost,
+    /// What the client may do there.
+    pub(super) patterns: &'a Patterns,
+}
+
 /// Finds the way of a message. `route` is memory that is used again.
 ///
 /// # Errors
-/// `Denied`, `Unknown`, `InternalExchange`, `UnknownVhost`.
+/// `Denied`, `Unknown`, `InternalExchange`.
 pub(super) fn plan(
-    client: &Client,
-    image: &Image,
+    scene: Scene<'_>,
     publish: &Publish,
     route: &mut Route,
 ) -> Result<Plan, Refusal> {
+    let Scene {
+        image,
+        vhost,
+        patterns,
+    } = scene;
     let message = &publish.message;
     let name = exchange_name(&message.exchange)?;
-    client.check(image, Permission::Write, Kind::Exchange, name)?;
-    let vhost = client.vhost(image)?;
+    patterns.check(Permission::Write, Kind::Exchange, name)?;
     vhost
         .routing
         .check_publish(name)
@@ -143,4 +155,143 @@ fn dedup_header(value: Value<'_>) -> Option<Bytes> {
 fn is_deduplicating(queue: &QueueInfo) -> bool {
     let mut arguments = queue.arguments.as_slice().iter();
     arguments.any(|one| one.name == DEDUP_ARGUMENT && one.value == HeaderValue::Bool(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use raftmq_amqp::{ChannelKey, PublishNumber, PublishTo};
+    use raftmq_amqp_protocol::{BasicProperties, Table, TableBuilder};
+    use raftmq_core::cluster::amqp::Permissions;
+    use raftmq_core::exchange::{Arguments, ExchangeKind};
+
+    use super::*;
+    use crate::amqp::arguments::arguments;
+    use crate::amqp::world::{VHOST, World};
+
+    fn headers(name: &'static str, value: Value<'_>) -> Table {
+        TableBuilder::new().with(name, value).finish().unwrap()
+    }
+
+    fn publish(exchange: &str, key: &str, headers: &Table) -> Publish {
+        let properties = BasicProperties {
+            headers: Some(headers.as_ref()),
+            message_id: Some(b"m-1"),
+            priority: Some(4),
+            ..BasicProperties::default()
+        };
+        Publish {
+            channel: ChannelKey {
+                number: 1,
+                opening: 1,
+            },
+            number: PublishNumber(1),
+            to: PublishTo::Exchange,
+            is_mandatory: false,
+            is_confirmed: true,
+            ttl_ms: Some(9),
+            more_keys: Vec::new(),
+            message: Message {
+                exchange: ShortString::try_from(exchange).unwrap(),
+                routing_key: ShortString::try_from(key).unwrap(),
+                properties: properties.encode().unwrap(),
+                body: Bytes::from_static(b"body").into(),
+            },
+        }
+    }
+
+    fn planned(world: &World, write: &str, publish: &Publish) -> Result<Plan, Refusal> {
+        let patterns = Patterns::new(&Permissions {
+            write: write.to_owned(),
+            ..Permissions::default()
+        });
+        let image = world.image();
+        let scene = Scene {
+            image,
+            vhost: image.amqp.vhost(VHOST).unwrap(),
+            patterns: &patterns,
+        };
+        plan(scene, publish, &mut Route::new())
+    }
+
+    #[test]
+    fn a_message_is_stored_with_what_its_queue_must_know() {
+        let mut world = World::new();
+        let queue = world.queue("q", Arguments::NONE);
+        let publish = publish("", "q", &Table::default());
+
+        let Ok(Plan::Enqueue(queues, message)) = planned(&world, ".*", &publish) else {
+            panic!("it reaches the queue");
+        };
+
+        assert_eq!(queues, [queue]);
+        assert_eq!((message.priority, message.ttl_ms), (4, Some(9)));
+        assert_eq!((message.delay_ms, &message.dedup_id), (None, &None));
+        let stored = message_form::decode(message.body).unwrap();
+        assert_eq!(stored.message, publish.message);
+        assert_eq!(stored.deaths, Deaths::NotOurs);
+    }
+
+    #[test]
+    fn who_may_not_write_or_names_no_exchange_is_refused_and_what_matches_nothing_is_unroutable() {
+        let mut world = World::new();
+        world.exchange("internal-x", ExchangeKind::Fanout, false);
+        let plan = |write: &str, exchange: &str| {
+            let publish = publish(exchange, "nowhere", &Table::default());
+            planned(&world, write, &publish)
+        };
+        let name = Text::from_static("amq.default");
+        let denied = Refusal::Denied(Permission::Write, Kind::Exchange, name);
+        assert_eq!(plan("^amq.topic$", ""), Err(denied));
+        assert_eq!(plan("^amq.topic$", "amq.topic"), Ok(Plan::Unroutable));
+        assert_eq!(plan(".*", ""), Ok(Plan::Unroutable));
+        let unknown = Refusal::Unknown(Kind::Exchange, Text::from_static("gone"));
+        assert_eq!(plan(".*", "gone"), Err(unknown));
+        let internal = Refusal::InternalExchange(Text::from_static("internal-x"));
+        assert_eq!(plan(".*", "internal-x"), Err(internal));
+    }
+
+    #[test]
+    fn a_delay_counts_where_the_exchange_lets_messages_wait() {
+        let mut world = World::new();
+        world.queue("q", Arguments::NONE);
+        for (exchange, is_delayed) in [("waiting", true), ("prompt", false)] {
+            world.exchange(exchange, ExchangeKind::Direct, is_delayed);
+            world.bind(exchange, "q", "k");
+        }
+        for (exchange, delay_ms, expected) in [
+            ("waiting", 300, Some(300)),
+            ("waiting", -1, None),
+            ("waiting", i64::MAX, Some(4_294_967_295)),
+            ("prompt", 300, None),
+        ] {
+            let publish = publish(exchange, "k", &headers(DELAY, Value::Long(delay_ms)));
+            let Ok(Plan::Enqueue(_, message)) = planned(&world, ".*", &publish) else {
+                panic!("it reaches the queue");
+            };
+            assert_eq!(message.delay_ms, expected, "{exchange} {delay_ms}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_recognised_by_its_header_or_its_id_where_a_queue_asks_for_that() {
+        let mut world = World::new();
+        let once = headers("x-message-deduplication", Value::Bool(true));
+        world.queue("once", arguments(&once));
+        world.queue("often", Arguments::NONE);
+        let none = Table::default();
+        let named = headers(DEDUP_ID, Value::LongString(b"h"));
+        let numbered = headers(DEDUP_ID, Value::Int(7));
+        for (queue, headers, expected) in [
+            ("once", &none, Some(&b"m-1"[..])),
+            ("once", &named, Some(b"h")),
+            ("once", &numbered, Some(b"7")),
+            ("often", &named, None),
+        ] {
+            let publish = publish("", queue, headers);
+            let Ok(Plan::Enqueue(_, message)) = planned(&world, ".*", &publish) else {
+                panic!("it reaches the queue");
+            };
+            assert_eq!(message.dedup_id.as_deref(), expected, "{queue}");
+        }
+    }
 }

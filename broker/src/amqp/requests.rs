@@ -19,7 +19,7 @@ use super::connection::{Connection, Leaving};
 use super::context::Client;
 use super::error::About;
 use super::login;
-use super::publish::{Plan, plan};
+use super::publish::Plan;
 use super::replies::Sent;
 use super::work::{self, Done, misplaced};
 use crate::planted::{Bug, is_planted};
@@ -233,8 +233,8 @@ impl Connection {
         let Ok(client) = self.client() else {
             return Some(PublishOutcome::Refused(misplaced()));
         };
-        let image = client.image();
-        let (queues, message) = match plan(&client, &image, &publish, &mut self.route) {
+        let planned = client.plan(&publish, &mut self.route);
+        let (queues, message) = match planned {
             Ok(Plan::Enqueue(queues, message)) => (queues, message),
             Ok(Plan::Unroutable) => {
                 self.shared.metrics.unroutable.increment(1);

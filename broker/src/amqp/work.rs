@@ -18,9 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::context::{Client, Shared};
 use super::error::About;
-use super::limits::{
-    FAREWELL_PAUSE, LOGIN_PAUSE, OVERLOADED_PAUSE, READY_WAIT, UNFINISHED_WAIT,
-};
+use super::limits::{FAREWELL_PAUSE, LOGIN_PAUSE, OVERLOADED_PAUSE, READY_WAIT, UNFINISHED_WAIT};
 use super::login::{self, Entry, Origin};
 use super::message_form::{self, FormError};
 use super::replies::Sent;

@@ -152,6 +152,7 @@ fn check_unreachable_peers() {
     let mut child = raftmq(&["serve", "--data-dir", data.to_str().unwrap()])
         .args(["--set", "listeners.grpc=127.0.0.1:0", "--set", &peers])
         .args(["--set", &listeners[0], "--set", &listeners[1]])
+        .args(["--set", "listeners.kafka=", "--set", "listeners.amqp="])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Weak};
 
 use futures_util::StreamExt;
+use lapin::message::Delivery;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
     ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::message::Delivery;
 use lapin::publisher_confirm::{Confirmation, PublisherConfirm};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
@@ -49,7 +49,9 @@ impl Client {
     /// As [`Self::connect`], with confirms.
     pub(super) async fn confirming(endpoint: &str) -> Self {
         let client = Self::connect(endpoint).await;
-        let select = client.channel.confirm_select(ConfirmSelectOptions::default());
+        let select = client
+            .channel
+            .confirm_select(ConfirmSelectOptions::default());
         select.await.expect("confirms");
         client
     }
@@ -65,15 +67,14 @@ impl Client {
     }
 }
 
-pub(super) async fn connect(
-    endpoint: &str,
-    login: &str,
-    vhost: &str,
-) -> lapin::Result<Connection> {
+pub(super) async fn connect(endpoint: &str, login: &str, vhost: &str) -> lapin::Result<Connection> {
     let uri = format!("amqp://{login}@{endpoint}/{vhost}");
-    timeout(PATIENCE, Connection::connect(&uri, ConnectionProperties::default()))
-        .await
-        .expect("an answer in time")
+    timeout(
+        PATIENCE,
+        Connection::connect(&uri, ConnectionProperties::default()),
+    )
+    .await
+    .expect("an answer in time")
 }
 
 pub(super) async fn declare(channel: &Channel, queue: &str) {

@@ -1,8 +1,8 @@
 //! Clients of different brokers: where a queue is led is nobody's concern.
 
+use lapin::BasicProperties;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::BasicProperties;
 use tokio::time::{Instant, sleep};
 
 use super::client::{
@@ -138,7 +138,10 @@ async fn the_exclusive_queues_of_a_killed_broker_go() {
         }
     };
     while code(queue.clone()).await != 405 {
-        assert!(Instant::now() < deadline, "broker 1 does not know the queue");
+        assert!(
+            Instant::now() < deadline,
+            "broker 1 does not know the queue"
+        );
         sleep(std::time::Duration::from_millis(20)).await;
     }
     dev.kill(2);

@@ -70,7 +70,9 @@ async fn an_exclusive_queue_is_its_connections_own_and_goes_with_it() {
         words.starts_with("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue"),
         "{words}"
     );
-    passive(owner.another_channel().await).await.expect("its own");
+    passive(owner.another_channel().await)
+        .await
+        .expect("its own");
     owner.close().await;
     let (code, words) = passive(other.another_channel().await).await.unwrap_err();
     assert_eq!(code, 404, "{words}");
@@ -110,7 +112,10 @@ async fn exchanges_are_bound_to_exchanges_and_unbound_again() {
     let broker = broker();
     let client = Client::confirming(&broker.amqp()).await;
     let channel = &client.channel;
-    for (name, kind) in [("outer", ExchangeKind::Topic), ("inner", ExchangeKind::Fanout)] {
+    for (name, kind) in [
+        ("outer", ExchangeKind::Topic),
+        ("inner", ExchangeKind::Fanout),
+    ] {
         declare_exchange(channel, name, kind, FieldTable::default()).await;
     }
     let bound = channel.exchange_bind(
@@ -160,15 +165,22 @@ async fn exchanges_are_bound_to_exchanges_and_unbound_again() {
 async fn every_virtual_host_has_its_exchanges_and_passive_finds_them() {
     let broker = broker();
     let client = Client::connect(&broker.amqp()).await;
-    for name in ["amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match"] {
+    for name in [
+        "amq.direct",
+        "amq.fanout",
+        "amq.topic",
+        "amq.headers",
+        "amq.match",
+    ] {
         let options = ExchangeDeclareOptions {
             passive: true,
             ..ExchangeDeclareOptions::default()
         };
         let kind = ExchangeKind::Direct;
-        let found = client
-            .channel
-            .exchange_declare(name.into(), kind, options, FieldTable::default());
+        let found =
+            client
+                .channel
+                .exchange_declare(name.into(), kind, options, FieldTable::default());
         found.await.expect("it is there");
     }
     client.close().await;

@@ -90,7 +90,10 @@ async fn what_a_lost_client_held_goes_to_another_one() {
     let mut consumer = consume(&client.channel, "lost", "staying").await;
     for body in ["1", "2"] {
         let delivery = next(&mut consumer).await;
-        assert_eq!((text(&delivery).as_str(), delivery.redelivered), (body, true));
+        assert_eq!(
+            (text(&delivery).as_str(), delivery.redelivered),
+            (body, true)
+        );
     }
     client.close().await;
 }
@@ -107,9 +110,15 @@ async fn a_single_message_is_taken_without_a_consumer() {
         publish(channel, "", "single", body.as_bytes()).await;
     }
     let first = get(false).await.expect("an answer").expect("a message");
-    assert_eq!((text(&first.delivery).as_str(), first.message_count), ("1", 2));
+    assert_eq!(
+        (text(&first.delivery).as_str(), first.message_count),
+        ("1", 2)
+    );
     let second = get(true).await.expect("an answer").expect("a message");
-    assert_eq!((text(&second.delivery).as_str(), second.message_count), ("2", 1));
+    assert_eq!(
+        (text(&second.delivery).as_str(), second.message_count),
+        ("2", 1)
+    );
     first
         .delivery
         .nack(BasicNackOptions {
@@ -119,7 +128,10 @@ async fn a_single_message_is_taken_without_a_consumer() {
         .await
         .expect("a nack");
     let again = get(false).await.expect("an answer").expect("a message");
-    assert_eq!((text(&again.delivery).as_str(), again.delivery.redelivered), ("1", true));
+    assert_eq!(
+        (text(&again.delivery).as_str(), again.delivery.redelivered),
+        ("1", true)
+    );
     client.close().await;
 }
 

@@ -60,7 +60,13 @@ async fn what_is_not_there_is_not_found() {
     let missing = refused(&client, |channel| async move {
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
         channel
-            .queue_bind("missing".into(), "amq.direct".into(), "".into(), options, arguments)
+            .queue_bind(
+                "missing".into(),
+                "amq.direct".into(),
+                "".into(),
+                options,
+                arguments,
+            )
             .await
     });
     assert_eq!(missing.await, (404, words));
@@ -69,7 +75,9 @@ async fn what_is_not_there_is_not_found() {
         let properties = BasicProperties::default();
         let sent = channel.basic_publish("gone".into(), "".into(), options, b"x", properties);
         sent.await?;
-        channel.basic_get("x".into(), BasicGetOptions::default()).await
+        channel
+            .basic_get("x".into(), BasicGetOptions::default())
+            .await
     });
     let words = "NOT_FOUND - no exchange 'gone' in vhost '/'".to_owned();
     assert_eq!(missing.await, (404, words));
@@ -90,7 +98,12 @@ async fn another_declaration_of_the_same_name_is_refused() {
     assert_eq!(other.await, (406, words.to_owned()));
     let other = refused(&client, |channel| {
         let arguments = table(&[("x-max-length", AMQPValue::LongInt(1))]);
-        declare_as(channel, "equivalent", QueueDeclareOptions::durable(), arguments)
+        declare_as(
+            channel,
+            "equivalent",
+            QueueDeclareOptions::durable(),
+            arguments,
+        )
     });
     let words = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'equivalent' in \
                  vhost '/': received the value '1' of type 'signedint' but current is none";
@@ -116,8 +129,16 @@ async fn bad_arguments_and_reserved_names_are_refused() {
     let broker = broker();
     let client = Client::connect(&broker.amqp()).await;
     for (name, value, problem) in [
-        ("x-max-length", long_text("1"), "{unacceptable_type,longstr}"),
-        ("x-message-ttl", AMQPValue::LongInt(-1), "{value_negative,-1}"),
+        (
+            "x-max-length",
+            long_text("1"),
+            "{unacceptable_type,longstr}",
+        ),
+        (
+            "x-message-ttl",
+            AMQPValue::LongInt(-1),
+            "{value_negative,-1}",
+        ),
         ("x-expires", AMQPValue::LongInt(0), "{value_zero,0}"),
         ("x-overflow", long_text("drop-tail"), "invalid_overflow"),
     ] {
@@ -182,8 +203,12 @@ async fn a_second_ack_and_an_exclusive_consumer_are_refused() {
         exclusive: true,
         ..BasicConsumeOptions::default()
     };
-    let consumer =
-        exclusive.basic_consume("once-only".into(), "me".into(), options, FieldTable::default());
+    let consumer = exclusive.basic_consume(
+        "once-only".into(),
+        "me".into(),
+        options,
+        FieldTable::default(),
+    );
     let _consumer = consumer.await.expect("the only consumer");
     let answer = refused(&client, |channel| async move {
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
@@ -267,7 +292,10 @@ async fn a_wrong_password_and_an_unknown_virtual_host_are_refused() {
     };
     let (code, words) = refusal(&error);
     assert_eq!(code, 403);
-    assert!(words.starts_with("ACCESS_REFUSED - Login was refused"), "{words}");
+    assert!(
+        words.starts_with("ACCESS_REFUSED - Login was refused"),
+        "{words}"
+    );
     let Err(error) = connect(&endpoint, "guest:guest", "nowhere").await else {
         panic!("let into a virtual host that is not there");
     };

@@ -54,8 +54,21 @@ async fn a_caller_in_java_is_answered_by_a_server_in_rust() {
         let id = request.properties.correlation_id().clone().expect("an id");
         let properties = BasicProperties::default().with_correlation_id(id);
         let answer = format!("{}", number * 2);
-        acked(send(&server.channel, "", to.as_str(), answer.as_bytes(), properties).await).await;
-        request.ack(BasicAckOptions::default()).await.expect("an ack");
+        acked(
+            send(
+                &server.channel,
+                "",
+                to.as_str(),
+                answer.as_bytes(),
+                properties,
+            )
+            .await,
+        )
+        .await;
+        request
+            .ack(BasicAckOptions::default())
+            .await
+            .expect("an ack");
     }
     let said = calling.await.expect("it ends");
     assert!(said.contains("ok rpc-call "), "{said}");

@@ -48,7 +48,13 @@ async fn a_rejected_message_goes_to_the_dead_letter_exchange_with_its_history() 
     let broker = broker();
     let client = Client::confirming(&broker.amqp()).await;
     let channel = &client.channel;
-    declare_exchange(channel, "graves", ExchangeKind::Fanout, FieldTable::default()).await;
+    declare_exchange(
+        channel,
+        "graves",
+        ExchangeKind::Fanout,
+        FieldTable::default(),
+    )
+    .await;
     declare(channel, "dead").await;
     bind(channel, "dead", "graves", "").await;
     let arguments = table(&[("x-dead-letter-exchange", long_text("graves"))]);
@@ -62,14 +68,25 @@ async fn a_rejected_message_goes_to_the_dead_letter_exchange_with_its_history() 
     let dead = get(channel, "dead").await;
     assert_eq!(dead.data, b"bad");
     assert_eq!(dead.exchange.as_str(), "graves");
-    assert_eq!(dead.properties.message_id().clone().expect("an id").as_str(), "m");
+    assert_eq!(
+        dead.properties
+            .message_id()
+            .clone()
+            .expect("an id")
+            .as_str(),
+        "m"
+    );
     let death = last_death(&dead.properties);
     assert_eq!(death, ("dying".to_owned(), "rejected".to_owned(), 1));
     let id = |properties: &BasicProperties| {
         let headers = properties.headers().clone().expect("headers");
         headers.inner().get("x-raftmq-id").cloned()
     };
-    assert_eq!(id(&dead.properties), id(&delivery.properties), "the same message");
+    assert_eq!(
+        id(&dead.properties),
+        id(&delivery.properties),
+        "the same message"
+    );
     client.close().await;
 }
 
@@ -146,7 +163,10 @@ async fn large_bodies_and_every_property_come_as_they_were_sent() {
     let headers = table(&[
         ("text", long_text("grün")),
         ("number", AMQPValue::LongLongInt(-7)),
-        ("nested", AMQPValue::FieldTable(table(&[("x", AMQPValue::Void)]))),
+        (
+            "nested",
+            AMQPValue::FieldTable(table(&[("x", AMQPValue::Void)])),
+        ),
     ]);
     let properties = BasicProperties::default()
         .with_content_type("application/x".into())
@@ -179,7 +199,10 @@ async fn large_bodies_and_every_property_come_as_they_were_sent() {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect::<std::collections::BTreeMap<_, _>>(),
         );
-        assert_eq!(delivery.properties.clone().with_headers(headers), properties);
+        assert_eq!(
+            delivery.properties.clone().with_headers(headers),
+            properties
+        );
     }
     client.close().await;
 }

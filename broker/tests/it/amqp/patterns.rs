@@ -19,7 +19,13 @@ async fn a_simple_queue_brings_messages_in_order() {
     let client = Client::confirming(&broker.amqp()).await;
     declare(&client.channel, "simple").await;
     for number in 0..50 {
-        publish(&client.channel, "", "simple", format!("{number}").as_bytes()).await;
+        publish(
+            &client.channel,
+            "",
+            "simple",
+            format!("{number}").as_bytes(),
+        )
+        .await;
     }
     let reader = Client::connect(&broker.amqp()).await;
     let mut consumer = consume(&reader.channel, "simple", "reader").await;
@@ -106,7 +112,13 @@ async fn a_fanout_exchange_brings_each_message_to_every_subscriber() {
         subscribers.push((subscriber, consumer));
     }
     for number in 0..5 {
-        publish(&client.channel, "news", "any", format!("{number}").as_bytes()).await;
+        publish(
+            &client.channel,
+            "news",
+            "any",
+            format!("{number}").as_bytes(),
+        )
+        .await;
     }
     for (_, consumer) in &mut subscribers {
         for number in 0..5 {
@@ -157,7 +169,13 @@ async fn a_topic_exchange_tells_one_word_from_many() {
     let broker = broker();
     let client = Client::confirming(&broker.amqp()).await;
     let channel = &client.channel;
-    declare_exchange(channel, "audits", ExchangeKind::Topic, FieldTable::default()).await;
+    declare_exchange(
+        channel,
+        "audits",
+        ExchangeKind::Topic,
+        FieldTable::default(),
+    )
+    .await;
     for (queue, pattern) in [("many-words", "audit.#"), ("one-word", "audit.*")] {
         declare(channel, queue).await;
         bind(channel, queue, "audits", pattern).await;
@@ -186,9 +204,19 @@ async fn serve(channel: &Channel, queue: &str, count: usize) {
         let id = request.properties.correlation_id().clone();
         let properties = BasicProperties::default().with_correlation_id(id.expect("an id"));
         let answer = format!("{}", number * 2);
-        let sent = send(channel, "", reply_to.as_str(), answer.as_bytes(), properties).await;
+        let sent = send(
+            channel,
+            "",
+            reply_to.as_str(),
+            answer.as_bytes(),
+            properties,
+        )
+        .await;
         acked(sent).await;
-        request.ack(BasicAckOptions::default()).await.expect("an ack");
+        request
+            .ack(BasicAckOptions::default())
+            .await
+            .expect("an ack");
     }
 }
 

@@ -20,7 +20,16 @@ async fn every_publish_in_flight_is_confirmed() {
     for number in 0..500 {
         let body = format!("{number}");
         let properties = BasicProperties::default().with_delivery_mode(2);
-        sent.push(send(&client.channel, "", "confirmed", body.as_bytes(), properties).await);
+        sent.push(
+            send(
+                &client.channel,
+                "",
+                "confirmed",
+                body.as_bytes(),
+                properties,
+            )
+            .await,
+        );
     }
     for one in sent {
         acked(one).await;
@@ -44,7 +53,14 @@ async fn a_full_queue_that_rejects_is_a_nack_and_keeps_what_it_has() {
     for body in ["one", "two"] {
         publish(&client.channel, "", "full", body.as_bytes()).await;
     }
-    let sent = send(&client.channel, "", "full", b"three", BasicProperties::default()).await;
+    let sent = send(
+        &client.channel,
+        "",
+        "full",
+        b"three",
+        BasicProperties::default(),
+    )
+    .await;
     let confirmed = confirmation(sent).await;
     assert!(matches!(confirmed, Confirmation::Nack(_)), "{confirmed:?}");
     let mut consumer = consume(&client.channel, "full", "c").await;
@@ -92,7 +108,13 @@ async fn what_matches_nothing_goes_to_the_alternate_exchange() {
     let broker = broker();
     let client = Client::confirming(&broker.amqp()).await;
     let channel = &client.channel;
-    declare_exchange(channel, "unmatched", ExchangeKind::Fanout, FieldTable::default()).await;
+    declare_exchange(
+        channel,
+        "unmatched",
+        ExchangeKind::Fanout,
+        FieldTable::default(),
+    )
+    .await;
     let arguments = table(&[("alternate-exchange", long_text("unmatched"))]);
     declare_exchange(channel, "matched", ExchangeKind::Direct, arguments).await;
     declare(channel, "strays").await;

@@ -3,11 +3,11 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use bytes::{Buf, BytesMut};
 use raftmq_amqp_protocol::{
     Frame, FrameBuffer, Method, PROTOCOL_HEADER, Table, Text, connection, connection_method,
     decode_frame,
 };
-use bytes::{Buf, BytesMut};
 
 use super::client::broker;
 use crate::support::PATIENCE;
@@ -125,13 +125,25 @@ fn broken_frames_close_the_connection_with_rabbitmqs_codes() {
     let broker = broker();
     for (bytes, code, name) in [
         // A frame that does not end where it says.
-        (&b"\x01\0\0\0\0\0\x04\0\x0a\0\x0a\xff"[..], 501, "FRAME_ERROR"),
+        (
+            &b"\x01\0\0\0\0\0\x04\0\x0a\0\x0a\xff"[..],
+            501,
+            "FRAME_ERROR",
+        ),
         // Larger than was agreed.
         (b"\x01\0\x01\x7f\xff\xff\xff", 501, "FRAME_ERROR"),
         // A channel that was never opened.
-        (b"\x01\0\x05\0\0\0\x04\0\x3c\0\x0a\xce", 504, "CHANNEL_ERROR"),
+        (
+            b"\x01\0\x05\0\0\0\x04\0\x3c\0\x0a\xce",
+            504,
+            "CHANNEL_ERROR",
+        ),
         // A method that does not exist.
-        (b"\x01\0\0\0\0\0\x04\0\x0a\0\x63\xce", 503, "COMMAND_INVALID"),
+        (
+            b"\x01\0\0\0\0\0\x04\0\x0a\0\x63\xce",
+            503,
+            "COMMAND_INVALID",
+        ),
     ] {
         let mut raw = Raw::logged_in(&broker.amqp());
         raw.send(bytes);
