@@ -7,14 +7,11 @@ use std::sync::Arc;
 use raftmq_core::ids::LogIndex;
 use raftmq_core::partition::isr::IsrTracker;
 use raftmq_core::queue::{Delivery, MessageRef, Published, Reply};
-use tokio::sync::oneshot;
 
 use super::Got;
 use super::bodies::Bodies;
 use super::deciding::Slot;
-use super::submission::{Answer, NotDone};
-
-type ReplySender = oneshot::Sender<Result<Vec<Answer>, NotDone>>;
+use super::submission::{Answer, NotDone, ReplySender};
 
 /// A submission whose commands are in an entry.
 #[derive(Debug)]
@@ -38,25 +35,27 @@ impl Submitted {
         let _ = self.reply.send(Err(why));
     }
 
-    /// Answers as if everything had been done.
-    pub(super) fn pretend(self) {
+    /// Answers as if everything had been done, if that is only messages.
+    pub(super) fn pretend(self) -> Option<Self> {
+        if self.slots.iter().any(|slot| *slot != Slot::Enqueued) {
+            return Some(self);
+        }
         let published = Published {
             count: 1,
             ..Published::default()
         };
-        let answer = |slot: Slot| match slot {
-            Slot::Decided(answer) => answer,
-            Slot::Proposed => Answer::Reply(Reply::Published(published.clone())),
-        };
-        let answers = self.slots.into_iter().map(answer).collect();
-        let _ = self.reply.send(Ok(answers));
+        let answer = Answer::Reply(Reply::Published(published));
+        let _ = self.reply.send(Ok(vec![answer; self.slots.len()]));
+        None
     }
 
     fn answered(self, replies: &[Reply]) -> Answered {
         let mut replies = replies.iter().skip(self.first);
         let answer = |slot: Slot| match slot {
             Slot::Decided(answer) => answer,
-            Slot::Proposed => Answer::Reply(replies.next().cloned().unwrap_or(Reply::Done)),
+            Slot::Proposed | Slot::Enqueued => {
+                Answer::Reply(replies.next().cloned().unwrap_or(Reply::Done))
+            }
         };
         Answered {
             answers: self.slots.into_iter().map(answer).collect(),

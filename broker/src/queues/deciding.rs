@@ -15,6 +15,8 @@ pub(super) enum Slot {
     Decided(Answer),
     /// By the reply to its command.
     Proposed,
+    /// The same: a message.
+    Enqueued,
 }
 
 /// See the module.
@@ -100,6 +102,7 @@ fn decide_message(
     }
     let ticket = pending.record(&message);
     Decided {
+        slot: Slot::Enqueued,
         ticket: Some(ticket),
         ..Decided::proposed(Command::Publish(vec![message]))
     }
@@ -156,7 +159,7 @@ mod tests {
 
         assert_eq!(
             (first.slot, first.ticket),
-            (Slot::Proposed, Some(Ticket(0)))
+            (Slot::Enqueued, Some(Ticket(0)))
         );
         assert!(first.command.is_some());
         assert_eq!(second.slot, Slot::Decided(published(Vec::new(), vec![0])));

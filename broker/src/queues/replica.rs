@@ -15,7 +15,7 @@ use super::binding::HostedQueue;
 use super::bodies::Bodies;
 use super::outgoing::Outgoing;
 use super::session::{Context, SUBMISSIONS_WAITING_MAX, Session};
-use super::submission::{Answer, Ask, NotDone, Submission};
+use super::submission::{Answer, Ask, NotDone, Submission, Untaken};
 use super::view::QueueView;
 use super::{Queues, WeakQueues};
 use super::{letters, pusher};
@@ -94,10 +94,6 @@ impl QueueReplica {
         self.view.borrow().clone()
     }
 
-    pub(super) fn leading_term(&self) -> Option<u64> {
-        self.seat.leading_term()
-    }
-
     pub(super) fn now_ms(&self) -> i64 {
         self.seat.now_ms()
     }
@@ -123,6 +119,7 @@ impl QueueReplica {
         }
         let session = self.seat.items().ok_or(NotDone::NotTaken)?;
         let (reply, answers) = oneshot::channel();
+        let reply = Untaken::new(reply);
         let submission = Submission { from, asks, reply };
         let sent = session.try_send(submission);
         sent.map_err(|_full_or_closed| NotDone::NotTaken)?;

@@ -224,7 +224,7 @@ impl Session {
             && !self.intake.admit(sender, place)
         {
             tracing::trace!(target: "raftmq::mark", name = "submission_out_of_order");
-            let _ = submission.reply.send(Err(NotDone::NotTaken));
+            drop(submission);
             return;
         }
         self.waiting_bytes += submission.bytes();
@@ -246,8 +246,8 @@ impl Session {
             match self.context.group.propose(self.context.term, bytes).await {
                 Ok(proposal) => {
                     if planted::is_planted(Bug::QueueConfirmBeforeCommit) {
-                        let now = std::mem::take(&mut entry.submitted);
-                        now.into_iter().for_each(Submitted::pretend);
+                        let all = std::mem::take(&mut entry.submitted).into_iter();
+                        entry.submitted = all.filter_map(Submitted::pretend).collect();
                     }
                     self.in_flight.push_back(InFlight {
                         proposal,
@@ -290,7 +290,9 @@ impl Session {
                 decided.slot
             });
             let slots = slots.collect();
-            submitted.push(Submitted::new(slots, first, submission.reply));
+            if let Some(reply) = submission.reply.take() {
+                submitted.push(Submitted::new(slots, first, reply));
+            }
         }
         drop(state);
         if commands.is_empty() {
@@ -400,9 +402,7 @@ impl Session {
             let outcome = next_outcome(&mut self.in_flight).await;
             self.settle_front(outcome);
         }
-        for submission in self.waiting.drain(..) {
-            let _ = submission.reply.send(Err(NotDone::NotTaken));
-        }
+        self.waiting.clear();
         self.answering.fail();
     }
 }
