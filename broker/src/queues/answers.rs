@@ -8,10 +8,10 @@ use raftmq_core::ids::LogIndex;
 use raftmq_core::partition::isr::IsrTracker;
 use raftmq_core::queue::{Delivery, MessageRef, Published, Reply};
 
-use super::Got;
 use super::bodies::Bodies;
 use super::deciding::Slot;
 use super::submission::{Answer, NotDone, ReplySender};
+use super::{Counts, Got};
 
 /// A submission whose commands are in an entry.
 #[derive(Debug)]
@@ -49,10 +49,11 @@ impl Submitted {
         None
     }
 
-    fn answered(self, replies: &[Reply]) -> Answered {
+    fn answered(self, replies: &[Reply], counts: Counts) -> Answered {
         let mut replies = replies.iter().skip(self.first);
         let answer = |slot: Slot| match slot {
             Slot::Decided(answer) => answer,
+            Slot::Counts => Answer::Counts(counts),
             Slot::Proposed | Slot::Enqueued => {
                 Answer::Reply(replies.next().cloned().unwrap_or(Reply::Done))
             }
@@ -99,17 +100,20 @@ impl Answering {
         self.applied.is_empty()
     }
 
-    /// An entry was applied, with these replies to its commands.
+    /// An entry was applied, with these replies to its commands; `counts` is what is there now.
     pub(super) fn applied(
         &mut self,
         log_index: LogIndex,
         submitted: Vec<Submitted>,
         replies: &[Reply],
+        counts: Counts,
     ) {
         if submitted.is_empty() {
             return;
         }
-        let answered = submitted.into_iter().map(|one| one.answered(replies));
+        let answered = submitted
+            .into_iter()
+            .map(|one| one.answered(replies, counts));
         let answered: Vec<Answered> = answered.collect();
         for message in answered.iter().flat_map(Answered::taken) {
             self.bodies.hold(message);

@@ -5,7 +5,6 @@ use raftmq_core::queue::{
     Arrival, Command, Decision, Message, Pending, Published, Queue, Reply, Ticket,
 };
 
-use super::Counts;
 use super::submission::{Answer, Ask};
 
 /// How a thing is answered.
@@ -17,6 +16,8 @@ pub(super) enum Slot {
     Proposed,
     /// The same: a message.
     Enqueued,
+    /// By what is there when everything asked before is done.
+    Counts,
 }
 
 /// See the module.
@@ -54,10 +55,11 @@ pub(super) fn decide(
     full: Option<&[u32]>,
 ) -> Decided {
     match ask {
-        Ask::Counts => Decided::at_once(Answer::Counts(Counts {
-            ready: state.ready_count(),
-            consumers: state.consumers_count() as u64,
-        })),
+        Ask::Counts => Decided {
+            slot: Slot::Counts,
+            command: None,
+            ticket: None,
+        },
         Ask::Run(Command::Publish(messages)) => {
             if let Some(brokers) = full {
                 return Decided::at_once(Answer::Full(brokers.to_vec()));

@@ -49,7 +49,6 @@ pub use error::QueueError;
 use self::channel::Closer;
 use self::channels::Channels;
 use self::replica::QueueReplica;
-use self::submission::Ask;
 use self::way::{Errand, Way};
 use crate::controller::Controller;
 use crate::hosting::Hosting;
@@ -275,7 +274,7 @@ impl Closer for Queues {
         for queue in self.shared.channels.close(channel) {
             let command = Command::CloseChannel { channel, attempt };
             // The way repeats it until the queue has it; nobody waits.
-            drop(self.send(queue, Ask::Run(command)));
+            self.send_surely(queue, command);
         }
     }
 }

@@ -135,6 +135,35 @@ impl Queues {
             Ok(way) => way,
             Err(error) => return Box::pin(ready(Err(error))),
         };
+        let (errand, answer) = self.errand(queue, ask, permit);
+        match way.try_send(errand) {
+            Ok(()) => Box::pin(async move { answer.await.unwrap_or(Err(QueueError::Stopping)) }),
+            Err(mpsc::error::TrySendError::Full(_)) => Box::pin(ready(Err(QueueError::Overloaded))),
+            // It ends only with its queue, or with the broker.
+            Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(ready(Err(QueueError::Gone))),
+        }
+    }
+
+    /// Sends something that nobody waits for and that must not be lost: at once, or as soon as there is
+    /// room.
+    pub(super) fn send_surely(&self, queue: GroupNumber, command: Command) {
+        let Ok(way) = self.way(queue) else {
+            // The queue is no more, or the broker stops: then it is fenced.
+            return;
+        };
+        let (errand, _) = self.errand(queue, Ask::Run(command), None);
+        if let Err(mpsc::error::TrySendError::Full(errand)) = way.try_send(errand) {
+            // Ends with the way at the latest.
+            tokio::spawn(async move { way.send(errand).await });
+        }
+    }
+
+    fn errand(
+        &self,
+        queue: GroupNumber,
+        ask: Ask,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> (Errand, oneshot::Receiver<Result<Answer, QueueError>>) {
         let (reply, answer) = oneshot::channel();
         let errand = Errand {
             is_repeatable: self.is_repeatable(queue, &ask),
@@ -143,12 +172,7 @@ impl Queues {
             since: Instant::now(),
             _permit: permit,
         };
-        match way.try_send(errand) {
-            Ok(()) => Box::pin(async move { answer.await.unwrap_or(Err(QueueError::Stopping)) }),
-            Err(mpsc::error::TrySendError::Full(_)) => Box::pin(ready(Err(QueueError::Overloaded))),
-            // It ends only with its queue, or with the broker.
-            Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(ready(Err(QueueError::Gone))),
-        }
+        (errand, answer)
     }
 
     fn permit_for(&self, ask: &Ask) -> Result<Option<OwnedSemaphorePermit>, QueueError> {

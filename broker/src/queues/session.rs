@@ -13,12 +13,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
-use raftmq_core::ids::BrokerId;
+use raftmq_core::ids::{BrokerId, LogIndex};
 use raftmq_core::queue::link::Intake;
 use raftmq_core::queue::{self, Command, Pending, Settings, Ticket};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::Counts;
 use super::answers::{Answering, Submitted};
 use super::binding::HostedQueue;
 use super::bodies::Bodies;
@@ -317,8 +318,8 @@ impl Session {
         match self.in_flight.back_mut() {
             Some(newest) => newest.submitted.extend(submitted),
             None => {
-                let applied = self.context.machine.read().applied();
-                self.answering.applied(applied, submitted, &[]);
+                let (applied, counts) = self.state_now();
+                self.answering.applied(applied, submitted, &[], counts);
             }
         }
         self.answering.answer_in_sync(self.in_sync.tracker());
@@ -347,6 +348,15 @@ impl Session {
         self.answering.applied(log_index, entry.submitted, &replies);
         self.look_at_deadline();
         true
+    }
+
+    fn state_now(&self) -> (LogIndex, Counts) {
+        let state = self.context.machine.read();
+        let counts = Counts {
+            ready: state.ready_count(),
+            consumers: state.consumers_count() as u64,
+        };
+        (state.applied(), counts)
     }
 
     /// Sets the time of the queue's next tick, or proposes one if that has come.
