@@ -222,8 +222,6 @@ impl Node {
             let replicas = replicas.clone();
             self.spawn(async move { replicas.run_purges().await });
         }
-        let measured = replicas.clone();
-        self.spawn(async move { measured.run_measuring().await });
         let cleaned = replicas.clone();
         self.spawn(async move {
             loop {
@@ -242,6 +240,10 @@ impl Node {
         {
             let hosting = hosting.clone();
             self.spawn(async move { hosting.run_hand_overs().await });
+        }
+        {
+            let hosting = hosting.clone();
+            self.spawn(async move { hosting.run_measuring().await });
         }
         self.spawn(async move {
             loop {

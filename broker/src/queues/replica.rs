@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use raftmq_core::cluster::balance::measured::Counted;
 use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_core::queue::link::Place;
 use raftmq_core::space::SpaceOfBrokers;
@@ -185,6 +186,15 @@ impl Led for QueueReplica {
         let view = QueueView::clone(&self.view());
         let group = view.group.clone().with_spaces(spaces);
         self.set_view(QueueView { group, ..view });
+    }
+
+    fn counted(&self) -> Counted {
+        let state = self.machine.read();
+        Counted {
+            group: self.queue(),
+            written_bytes: state.written_bytes(),
+            size_bytes: state.ready_bytes(),
+        }
     }
 
     fn stop(&self) {
