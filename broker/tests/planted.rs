@@ -6,19 +6,26 @@
 use std::time::Duration;
 
 use raftmq::planted::{Bug, plant};
+use raftmq::queues::{Published, QueueError};
 use raftmq_client::{Client, Record};
 use raftmq_records::BatchHeader;
 use raftmq_store::log_id;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 #[path = "it/in_process.rs"]
 mod in_process;
 #[cfg(test)]
 #[path = "it/lone_replica.rs"]
 mod lone_replica;
+#[cfg(test)]
+#[path = "it/queues/support.rs"]
+#[expect(dead_code, reason = "the tests of queues use the rest")]
+mod queues;
 
 use in_process::{eventually, in_service, peer, start, try_start};
 use lone_replica::Lone;
+use queues::{Brokers, Client as QueueClient, message, publish};
 
 const RECORDS: i64 = 100;
 
@@ -99,6 +106,7 @@ async fn a_follower_takes_records_although_its_disk_is_full() {
     replica.close().await;
 }
 
+<<<<<<< HEAD
 /// Logs in over AMQP.
 async fn amqp(node: &raftmq::node::Node, password: &str) -> lapin::Result<lapin::Connection> {
     let uri = format!("amqp://guest:{password}@{}/%2f", node.amqp_endpoint());
@@ -132,4 +140,76 @@ async fn an_exclusive_queue_is_there_when_its_connection_is_gone() {
     let image = node.parts().controller.images().current();
     assert!(image.amqp.queue("/", "own").is_ok(), "the bug did no harm");
     node.stop().await;
+=======
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_confirmed_that_no_majority_has() {
+    plant(Bug::QueueConfirmBeforeCommit);
+    let mut brokers = Brokers::start(2).await;
+    let queue = brokers.declare("q", &[]).await;
+    let leader = brokers.leader(queue).expect("a leader");
+    let queues = brokers.queues(leader).clone();
+    publish(&queues, queue, "first").await;
+
+    brokers.kill(3 - leader).await;
+    let published = queues.publish(&[queue], message("lost"));
+
+    let published = timeout(Duration::from_secs(20), published).await;
+    assert_eq!(published, Ok(Ok(Published::Enqueued)));
+    drop(queues);
+    brokers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_leader_repeats_what_was_delivered() {
+    plant(Bug::QueueDeliveriesRepeated);
+    let mut brokers = Brokers::start(3).await;
+    let queue = brokers.declare("q", &[]).await;
+    let leader = brokers.leader(queue).expect("a leader");
+    let queues = brokers.queues(brokers.others(queue)[0]).clone();
+    publish(&queues, queue, "one").await;
+    let mut consumer = QueueClient::of(&queues);
+    consumer.consume(queue, 0).await;
+    let (first, _) = consumer.delivery().await;
+
+    brokers.kill(leader).await;
+
+    let (second, _) = consumer.delivery().await;
+    assert_eq!(second.id, first.id);
+    drop(consumer);
+    drop(queues);
+    brokers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settle_is_forgotten_with_the_leader_that_did_not_answer() {
+    plant(Bug::QueueSettleNotRepeated);
+    let mut brokers = Brokers::start(3).await;
+    let queue = brokers
+        .declare("q", &[("x-quorum-initial-group-size", 2)])
+        .await;
+    let leader = brokers.leader(queue).expect("a leader");
+    let images = brokers.node(leader).parts().controller.images();
+    let image = images.current();
+    let info = image.partition(queue).expect("a queue");
+    let replicas: Vec<u32> = info.replicas.iter().map(|id| id.get()).collect();
+    let outside = (1..=3).find(|id| !replicas.contains(id)).expect("another");
+    let follower = replicas.into_iter().find(|id| *id != leader);
+    let queues = brokers.queues(outside).clone();
+    publish(&queues, queue, "one").await;
+    let mut consumer = QueueClient::of(&queues);
+    consumer.consume(queue, 0).await;
+    let (delivery, _) = consumer.delivery().await;
+
+    // The leader proposes it, and has no majority.
+    brokers.kill(follower.expect("a follower")).await;
+    let settled = consumer.settle(queue, delivery);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    brokers.kill(leader).await;
+
+    let settled = timeout(Duration::from_secs(20), settled).await;
+    assert_eq!(settled, Ok(Err(QueueError::OutcomeUnknown)));
+    drop(consumer);
+    drop(queues);
+    brokers.stop().await;
+>>>>>>> h-S
 }

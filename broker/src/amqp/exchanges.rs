@@ -20,16 +20,16 @@ const DELAYED_TYPE_ARGUMENT: &str = "x-delayed-type";
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
 /// Makes an exchange, or checks that it is there.
-pub(super) async fn declare(client: &Client, declare: DeclareExchange) -> Result<(), Refusal> {
+pub(super) async fn declare(client: &Client, declare: &DeclareExchange) -> Result<(), Refusal> {
     let image = client.image();
     let name = &declare.exchange;
     if declare.is_passive {
         let found = client.vhost(&image)?.exchange_id(name);
         return found.map(drop).map_err(of_amqp);
     }
-    let (kind, is_delayed) = kind_of(&declare)?;
+    let (kind, is_delayed) = kind_of(declare)?;
     client.check(&image, Permission::Configure, Kind::Exchange, name)?;
-    check_alternate(client, &image, &declare)?;
+    check_alternate(client, &image, declare)?;
     let about = About::exchange(name.clone());
     let command = AmqpCommand::DeclareExchange(amqp::DeclareExchange {
         vhost: client.vhost.to_string(),

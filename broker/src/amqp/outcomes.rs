@@ -12,14 +12,11 @@ use crate::queues::ChannelEvent;
 impl Connection {
     /// Takes what a piece of work gave.
     pub(super) fn finish(&mut self, done: Done) {
-        match done {
-            Done::Left { id } => self.left(id),
-            Done::OutOfPatience => self.leave(),
-            done => {
-                self.take_outcome(done);
-                self.unfinished_count -= 1;
-                self.leave_if_done();
-            }
+        let is_last = matches!(done, Done::Left { .. } | Done::OutOfPatience);
+        self.take_outcome(done);
+        if !is_last {
+            self.unfinished_count -= 1;
+            self.leave_if_done();
         }
     }
 
@@ -74,7 +71,9 @@ impl Connection {
                 self.machine.published(channel, number, outcome);
                 self.note_published(channel);
             }
-            Done::Told | Done::Left { .. } | Done::OutOfPatience => {}
+            Done::Told => {}
+            Done::Left { id } => self.left(id),
+            Done::OutOfPatience => self.leave(),
         }
     }
 

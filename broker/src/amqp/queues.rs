@@ -15,7 +15,6 @@ use super::arguments::{argument, arguments};
 use super::context::Client;
 use super::error::About;
 use super::exchanges::text_argument;
-use crate::queues::QueueError;
 
 /// How names begin that the broker makes up.
 const GENERATED_PREFIX: &str = "amq.gen-";
@@ -118,10 +117,11 @@ pub(super) async fn run(
     about: &About,
 ) -> Result<Reply, Refusal> {
     let reply = client.shared.queues().run(group, command).await;
-    match reply.map_err(|error: QueueError| about.refuse_queue(&error))? {
-        Reply::Refused(refusal) => Err(about.refuse_machine(refusal)),
-        reply => Ok(reply),
+    let reply = reply.map_err(|error| about.refuse_queue(&error))?;
+    if let Reply::Refused(refusal) = reply {
+        return Err(about.refuse_machine(refusal));
     }
+    Ok(reply)
 }
 
 async fn show(client: &Client, group: GroupNumber, name: Text) -> Result<Answer, Refusal> {
@@ -184,7 +184,7 @@ fn generated_name(random: [u8; 16]) -> Text {
         name.push(char::from(LETTERS[usize::from(low & 0x3f)]));
         rest >>= BITS;
     }
-    Text::try_from(name).map_err(|_| ()).unwrap_or_default()
+    Text::try_from(name).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -99,7 +99,18 @@ impl Connection {
             Ask::Consume(consume) => self.consume(channel, id, *consume),
             Ask::Cancel { consumer } => self.cancel(channel, id, consumer),
             Ask::Get { queue, ack_mode } => self.get(channel, id, queue, ack_mode),
-            ask => self.ask_topology(channel, id, ask),
+            ask @ (Ask::DeclareExchange(_)
+            | Ask::DeleteExchange { .. }
+            | Ask::DeclareQueue(_)
+            | Ask::DeleteQueue { .. }
+            | Ask::PurgeQueue { .. }
+            | Ask::Bind(_)
+            | Ask::Unbind(_)
+            | Ask::ProbeReply { .. }) => self.ask_topology(channel, id, ask),
+            Ask::Authenticate(_)
+            | Ask::OpenVhost { .. }
+            | Ask::RenewSecret { .. }
+            | Ask::CloseConnection => Err(misplaced()),
         }
     }
 

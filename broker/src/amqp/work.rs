@@ -106,7 +106,7 @@ pub(super) async fn topology(
     ask: Ask,
 ) -> Done {
     let answered = match ask {
-        Ask::DeclareExchange(declare) => exchanges::declare(&client, *declare).await.map(done),
+        Ask::DeclareExchange(declare) => exchanges::declare(&client, &declare).await.map(done),
         Ask::DeleteExchange {
             exchange,
             if_unused,

@@ -8,6 +8,7 @@ mod again;
 mod follow;
 mod handover;
 mod in_sync;
+mod loads;
 mod reports;
 mod seat;
 mod view;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use raftmq_core::cluster::Image;
+use raftmq_core::cluster::balance::measured::Counted;
 use raftmq_core::space::SpaceOfBrokers;
 use raftmq_store::GroupId;
 
@@ -51,6 +53,8 @@ pub trait Led: Send + Sync + 'static {
     fn hand_over(self: Arc<Self>, order: HandOver) -> BoxFuture<'static, Result<(), String>>;
     /// Takes note of the brokers that have little room on their disks, in place of those before.
     fn note_spaces(&self, spaces: &SpaceOfBrokers);
+    /// What was written to the group, and what is retained of it.
+    fn counted(&self) -> Counted;
     /// Takes nothing any more, for good: the replica is being removed.
     fn stop(&self);
 }

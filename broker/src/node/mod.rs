@@ -6,6 +6,7 @@ mod bootstrap;
 mod error;
 mod joining;
 mod peer_handler;
+mod readiness;
 mod scrub;
 mod serving;
 mod space;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raftmq_core::cluster::{Cluster, Endpoints};
-use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_store::{
     CommitDriver, DiskConfig, DiskEngine, Durability, Store, StoreConfig, StoreError,
 };
@@ -29,8 +29,13 @@ use crate::config::{self, NodeConfig};
 use crate::controller::{ClusterBinding, Controller, HostedCluster, ProducerIds, Registration};
 use crate::env::{Env, Listener};
 use crate::hosting::{Hosting, Reports};
+<<<<<<< HEAD
 use crate::http::{Metrics, Readiness};
 use crate::queues::{DeadLetterRouter, Queues};
+=======
+use crate::http::Metrics;
+use crate::queues::{DeadLetterRouter, Queues, Undeliverable};
+>>>>>>> h-S
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
@@ -231,8 +236,6 @@ impl Node {
             let replicas = replicas.clone();
             self.spawn(async move { replicas.run_purges().await });
         }
-        let measured = replicas.clone();
-        self.spawn(async move { measured.run_measuring().await });
         let cleaned = replicas.clone();
         self.spawn(async move {
             loop {
@@ -251,6 +254,10 @@ impl Node {
         {
             let hosting = hosting.clone();
             self.spawn(async move { hosting.run_hand_overs().await });
+        }
+        {
+            let hosting = hosting.clone();
+            self.spawn(async move { hosting.run_measuring().await });
         }
         self.spawn(async move {
             loop {
@@ -372,50 +379,6 @@ impl Parts {
     #[must_use]
     pub fn env(&self) -> &Env {
         &self.env
-    }
-
-    /// Why this broker is not ready for clients; empty = it is.
-    #[must_use]
-    pub fn not_ready_because(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        if self.controller.session().is_out() {
-            let refusal = self.controller.session().refusal().unwrap_or_default();
-            return vec![format!("not part of the cluster: {refusal}")];
-        }
-        if self.controller.session().is_fenced() {
-            reasons.push("not in service yet: the controller has it fenced".to_owned());
-        }
-        if let Some(refusal) = self.controller.session().refusal() {
-            reasons.push(format!("registration refused: {refusal}"));
-        }
-        let image = self.controller.images().current();
-        let me = BrokerId(self.host.broker_id());
-        for group in self.host.groups() {
-            let info = image.partition(GroupNumber(group.id().0));
-            let is_learning = info.is_some_and(|info| info.adding.contains(&me));
-            let health = group.store().health();
-            if health != raftmq_store::GroupHealth::Ok && !is_learning {
-                reasons.push(format!("group {} is recovering: {health:?}", group.id()));
-            }
-        }
-        let hosted = self.hosting.all().into_iter();
-        let lagging = hosted.filter(|led| !led.group().is_caught_up());
-        let lagging = lagging.count();
-        if lagging > 0 {
-            reasons.push(format!("{lagging} partitions and queues are not caught up"));
-        }
-        reasons
-    }
-}
-
-impl Readiness for Parts {
-    fn readiness(&self) -> Result<(), Vec<String>> {
-        let reasons = self.not_ready_because();
-        if reasons.is_empty() {
-            Ok(())
-        } else {
-            Err(reasons)
-        }
     }
 }
 

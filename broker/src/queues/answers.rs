@@ -7,14 +7,11 @@ use std::sync::Arc;
 use raftmq_core::ids::LogIndex;
 use raftmq_core::partition::isr::IsrTracker;
 use raftmq_core::queue::{Delivery, MessageRef, Published, Reply};
-use tokio::sync::oneshot;
 
-use super::Got;
 use super::bodies::Bodies;
 use super::deciding::Slot;
-use super::submission::{Answer, NotDone};
-
-type ReplySender = oneshot::Sender<Result<Vec<Answer>, NotDone>>;
+use super::submission::{Answer, NotDone, ReplySender};
+use super::{Counts, Got};
 
 /// A submission whose commands are in an entry.
 #[derive(Debug)]
@@ -38,25 +35,28 @@ impl Submitted {
         let _ = self.reply.send(Err(why));
     }
 
-    /// Answers as if everything had been done.
-    pub(super) fn pretend(self) {
+    /// Answers as if everything had been done, if that is only messages.
+    pub(super) fn pretend(self) -> Option<Self> {
+        if self.slots.iter().any(|slot| *slot != Slot::Enqueued) {
+            return Some(self);
+        }
         let published = Published {
             count: 1,
             ..Published::default()
         };
-        let answer = |slot: Slot| match slot {
-            Slot::Decided(answer) => answer,
-            Slot::Proposed => Answer::Reply(Reply::Published(published.clone())),
-        };
-        let answers = self.slots.into_iter().map(answer).collect();
-        let _ = self.reply.send(Ok(answers));
+        let answer = Answer::Reply(Reply::Published(published));
+        let _ = self.reply.send(Ok(vec![answer; self.slots.len()]));
+        None
     }
 
-    fn answered(self, replies: &[Reply]) -> Answered {
+    fn answered(self, replies: &[Reply], counts: Counts) -> Answered {
         let mut replies = replies.iter().skip(self.first);
         let answer = |slot: Slot| match slot {
             Slot::Decided(answer) => answer,
-            Slot::Proposed => Answer::Reply(replies.next().cloned().unwrap_or(Reply::Done)),
+            Slot::Counts => Answer::Counts(counts),
+            Slot::Proposed | Slot::Enqueued => {
+                Answer::Reply(replies.next().cloned().unwrap_or(Reply::Done))
+            }
         };
         Answered {
             answers: self.slots.into_iter().map(answer).collect(),
@@ -100,17 +100,20 @@ impl Answering {
         self.applied.is_empty()
     }
 
-    /// An entry was applied, with these replies to its commands.
+    /// An entry was applied, with these replies to its commands; `counts` is what is there now.
     pub(super) fn applied(
         &mut self,
         log_index: LogIndex,
         submitted: Vec<Submitted>,
         replies: &[Reply],
+        counts: Counts,
     ) {
         if submitted.is_empty() {
             return;
         }
-        let answered = submitted.into_iter().map(|one| one.answered(replies));
+        let answered = submitted
+            .into_iter()
+            .map(|one| one.answered(replies, counts));
         let answered: Vec<Answered> = answered.collect();
         for message in answered.iter().flat_map(Answered::taken) {
             self.bodies.hold(message);

@@ -117,8 +117,8 @@ impl Channels {
     }
 
     /// A consumer is gone by the client's own doing.
-    pub(super) fn detached(&self, id: ChannelId, queue: GroupNumber, consumer: ConsumerId) {
-        if let Some(open) = self.state.lock().open.get_mut(&id) {
+    pub(super) fn detached(&self, queue: GroupNumber, consumer: ConsumerId) {
+        for open in self.state.lock().open.values_mut() {
             open.consumers.remove(&(queue, consumer));
         }
     }

@@ -5,7 +5,6 @@ use raftmq_core::queue::{
     Arrival, Command, Decision, Message, Pending, Published, Queue, Reply, Ticket,
 };
 
-use super::Counts;
 use super::submission::{Answer, Ask};
 
 /// How a thing is answered.
@@ -15,6 +14,10 @@ pub(super) enum Slot {
     Decided(Answer),
     /// By the reply to its command.
     Proposed,
+    /// The same: a message.
+    Enqueued,
+    /// By what is there when everything asked before is done.
+    Counts,
 }
 
 /// See the module.
@@ -52,10 +55,11 @@ pub(super) fn decide(
     full: Option<&[u32]>,
 ) -> Decided {
     match ask {
-        Ask::Counts => Decided::at_once(Answer::Counts(Counts {
-            ready: state.ready_count(),
-            consumers: state.consumers_count() as u64,
-        })),
+        Ask::Counts => Decided {
+            slot: Slot::Counts,
+            command: None,
+            ticket: None,
+        },
         Ask::Run(Command::Publish(messages)) => {
             if let Some(brokers) = full {
                 return Decided::at_once(Answer::Full(brokers.to_vec()));
@@ -100,6 +104,7 @@ fn decide_message(
     }
     let ticket = pending.record(&message);
     Decided {
+        slot: Slot::Enqueued,
         ticket: Some(ticket),
         ..Decided::proposed(Command::Publish(vec![message]))
     }
@@ -156,7 +161,7 @@ mod tests {
 
         assert_eq!(
             (first.slot, first.ticket),
-            (Slot::Proposed, Some(Ticket(0)))
+            (Slot::Enqueued, Some(Ticket(0)))
         );
         assert!(first.command.is_some());
         assert_eq!(second.slot, Slot::Decided(published(Vec::new(), vec![0])));

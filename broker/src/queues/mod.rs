@@ -21,6 +21,7 @@ mod purge;
 mod push;
 mod pusher;
 mod replica;
+mod requests;
 mod session;
 mod submission;
 mod view;
@@ -32,13 +33,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, join_all, ready};
 use parking_lot::{Mutex, RwLock};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
-use raftmq_core::queue::{AckMode, Attempt, ChannelId, Command, Delivery, Message, Refusal, Reply};
+use raftmq_core::queue::{Attempt, ChannelId, Command, Delivery};
 use raftmq_store::GroupId;
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 pub use binding::{HostedQueue, QueueBinding};
@@ -49,7 +49,6 @@ pub use error::QueueError;
 use self::channel::Closer;
 use self::channels::Channels;
 use self::replica::QueueReplica;
-use self::submission::{Answer, Ask};
 use self::way::{Errand, Way};
 use crate::controller::Controller;
 use crate::hosting::Hosting;
@@ -121,8 +120,6 @@ impl fmt::Debug for Queues {
     }
 }
 
-type Answered = BoxFuture<'static, Result<Answer, QueueError>>;
-
 impl Queues {
     /// A service without replicas; [`Hosting::follow`] opens them. `publish_bytes_max` bounds the bytes of
     /// messages that wait on this broker to be enqueued.
@@ -168,183 +165,6 @@ impl Queues {
         let (id, events) = channels.open(self.broker_id(), broker_epoch);
         let closer: Arc<dyn Closer> = Arc::new(self.clone());
         Ok((QueueChannel::new(id, closer), events))
-    }
-
-    /// Enqueues a message in several queues. Takes effect in the order of calls, queue by queue; the
-    /// future only waits. Not repeated when its outcome is unknown, unless the queue deduplicates it.
-    /// A queue that is no more counts only when all are.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueueError`]; with several queues some may have it all the same.
-    pub fn publish(
-        &self,
-        queues: &[GroupNumber],
-        message: Message,
-    ) -> impl Future<Output = Result<Published, QueueError>> + Send + use<> {
-        let sent = queues.iter().map(|queue| {
-            let ask = Ask::Run(Command::Publish(vec![message.clone()]));
-            self.send(*queue, ask)
-        });
-        let sent: Vec<Answered> = sent.collect();
-        async move { published(join_all(sent).await) }
-    }
-
-    /// Runs a command at the queue's leader, wherever that is; a refusal is a reply, but for
-    /// `Refusal::Gone`. Takes effect in the order of calls (publishes and gets included); the future
-    /// only waits. Repeated over moves of the leader: such commands may be. Not for `Publish` and `Get`.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueueError`].
-    pub fn run(
-        &self,
-        queue: GroupNumber,
-        command: Command,
-    ) -> impl Future<Output = Result<Reply, QueueError>> + Send + use<> {
-        let attaching = match &command {
-            Command::Attach(attach) => Some(attach.channel),
-            Command::Batch(_)
-            | Command::Publish(_)
-            | Command::Credit { .. }
-            | Command::Detach { .. }
-            | Command::CloseChannel { .. }
-            | Command::CloseBroker { .. }
-            | Command::Settle { .. }
-            | Command::Get { .. }
-            | Command::Purge
-            | Command::Delete { .. }
-            | Command::Configure(_)
-            | Command::Touch
-            | Command::Tick
-            | Command::DeadLettersPublished(_) => None,
-        };
-        if let Some(channel) = attaching {
-            self.shared.channels.attaching(channel, queue);
-        }
-        let sent = self.send(queue, Ask::Run(command));
-        let queues = self.clone();
-        async move {
-            let answer = sent.await;
-            if let Some(channel) = attaching {
-                let consumer = match &answer {
-                    Ok(Answer::Reply(Reply::Attached { consumer })) => Some(*consumer),
-                    Ok(_) | Err(_) => None,
-                };
-                queues.shared.channels.attached(channel, queue, consumer);
-            }
-            match answer? {
-                Answer::Reply(Reply::Refused(Refusal::Gone)) => Err(QueueError::Gone),
-                Answer::Reply(reply) => Ok(reply),
-                Answer::Full(brokers) => Err(QueueError::Full { brokers }),
-                Answer::Got(_) | Answer::Counts(_) => Err(QueueError::OutcomeUnknown),
-            }
-        }
-    }
-
-    /// Takes one message for a channel (`basic.get`). Not repeated when its outcome is unknown: a
-    /// message that was taken then returns with the channel.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueueError`].
-    pub fn get(
-        &self,
-        queue: GroupNumber,
-        channel: ChannelId,
-        ack_mode: AckMode,
-    ) -> impl Future<Output = Result<Got, QueueError>> + Send + use<> {
-        self.shared.channels.touch(channel, queue);
-        let sent = self.send(queue, Ask::Run(Command::Get { channel, ack_mode }));
-        async move {
-            match sent.await? {
-                Answer::Got(got) => Ok(got),
-                Answer::Reply(Reply::Refused(Refusal::Gone)) => Err(QueueError::Gone),
-                Answer::Reply(_) | Answer::Full(_) | Answer::Counts(_) => {
-                    Err(QueueError::OutcomeUnknown)
-                }
-            }
-        }
-    }
-
-    /// Counts what is in a queue, as its leader knows it once everything asked before is done.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueueError`].
-    pub fn counts(
-        &self,
-        queue: GroupNumber,
-    ) -> impl Future<Output = Result<Counts, QueueError>> + Send + use<> {
-        let sent = self.send(queue, Ask::Counts);
-        async move {
-            match sent.await? {
-                Answer::Counts(counts) => Ok(counts),
-                Answer::Reply(_) | Answer::Full(_) | Answer::Got(_) => {
-                    Err(QueueError::OutcomeUnknown)
-                }
-            }
-        }
-    }
-
-    /// Sends something on the way to a queue, at once.
-    fn send(&self, queue: GroupNumber, ask: Ask) -> Answered {
-        let permit = match self.permit_for(&ask) {
-            Ok(permit) => permit,
-            Err(error) => return Box::pin(ready(Err(error))),
-        };
-        let way = match self.way(queue) {
-            Ok(way) => way,
-            Err(error) => return Box::pin(ready(Err(error))),
-        };
-        let (reply, answer) = oneshot::channel();
-        let errand = Errand {
-            is_repeatable: self.is_repeatable(queue, &ask),
-            ask,
-            reply,
-            since: Instant::now(),
-            permit,
-        };
-        match way.try_send(errand) {
-            Ok(()) => Box::pin(async move { answer.await.unwrap_or(Err(QueueError::Stopping)) }),
-            Err(mpsc::error::TrySendError::Full(_)) => Box::pin(ready(Err(QueueError::Overloaded))),
-            // It ends only with its queue, or with the broker.
-            Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(ready(Err(QueueError::Gone))),
-        }
-    }
-
-    fn permit_for(
-        &self,
-        ask: &Ask,
-    ) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, QueueError> {
-        if !matches!(ask, Ask::Run(Command::Publish(_))) {
-            return Ok(None);
-        }
-        // One message larger than the whole budget must still get through, alone.
-        let bytes = ask.bytes().clamp(1, self.shared.publish_budget_bytes);
-        let permits = u32::try_from(bytes).map_err(|_| QueueError::Overloaded)?;
-        let budget = self.shared.publish_budget.clone();
-        let permit = budget.try_acquire_many_owned(permits);
-        permit.map(Some).map_err(|_| QueueError::Overloaded)
-    }
-
-    /// A message that the queue deduplicates may be sent again; what a get takes would be taken twice.
-    fn is_repeatable(&self, queue: GroupNumber, ask: &Ask) -> bool {
-        match ask {
-            Ask::Run(Command::Get { .. }) => false,
-            Ask::Run(Command::Publish(messages)) => {
-                messages.iter().all(|message| message.dedup_id.is_some())
-                    && self.deduplicates(queue)
-            }
-            Ask::Run(_) | Ask::Counts => true,
-        }
-    }
-
-    fn deduplicates(&self, queue: GroupNumber) -> bool {
-        let image = self.controller().images().current();
-        let queue = image.amqp.queues.get(&queue);
-        let settings = queue.and_then(view::settings_of);
-        settings.is_some_and(|settings| settings.dedup.is_some())
     }
 
     fn downgrade(&self) -> WeakQueues {
@@ -454,30 +274,7 @@ impl Closer for Queues {
         for queue in self.shared.channels.close(channel) {
             let command = Command::CloseChannel { channel, attempt };
             // The way repeats it until the queue has it; nobody waits.
-            drop(self.send(queue, Ask::Run(command)));
+            self.send_surely(queue, command);
         }
-    }
-}
-
-fn published(answers: Vec<Result<Answer, QueueError>>) -> Result<Published, QueueError> {
-    let (mut is_refused, mut is_anywhere) = (false, answers.is_empty());
-    for answer in answers {
-        match answer {
-            Ok(Answer::Reply(Reply::Published(published))) => {
-                is_refused |= !published.refused.is_empty();
-                is_anywhere = true;
-            }
-            Ok(Answer::Reply(Reply::Refused(_))) | Err(QueueError::Gone) => {}
-            Ok(Answer::Full(brokers)) => return Err(QueueError::Full { brokers }),
-            Ok(Answer::Reply(_) | Answer::Got(_) | Answer::Counts(_)) => {
-                return Err(QueueError::OutcomeUnknown);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    match (is_anywhere, is_refused) {
-        (false, _) => Err(QueueError::Gone),
-        (true, true) => Ok(Published::Refused),
-        (true, false) => Ok(Published::Enqueued),
     }
 }

@@ -20,7 +20,7 @@ struct State {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Outgoing {
+pub(super) struct Outgoing {
     state: Mutex<State>,
     /// Something is to be pushed.
     pub(super) pushes: Notify,
@@ -95,11 +95,6 @@ impl Outgoing {
                 state.by_broker.remove(&broker);
             }
         }
-    }
-
-    /// Forgets what is for a broker: its channels are gone.
-    pub(super) fn forget(&self, broker: BrokerId) {
-        self.state.lock().by_broker.remove(&broker);
     }
 
     /// Whether nothing is to be pushed.

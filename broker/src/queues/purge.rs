@@ -63,6 +63,9 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 async fn purge_one(replica: &Arc<QueueReplica>) -> Result<(), String> {
+    if replica.outgoing().is_empty() {
+        replica.bodies().clear();
+    }
     let store = replica.group_handle().store();
     if store.health() != GroupHealth::Ok {
         return Ok(());

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use raftmq_core::cluster::balance::measured::Counted;
 use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_core::queue::link::Place;
 use raftmq_core::space::SpaceOfBrokers;
@@ -15,7 +16,7 @@ use super::binding::HostedQueue;
 use super::bodies::Bodies;
 use super::outgoing::Outgoing;
 use super::session::{Context, SUBMISSIONS_WAITING_MAX, Session};
-use super::submission::{Answer, Ask, NotDone, Submission};
+use super::submission::{Answer, Ask, NotDone, Submission, Untaken};
 use super::view::QueueView;
 use super::{Queues, WeakQueues};
 use super::{letters, pusher};
@@ -94,10 +95,6 @@ impl QueueReplica {
         self.view.borrow().clone()
     }
 
-    pub(super) fn leading_term(&self) -> Option<u64> {
-        self.seat.leading_term()
-    }
-
     pub(super) fn now_ms(&self) -> i64 {
         self.seat.now_ms()
     }
@@ -123,6 +120,7 @@ impl QueueReplica {
         }
         let session = self.seat.items().ok_or(NotDone::NotTaken)?;
         let (reply, answers) = oneshot::channel();
+        let reply = Untaken::new(reply);
         let submission = Submission { from, asks, reply };
         let sent = session.try_send(submission);
         sent.map_err(|_full_or_closed| NotDone::NotTaken)?;
@@ -188,6 +186,15 @@ impl Led for QueueReplica {
         let view = QueueView::clone(&self.view());
         let group = view.group.clone().with_spaces(spaces);
         self.set_view(QueueView { group, ..view });
+    }
+
+    fn counted(&self) -> Counted {
+        let state = self.machine.read();
+        Counted {
+            group: self.queue(),
+            written_bytes: state.written_bytes(),
+            size_bytes: state.ready_bytes(),
+        }
     }
 
     fn stop(&self) {

@@ -13,12 +13,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
-use raftmq_core::ids::BrokerId;
+use raftmq_core::ids::{BrokerId, LogIndex};
 use raftmq_core::queue::link::Intake;
 use raftmq_core::queue::{self, Command, Pending, Settings, Ticket};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::Counts;
 use super::answers::{Answering, Submitted};
 use super::binding::HostedQueue;
 use super::bodies::Bodies;
@@ -224,7 +225,7 @@ impl Session {
             && !self.intake.admit(sender, place)
         {
             tracing::trace!(target: "raftmq::mark", name = "submission_out_of_order");
-            let _ = submission.reply.send(Err(NotDone::NotTaken));
+            drop(submission);
             return;
         }
         self.waiting_bytes += submission.bytes();
@@ -246,8 +247,8 @@ impl Session {
             match self.context.group.propose(self.context.term, bytes).await {
                 Ok(proposal) => {
                     if planted::is_planted(Bug::QueueConfirmBeforeCommit) {
-                        let now = std::mem::take(&mut entry.submitted);
-                        now.into_iter().for_each(Submitted::pretend);
+                        let all = std::mem::take(&mut entry.submitted).into_iter();
+                        entry.submitted = all.filter_map(Submitted::pretend).collect();
                     }
                     self.in_flight.push_back(InFlight {
                         proposal,
@@ -290,7 +291,9 @@ impl Session {
                 decided.slot
             });
             let slots = slots.collect();
-            submitted.push(Submitted::new(slots, first, submission.reply));
+            if let Some(reply) = submission.reply.take() {
+                submitted.push(Submitted::new(slots, first, reply));
+            }
         }
         drop(state);
         if commands.is_empty() {
@@ -315,8 +318,8 @@ impl Session {
         match self.in_flight.back_mut() {
             Some(newest) => newest.submitted.extend(submitted),
             None => {
-                let applied = self.context.machine.read().applied();
-                self.answering.applied(applied, submitted, &[]);
+                let (applied, counts) = self.state_now();
+                self.answering.applied(applied, submitted, &[], counts);
             }
         }
         self.answering.answer_in_sync(self.in_sync.tracker());
@@ -345,6 +348,15 @@ impl Session {
         self.answering.applied(log_index, entry.submitted, &replies);
         self.look_at_deadline();
         true
+    }
+
+    fn state_now(&self) -> (LogIndex, Counts) {
+        let state = self.context.machine.read();
+        let counts = Counts {
+            ready: state.ready_count(),
+            consumers: state.consumers_count() as u64,
+        };
+        (state.applied(), counts)
     }
 
     /// Sets the time of the queue's next tick, or proposes one if that has come.
@@ -400,9 +412,7 @@ impl Session {
             let outcome = next_outcome(&mut self.in_flight).await;
             self.settle_front(outcome);
         }
-        for submission in self.waiting.drain(..) {
-            let _ = submission.reply.send(Err(NotDone::NotTaken));
-        }
+        self.waiting.clear();
         self.answering.fail();
     }
 }

@@ -67,7 +67,35 @@ pub(super) struct Submission {
     /// Who asks, and where that stands among what it asks; `None` = the leader itself.
     pub(super) from: Option<(BrokerId, Place)>,
     pub(super) asks: Vec<Ask>,
-    pub(super) reply: oneshot::Sender<Result<Vec<Answer>, NotDone>>,
+    pub(super) reply: Untaken,
+}
+
+/// Where the answers to a submission go.
+pub(super) type ReplySender = oneshot::Sender<Result<Vec<Answer>, NotDone>>;
+
+/// The same, before the submission is taken: dropped, it says that it never will be.
+#[derive(Debug)]
+pub(super) struct Untaken {
+    reply: Option<ReplySender>,
+}
+
+impl Untaken {
+    pub(super) const fn new(reply: ReplySender) -> Self {
+        Self { reply: Some(reply) }
+    }
+
+    /// The submission is taken: from now on whoever takes it must answer.
+    pub(super) fn take(mut self) -> Option<ReplySender> {
+        self.reply.take()
+    }
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Err(NotDone::NotTaken));
+        }
+    }
 }
 
 const ASK_RUN: u8 = 1;

@@ -32,6 +32,8 @@ const BATCH_ITEMS_MAX: usize = 4_096;
 const BATCHES_IN_FLIGHT_MAX: usize = 8;
 /// Pause after a batch was not taken, unless the image shows another leader before.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// Time in which a leader that was replaced may still answer: one that handed over has answered before.
+const LAST_ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 /// Time after which clients are told that nobody leads the queue.
 const UNAVAILABLE_AFTER: Duration = Duration::from_secs(30);
 /// How often it is looked for things that wait for too long.
@@ -45,7 +47,8 @@ pub(super) struct Errand {
     pub(super) since: Instant,
     /// May be sent again although nobody knows whether it was carried out.
     pub(super) is_repeatable: bool,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Its part of the budget, until it is done with.
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Item for Errand {
@@ -96,6 +99,8 @@ pub(super) struct Way {
     outbox: Outbox<Errand>,
     under_way: VecDeque<UnderWay>,
     retry_at: Option<Instant>,
+    /// The leader that batches are under way to has been replaced: when nobody waits for it any more.
+    give_up_at: Option<Instant>,
 }
 
 impl Way {
@@ -112,6 +117,7 @@ impl Way {
             outbox: Outbox::new(1),
             under_way: VecDeque::new(),
             retry_at: None,
+            give_up_at: None,
         };
         tokio::spawn(way.run());
         errands
@@ -125,7 +131,8 @@ impl Way {
             self.send_what_waits();
             let has_room = self.outbox.waiting_count() < ITEMS_WAITING_MAX;
             let is_busy = !self.outbox.is_empty();
-            let (retry_at, seen) = (self.retry_at, self.seen_version);
+            let (retry_at, give_up_at) = (self.retry_at, self.give_up_at);
+            let seen = self.seen_version;
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
@@ -138,13 +145,14 @@ impl Way {
                         break;
                     }
                     self.retry_at = None;
-                    self.give_lost_leaders_up();
+                    self.look_for_another_leader();
                 }
                 errand = self.inbox.recv(), if has_room => match errand {
                     Some(errand) => self.take(errand),
                     None => break,
                 },
                 () = sleep_until_some(retry_at) => self.retry_at = None,
+                () = sleep_until_some(give_up_at) => self.give_lost_leader_up(),
                 _ = patience.tick(), if is_busy => self.give_late_up(),
             }
         }
@@ -212,6 +220,9 @@ impl Way {
             metrics::counter!("raftmq_queue_submissions_failed_total").increment(1);
             self.retry_at = Some(Instant::now() + RETRY_PAUSE);
         }
+        if self.under_way.is_empty() {
+            self.give_up_at = None;
+        }
         let settled = self.outbox.settle(number, fate);
         for lost in settled.lost {
             lost.fail(QueueError::OutcomeUnknown);
@@ -223,16 +234,24 @@ impl Way {
         }
     }
 
-    /// Nobody waits for the answers of a leader that has been replaced: it may hang.
-    fn give_lost_leaders_up(&mut self) {
+    fn look_for_another_leader(&mut self) {
         let leader = self.queues.leader_of(self.queue);
         let is_replaced = |under_way: &UnderWay| leader.is_some_and(|id| id != under_way.to);
-        if self.under_way.front().is_some_and(is_replaced) {
-            for lost in std::mem::take(&mut self.under_way) {
-                self.settle(lost.number, Err(NotDone::Unknown));
-            }
-            self.retry_at = None;
+        self.give_up_at = if self.under_way.front().is_some_and(is_replaced) {
+            let until = Instant::now() + LAST_ANSWERS_WITHIN;
+            self.give_up_at.or(Some(until))
+        } else {
+            None
+        };
+    }
+
+    /// The leader has been replaced, and does not answer any more: it may hang.
+    fn give_lost_leader_up(&mut self) {
+        self.give_up_at = None;
+        for lost in std::mem::take(&mut self.under_way) {
+            self.settle(lost.number, Err(NotDone::Unknown));
         }
+        self.retry_at = None;
     }
 
     /// Tells clients that have waited for too long.

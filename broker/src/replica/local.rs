@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use raftmq_core::cluster::balance::measured::Counted;
+use raftmq_core::ids::GroupNumber;
 use raftmq_core::space::SpaceOfBrokers;
 use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
@@ -195,6 +197,15 @@ impl Led for Replica {
         let view = PartitionView::clone(&self.view());
         let group = view.group.clone().with_spaces(spaces);
         self.set_view(PartitionView { group, ..view });
+    }
+
+    fn counted(&self) -> Counted {
+        let state = self.machine.read();
+        Counted {
+            group: GroupNumber(self.id().0),
+            written_bytes: state.written_bytes(),
+            size_bytes: state.size_bytes(),
+        }
     }
 
     fn stop(&self) {

@@ -9,7 +9,6 @@ mod cleaner;
 mod error;
 mod fetch;
 mod follow;
-mod loads;
 mod local;
 mod retention;
 mod rewriter;

@@ -147,7 +147,14 @@ const PARTS: &[Part] = &[
     },
     // Services know the group host, no front end, and no message of a public wire.
     Part {
-        folders: &["controller", "coordinator", "replica", "queue", "raft"],
+        folders: &[
+            "controller",
+            "coordinator",
+            "hosting",
+            "replica",
+            "queues",
+            "raft",
+        ],
         never: &[
             "crate::kafka",
             "crate::amqp",
@@ -165,9 +172,23 @@ const PARTS: &[Part] = &[
         never: &[
             "crate::controller",
             "crate::coordinator",
+            "crate::hosting",
             "crate::replica",
-            "crate::queue",
+            "crate::queues",
         ],
+    },
+    // Partitions and queues share `hosting`, and do not know each other.
+    Part {
+        folders: &["hosting"],
+        never: &["crate::replica", "crate::queues"],
+    },
+    Part {
+        folders: &["replica"],
+        never: &["crate::queues"],
+    },
+    Part {
+        folders: &["queues"],
+        never: &["crate::replica"],
     },
     // The command line is a client like any other.
     Part {

@@ -48,6 +48,12 @@ impl Queue {
         self.ready.bytes()
     }
 
+    /// Counts the bytes that its log ever had.
+    #[must_use]
+    pub const fn written_bytes(&self) -> u64 {
+        self.bytes_total
+    }
+
     /// Counts the deliveries that are not settled.
     #[must_use]
     pub const fn unsettled_count(&self) -> u64 {

@@ -6,6 +6,7 @@
 
 pub mod codec;
 mod link;
+mod method;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+pub use method::{Method, Refusal};
 pub use server::{Inbound, PeerHandler, PeerServer, Served};
 
 use super::throttle::CatchUpThrottle;
@@ -60,6 +62,7 @@ impl Lane {
     }
 }
 
+<<<<<<< HEAD
 /// What a call asks for. Numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -188,6 +191,8 @@ impl Refusal {
     }
 }
 
+=======
+>>>>>>> h-S
 /// Why a call brought no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PeerError {

@@ -41,6 +41,15 @@ impl Brokers {
         let brokers = Self { nodes, folders };
         let running: Vec<&Node> = brokers.nodes.iter().flatten().collect();
         in_service(&running).await;
+        if count >= 3 {
+            // One of them may be killed from now on.
+            let controller = &brokers.node(1).parts().controller;
+            eventually("three voters of the metadata group", || {
+                let voters = controller.group().membership().voters;
+                voters.len() == 1 && voters.iter().all(|voters| voters.len() == 3)
+            })
+            .await;
+        }
         let create = AmqpCommand::CreateVhost(CreateVhost {
             name: VHOST.to_owned(),
             description: String::new(),

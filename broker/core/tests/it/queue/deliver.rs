@@ -1,7 +1,7 @@
 //! Who gets which message: turns, priorities, prefetch, single active and exclusive consumers.
 
 use raftmq_core::queue::{
-    AckMode, Attach, Command, Message, Outcome, Refusal, Reply, Settings, Span,
+    AckMode, Attach, Command, Message, Outcome, Refusal, Reply, Settings, Span, adds_messages,
 };
 use raftmq_core::{ConsumerId, DeliveryId};
 
@@ -202,4 +202,38 @@ fn settling_twice_leaves_the_neighbour_alone() {
     assert_eq!(harness.queue.deliveries(channel(1)), [held[1]]);
     let unknown = harness.settle(1, DeliveryId(99), Outcome::Acked);
     assert_eq!(unknown.reply, Reply::Settled { count: 0 });
+}
+
+#[test]
+fn what_consumers_hold_is_listed_in_order_without_what_a_get_took() {
+    let mut harness = Harness::new(Settings::default());
+    harness.publish(&["a", "b", "c"]);
+    harness.commit(&Command::Get {
+        channel: channel(9),
+        ack_mode: AckMode::Manual,
+    });
+    let first = harness.attach(2, "c", 1).deliveries();
+    let second = harness.attach(1, "c", 1).deliveries();
+
+    let held = harness.queue.consumers_deliveries();
+
+    assert_eq!(held, [first[0], second[0]]);
+    let channels: Vec<_> = harness.queue.channels().collect();
+    assert_eq!(channels, [channel(1), channel(2), channel(9)]);
+}
+
+#[test]
+fn commands_that_add_messages_are_told_from_their_bytes() {
+    let publish = Command::Publish(vec![message("a")]);
+    let batch = |commands: &[Command]| Command::Batch(commands.to_vec());
+    let adds = |command: &Command| adds_messages(&command.encode());
+
+    assert!(adds(&publish));
+    assert!(adds(&batch(&[Command::Tick, publish.clone()])));
+    assert!(!adds(&Command::Purge));
+    assert!(!adds(&batch(&[Command::Tick, Command::Touch])));
+    assert!(!adds(&batch(&[])));
+    let cut = batch(&[Command::Touch]).encode();
+    assert!(adds_messages(&cut[..cut.len() - 1]), "what cannot be read");
+    assert!(!adds_messages(b""));
 }

@@ -1,0 +1,231 @@
+//! What a front end asks of a queue, whoever leads it.
+//!
+//! Everything takes effect in the order of calls; the futures only wait.
+
+use futures_util::future::{BoxFuture, join_all, ready};
+use raftmq_core::ids::GroupNumber;
+use raftmq_core::queue::{AckMode, ChannelId, Command, Message, Refusal, Reply};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::error::QueueError;
+use super::submission::{Answer, Ask};
+use super::view::settings_of;
+use super::way::Errand;
+use super::{Counts, Got, Published, Queues};
+
+type Answered = BoxFuture<'static, Result<Answer, QueueError>>;
+
+impl Queues {
+    /// Enqueues a message in several queues. Takes effect in the order of calls, queue by queue; the
+    /// future only waits. Not repeated when its outcome is unknown, unless the queue deduplicates it.
+    /// A queue that is no more counts only when all are.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueError`]; with several queues some may have it all the same.
+    pub fn publish(
+        &self,
+        queues: &[GroupNumber],
+        message: Message,
+    ) -> impl Future<Output = Result<Published, QueueError>> + Send + use<> {
+        let sent = queues.iter().map(|queue| {
+            let ask = Ask::Run(Command::Publish(vec![message.clone()]));
+            self.send(*queue, ask)
+        });
+        let sent: Vec<Answered> = sent.collect();
+        async move { published(join_all(sent).await) }
+    }
+
+    /// Runs a command at the queue's leader, wherever that is; a refusal is a reply, but for
+    /// `Refusal::Gone`. Takes effect in the order of calls (publishes and gets included); the future
+    /// only waits. Repeated over moves of the leader: such commands may be. Not for `Publish` and `Get`.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueError`].
+    pub fn run(
+        &self,
+        queue: GroupNumber,
+        command: Command,
+    ) -> impl Future<Output = Result<Reply, QueueError>> + Send + use<> {
+        let (mut attaching, mut detaching) = (None, None);
+        if let Command::Attach(attach) = &command {
+            attaching = Some(attach.channel);
+            self.shared.channels.attaching(attach.channel, queue);
+        } else if let Command::Detach { consumer } = &command {
+            detaching = Some(*consumer);
+        }
+        let sent = self.send(queue, Ask::Run(command));
+        let queues = self.clone();
+        async move {
+            let answer = sent.await;
+            let channels = &queues.shared.channels;
+            if let Some(channel) = attaching {
+                let consumer = match &answer {
+                    Ok(Answer::Reply(Reply::Attached { consumer })) => Some(*consumer),
+                    Ok(_) | Err(_) => None,
+                };
+                channels.attached(channel, queue, consumer);
+            }
+            if let (Some(consumer), Ok(_)) = (detaching, &answer) {
+                channels.detached(queue, consumer);
+            }
+            match answer? {
+                Answer::Reply(Reply::Refused(Refusal::Gone)) => Err(QueueError::Gone),
+                Answer::Reply(reply) => Ok(reply),
+                Answer::Full(brokers) => Err(QueueError::Full { brokers }),
+                Answer::Got(_) | Answer::Counts(_) => Err(QueueError::OutcomeUnknown),
+            }
+        }
+    }
+
+    /// Takes one message for a channel (`basic.get`). Not repeated when its outcome is unknown: a
+    /// message that was taken then returns with the channel.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueError`].
+    pub fn get(
+        &self,
+        queue: GroupNumber,
+        channel: ChannelId,
+        ack_mode: AckMode,
+    ) -> impl Future<Output = Result<Got, QueueError>> + Send + use<> {
+        self.shared.channels.touch(channel, queue);
+        let sent = self.send(queue, Ask::Run(Command::Get { channel, ack_mode }));
+        async move {
+            match sent.await? {
+                Answer::Got(got) => Ok(got),
+                Answer::Reply(Reply::Refused(Refusal::Gone)) => Err(QueueError::Gone),
+                Answer::Reply(_) | Answer::Full(_) | Answer::Counts(_) => {
+                    Err(QueueError::OutcomeUnknown)
+                }
+            }
+        }
+    }
+
+    /// Counts what is in a queue, as its leader knows it once everything asked before is done.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueError`].
+    pub fn counts(
+        &self,
+        queue: GroupNumber,
+    ) -> impl Future<Output = Result<Counts, QueueError>> + Send + use<> {
+        let sent = self.send(queue, Ask::Counts);
+        async move {
+            match sent.await? {
+                Answer::Counts(counts) => Ok(counts),
+                Answer::Reply(_) | Answer::Full(_) | Answer::Got(_) => {
+                    Err(QueueError::OutcomeUnknown)
+                }
+            }
+        }
+    }
+
+    /// Sends something on the way to a queue, at once.
+    pub(super) fn send(&self, queue: GroupNumber, ask: Ask) -> Answered {
+        let permit = match self.permit_for(&ask) {
+            Ok(permit) => permit,
+            Err(error) => return Box::pin(ready(Err(error))),
+        };
+        let way = match self.way(queue) {
+            Ok(way) => way,
+            Err(error) => return Box::pin(ready(Err(error))),
+        };
+        let (errand, answer) = self.errand(queue, ask, permit);
+        match way.try_send(errand) {
+            Ok(()) => Box::pin(async move { answer.await.unwrap_or(Err(QueueError::Stopping)) }),
+            Err(mpsc::error::TrySendError::Full(_)) => Box::pin(ready(Err(QueueError::Overloaded))),
+            // It ends only with its queue, or with the broker.
+            Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(ready(Err(QueueError::Gone))),
+        }
+    }
+
+    /// Sends something that nobody waits for and that must not be lost: at once, or as soon as there is
+    /// room.
+    pub(super) fn send_surely(&self, queue: GroupNumber, command: Command) {
+        let Ok(way) = self.way(queue) else {
+            // The queue is no more, or the broker stops: then it is fenced.
+            return;
+        };
+        let (errand, _) = self.errand(queue, Ask::Run(command), None);
+        if let Err(mpsc::error::TrySendError::Full(errand)) = way.try_send(errand) {
+            // Ends with the way at the latest.
+            tokio::spawn(async move { way.send(errand).await });
+        }
+    }
+
+    fn errand(
+        &self,
+        queue: GroupNumber,
+        ask: Ask,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> (Errand, oneshot::Receiver<Result<Answer, QueueError>>) {
+        let (reply, answer) = oneshot::channel();
+        let errand = Errand {
+            is_repeatable: self.is_repeatable(queue, &ask),
+            ask,
+            reply,
+            since: Instant::now(),
+            _permit: permit,
+        };
+        (errand, answer)
+    }
+
+    fn permit_for(&self, ask: &Ask) -> Result<Option<OwnedSemaphorePermit>, QueueError> {
+        if !matches!(ask, Ask::Run(Command::Publish(_))) {
+            return Ok(None);
+        }
+        // One message larger than the whole budget must still get through, alone.
+        let bytes = ask.bytes().clamp(1, self.shared.publish_budget_bytes);
+        let permits = u32::try_from(bytes).map_err(|_| QueueError::Overloaded)?;
+        let budget = self.shared.publish_budget.clone();
+        let permit = budget.try_acquire_many_owned(permits);
+        permit.map(Some).map_err(|_| QueueError::Overloaded)
+    }
+
+    /// A message that the queue deduplicates may be sent again; what a get takes would be taken twice.
+    fn is_repeatable(&self, queue: GroupNumber, ask: &Ask) -> bool {
+        match ask {
+            Ask::Run(Command::Get { .. }) => false,
+            Ask::Run(Command::Publish(messages)) => {
+                messages.iter().all(|message| message.dedup_id.is_some())
+                    && self.deduplicates(queue)
+            }
+            Ask::Run(_) | Ask::Counts => true,
+        }
+    }
+
+    fn deduplicates(&self, queue: GroupNumber) -> bool {
+        let image = self.controller().images().current();
+        let queue = image.amqp.queues.get(&queue);
+        let settings = queue.and_then(settings_of);
+        settings.is_some_and(|settings| settings.dedup.is_some())
+    }
+}
+
+fn published(answers: Vec<Result<Answer, QueueError>>) -> Result<Published, QueueError> {
+    let (mut is_refused, mut is_anywhere) = (false, answers.is_empty());
+    for answer in answers {
+        match answer {
+            Ok(Answer::Reply(Reply::Published(published))) => {
+                is_refused |= !published.refused.is_empty();
+                is_anywhere = true;
+            }
+            Ok(Answer::Reply(Reply::Refused(_))) | Err(QueueError::Gone) => {}
+            Ok(Answer::Full(brokers)) => return Err(QueueError::Full { brokers }),
+            Ok(Answer::Reply(_) | Answer::Got(_) | Answer::Counts(_)) => {
+                return Err(QueueError::OutcomeUnknown);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match (is_anywhere, is_refused) {
+        (false, _) => Err(QueueError::Gone),
+        (true, true) => Ok(Published::Refused),
+        (true, false) => Ok(Published::Enqueued),
+    }
+}
