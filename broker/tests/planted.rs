@@ -106,7 +106,6 @@ async fn a_follower_takes_records_although_its_disk_is_full() {
     replica.close().await;
 }
 
-<<<<<<< HEAD
 /// Logs in over AMQP.
 async fn amqp(node: &raftmq::node::Node, password: &str) -> lapin::Result<lapin::Connection> {
     let uri = format!("amqp://guest:{password}@{}/%2f", node.amqp_endpoint());
@@ -140,7 +139,8 @@ async fn an_exclusive_queue_is_there_when_its_connection_is_gone() {
     let image = node.parts().controller.images().current();
     assert!(image.amqp.queue("/", "own").is_ok(), "the bug did no harm");
     node.stop().await;
-=======
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_confirmed_that_no_majority_has() {
     plant(Bug::QueueConfirmBeforeCommit);
@@ -211,5 +211,4 @@ async fn a_settle_is_forgotten_with_the_leader_that_did_not_answer() {
     drop(consumer);
     drop(queues);
     brokers.stop().await;
->>>>>>> h-S
 }

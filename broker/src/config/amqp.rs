@@ -8,7 +8,7 @@ use serde::Serialize;
 /// AMQP listener of a broker that was told nothing: the port that AMQP has.
 pub const AMQP_LISTEN_DEFAULT: &str = "127.0.0.1:5672";
 /// Largest message that can be allowed, bytes: one entry of a log holds it.
-const MESSAGE_BYTES_LIMIT: u64 = 64 << 20;
+const MESSAGE_BYTES_LIMIT: u64 = 32 << 20;
 
 /// Everything a broker is told about AMQP clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,7 +93,7 @@ mod tests {
         assert!(short("65536").is_err() && short("-1").is_err());
         assert_eq!((frame_bytes("0"), frame_bytes("8192")), (Ok(0), Ok(8_192)));
         assert!(frame_bytes("8191").is_err() && frame_bytes("x").is_err());
-        assert_eq!(message_bytes("67108864"), Ok(MESSAGE_BYTES_LIMIT));
-        assert!(message_bytes("0").is_err() && message_bytes("67108865").is_err());
+        assert_eq!(message_bytes("33554432"), Ok(MESSAGE_BYTES_LIMIT));
+        assert!(message_bytes("0").is_err() && message_bytes("33554433").is_err());
     }
 }

@@ -35,7 +35,7 @@ pub enum Kind {
     Whole16,
     /// Bytes of an AMQP frame: 0, or at least 8192.
     FrameBytes,
-    /// Bytes of an AMQP message, 1 to 67108864.
+    /// Bytes of an AMQP message, 1 to 33554432.
     MessageBytes,
     /// A time in milliseconds, at least 1.
     Millis,
@@ -57,7 +57,7 @@ impl Kind {
             Self::HostPortOrNone => "host:port or empty",
             Self::Whole16 => "count (0 to 65535)",
             Self::FrameBytes => "bytes (0, or >= 8192)",
-            Self::MessageBytes => "bytes (1 to 67108864)",
+            Self::MessageBytes => "bytes (1 to 33554432)",
             Self::Listeners => "list of [NAME://]host:port",
             Self::Peers => "list of id@host:port",
             Self::Durability => "flush or os",
@@ -126,7 +126,7 @@ const BROKER_KEYS: &[Key] = &[
     key("amqp.frame-max-bytes", Kind::FrameBytes, "131072", "Largest frame that AMQP clients are offered, at least 8192; clients may take less. 0: no limit."),
     key("amqp.heartbeat-seconds", Kind::Whole16, "60", "Interval of heartbeats that AMQP clients are offered; the client's wish counts, and after two silent intervals its connection is closed. 0: none."),
     key("amqp.loopback-users", Kind::Text, "guest", "Users of AMQP who connect only from the broker's own machine, comma-separated. Empty: every user connects from anywhere, `guest` with its known password included."),
-    key("amqp.message-bytes-max", Kind::MessageBytes, "16777216", "Largest body of an AMQP message, at most 64 MiB. A larger one closes its channel (406) before it is read."),
+    key("amqp.message-bytes-max", Kind::MessageBytes, "16777216", "Largest body of an AMQP message, at most 32 MiB. A larger one closes its channel (406) before it is read."),
     key("limits.produce-in-flight-bytes", Kind::Bytes, "134217728", "Produce requests accepted and not yet answered; beyond it, connections are read no further."),
 ];
 

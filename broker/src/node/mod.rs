@@ -29,13 +29,8 @@ use crate::config::{self, NodeConfig};
 use crate::controller::{ClusterBinding, Controller, HostedCluster, ProducerIds, Registration};
 use crate::env::{Env, Listener};
 use crate::hosting::{Hosting, Reports};
-<<<<<<< HEAD
-use crate::http::{Metrics, Readiness};
-use crate::queues::{DeadLetterRouter, Queues};
-=======
 use crate::http::Metrics;
-use crate::queues::{DeadLetterRouter, Queues, Undeliverable};
->>>>>>> h-S
+use crate::queues::{DeadLetterRouter, Queues};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};

@@ -50,6 +50,8 @@ pub enum Method {
     QueueSubmit = 60,
     /// What a queue has for channels of the receiver's clients.
     QueuePush = 61,
+    /// A reply of AMQP's direct reply-to, for a client of the receiver.
+    DirectReply = 70,
 }
 
 impl Method {
@@ -79,6 +81,7 @@ impl Method {
             51 => Self::Loads,
             60 => Self::QueueSubmit,
             61 => Self::QueuePush,
+            70 => Self::DirectReply,
             _ => return None,
         })
     }
