@@ -3,7 +3,7 @@
 use lapin::ExchangeKind;
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, ExchangeUnbindOptions,
-    QueueDeclareOptions, QueueDeleteOptions, QueueUnbindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::{Instant, sleep};
@@ -150,7 +150,6 @@ async fn exchanges_are_bound_to_exchanges_and_unbound_again() {
         "".into(),
         FieldTable::default(),
     );
-    let _options = QueueUnbindOptions::default();
     unbound.await.expect("no binding");
     let unused = ExchangeDeleteOptions {
         if_unused: true,

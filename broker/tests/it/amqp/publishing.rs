@@ -2,9 +2,9 @@
 
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
-use lapin::publisher_confirm::Confirmation;
+
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
-use lapin::{BasicProperties, ExchangeKind};
+use lapin::{BasicProperties, Confirmation, ExchangeKind};
 
 use super::client::{
     Client, acked, bind, broker, confirmation, consume, declare, declare_exchange, declare_with,
@@ -92,7 +92,7 @@ async fn a_mandatory_message_that_reaches_no_queue_comes_back_and_is_confirmed()
         reply_code,
         reply_text,
         ..
-    } = *returned;
+    } = returned;
     assert_eq!((reply_code, reply_text.as_str()), (312, "NO_ROUTE"));
     assert_eq!(delivery.routing_key.as_str(), "nowhere");
     assert_eq!(delivery.data, b"back");
