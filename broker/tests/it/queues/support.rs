@@ -84,8 +84,9 @@ impl Brokers {
 
     async fn propose(&self, id: u32, command: AmqpCommand) -> Declared {
         let controller = &self.node(id).parts().controller;
-        let proposed = controller.propose(&ClusterCommand::Amqp(command), WITHIN);
-        proposed.await.expect("it is done")
+        let command = ClusterCommand::Amqp(command);
+        let proposed = controller.propose(&command, WITHIN).await;
+        proposed.expect("it is done")
     }
 
     /// Declares a queue; returns it once some broker leads it.
