@@ -59,11 +59,18 @@ impl Channels {
         self.map.entry(key).or_default()
     }
 
-    /// Forgets a channel; what it held returns to its queues.
-    pub(super) fn close(&mut self, key: ChannelKey, attempt: Attempt) {
-        if let Some(opened) = self.map.remove(&key).and_then(|channel| channel.opened) {
+    /// Returns what a channel holds to its queues.
+    pub(super) fn release(&mut self, key: ChannelKey, attempt: Attempt) {
+        let opened = self.map.get_mut(&key).and_then(|one| one.opened.take());
+        if let Some(opened) = opened {
             opened.close(attempt);
         }
+    }
+
+    /// Forgets a channel; what it held returns to its queues.
+    pub(super) fn close(&mut self, key: ChannelKey, attempt: Attempt) {
+        self.release(key, attempt);
+        self.map.remove(&key);
     }
 
     /// Forgets every channel.

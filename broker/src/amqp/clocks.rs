@@ -48,9 +48,14 @@ impl Clocks {
         self.written_at = now;
     }
 
-    /// What is due first, and when.
-    pub(super) fn next(&mut self, machine: &Connection, now: Instant) -> Option<(Instant, Due)> {
-        let (phase, is_read) = (machine.phase(), machine.wants_input());
+    /// What is due first, and when. While the client `is_read`, its silence counts.
+    pub(super) fn next(
+        &mut self,
+        machine: &Connection,
+        is_read: bool,
+        now: Instant,
+    ) -> Option<(Instant, Due)> {
+        let phase = machine.phase();
         if phase != self.phase {
             (self.phase, self.phase_at) = (phase, now);
         }
@@ -58,7 +63,9 @@ impl Clocks {
             self.read_at = self.read_at.max(now);
         }
         self.was_read = is_read;
-        self.first_of(machine.timing())
+        let mut timing = machine.timing();
+        timing.receive_idle_ms = timing.receive_idle_ms.filter(|_| is_read);
+        self.first_of(timing)
     }
 
     fn first_of(&self, timing: Timing) -> Option<(Instant, Due)> {
@@ -111,7 +118,7 @@ mod tests {
         let start = Instant::now();
         let machine = Connection::new(raftmq_amqp::Settings::default());
         let limit = Duration::from_millis(raftmq_amqp::HANDSHAKE_MS_MAX);
-        let next = Clocks::new(start).next(&machine, start + Duration::from_secs(5));
+        let next = Clocks::new(start).next(&machine, true, start + Duration::from_secs(5));
         assert_eq!(next, Some((start + limit, Due::Lost)));
     }
 }

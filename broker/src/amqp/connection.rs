@@ -22,6 +22,7 @@ use super::channels::{Channels, Told};
 use super::clocks::{Clocks, Due};
 use super::context::{Client, Shared};
 use super::limits::{LAST_WRITE_WAIT, READ_BYTES, ROUND_COUNT_MAX};
+use super::load::Own;
 use super::login::Origin;
 use super::replies::{Inbox, Reply};
 use super::standing::Standing;
@@ -43,6 +44,8 @@ pub(super) struct Connection {
     pub(super) client: Option<Arc<Client>>,
     pub(super) channels: Channels,
     pub(super) works: Works,
+    /// What it has published and not been answered.
+    pub(super) own: Own,
     /// Pieces of work that the end of the connection waits for.
     pub(super) unfinished_count: usize,
     /// Whether a queue may be this connection's own.
@@ -105,6 +108,7 @@ impl Connection {
             client: None,
             channels: Channels::default(),
             works: Works::new(),
+            own: Own::default(),
             unfinished_count: 0,
             may_own_queues: false,
             leaving: Leaving::NotYet,
@@ -171,17 +175,17 @@ impl Connection {
 
     /// Whether a further request may be taken: a connection that ends always goes on.
     fn may_begin(&self) -> bool {
-        self.machine.phase() != Phase::Running || self.shared.load.has_room()
+        self.machine.phase() != Phase::Running || self.shared.load.lets_on(self.own)
     }
 
     async fn next_step(&mut self, (reading, writing): &mut Halves) -> Step {
-        let due = self.clocks.next(&self.machine, Instant::now());
         let load = self.shared.load.clone();
         // Made before it is looked: what happens in between is not missed.
         let room = load.room();
         let may_begin = self.may_begin();
         let may_read = may_begin && self.machine.wants_input();
         let may_tell = self.machine.wants_deliveries();
+        let due = self.clocks.next(&self.machine, may_read, Instant::now());
         // Lent, so that the frames that wait can be written meanwhile.
         let mut input = std::mem::take(self.machine.input());
         if may_read {
@@ -192,10 +196,10 @@ impl Connection {
         let step = tokio::select! {
             biased;
             Ok(()) = self.standing.changed() => Step::Standing,
-            Some(reply) = self.inbox.replies.recv() => Step::Reply(reply),
             Some(done) = self.works.next() => Step::Done(Box::new(done)),
             written = writing.write_buf(output), if has_output => Step::Written(written),
             read = reading.read_buf(&mut input), if may_read => Step::Read(read),
+            Some(reply) = self.inbox.replies.recv(), if may_tell => Step::Reply(reply),
             Some(told) = self.channels.events.next(), if may_tell => Step::Told(Box::new(told)),
             () = room, if !may_begin => Step::Room,
             due = reached(due) => Step::Due(due),
@@ -232,8 +236,8 @@ impl Connection {
                 self.hear(*told);
                 self.hear_more();
             }
-            // The next turn looks again; the client was not read from meanwhile.
-            Step::Room => self.clocks.note_read(now),
+            // The next turn looks again.
+            Step::Room => {}
             Step::Due(Due::Heartbeat) => self.machine.send_heartbeat(),
         }
     }

@@ -11,11 +11,19 @@ pub(super) const ROUND_COUNT_MAX: usize = 256;
 /// client that is gone.
 pub(super) const REPLIES_COUNT_MAX: usize = 1_024;
 
-/// Publishes of all clients that are not answered; at it no further request is taken. Fewer than wait for
-/// one queue in its service.
+/// Publishes of one connection that are not answered; at it no further request of it is taken. Fewer than
+/// wait for one queue in its service.
+pub(super) const OWN_COUNT_MAX: usize = 8_192;
+/// The same that a connection may always have, whatever the others do.
+pub(super) const OWN_COUNT_FREE: usize = 1_024;
+/// Their stored forms, bytes, once for each queue.
+pub(super) const OWN_BYTES_FREE: usize = 4 << 20;
+/// Publishes of all clients that are not answered; at it only connections below what is free go on.
 pub(super) const PUBLISHED_COUNT_MAX: usize = 32_768;
-/// Their stored forms, bytes. Half of what the service lets wait by default.
+/// Their stored forms, bytes, once for each queue. Half of what the service lets wait by default.
 pub(super) const PUBLISHED_BYTES_MAX: usize = 64 << 20;
+/// How long a declaration waits for a queue of the same name to be gone that has ended.
+pub(super) const ENDED_WAIT: Duration = Duration::from_secs(5);
 /// Pause before a queue is told again for which too much waited.
 pub(super) const OVERLOADED_PAUSE: Duration = Duration::from_millis(20);
 

@@ -17,6 +17,8 @@ pub(super) struct Metrics {
     pub(super) got: Counter,
     pub(super) settled: Counter,
     pub(super) unreadable: Counter,
+    /// Without ack, for a consumer that was cancelled meanwhile.
+    pub(super) dropped: Counter,
 }
 
 impl Metrics {
@@ -34,6 +36,7 @@ impl Metrics {
             got: counter!("raftmq_amqp_got_messages_total"),
             settled: counter!("raftmq_amqp_settled_requests_total"),
             unreadable: counter!("raftmq_amqp_unreadable_messages_total"),
+            dropped: counter!("raftmq_amqp_dropped_deliveries_total"),
         }
     }
 }

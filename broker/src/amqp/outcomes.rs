@@ -12,9 +12,9 @@ use crate::queues::ChannelEvent;
 impl Connection {
     /// Takes what a piece of work gave.
     pub(super) fn finish(&mut self, done: Done) {
-        let is_last = matches!(done, Done::Left { .. } | Done::OutOfPatience);
+        let is_counted = !matches!(done, Done::Told | Done::Left { .. } | Done::OutOfPatience);
         self.take_outcome(done);
-        if !is_last {
+        if is_counted {
             self.unfinished_count -= 1;
             self.leave_if_done();
         }
@@ -64,7 +64,12 @@ impl Connection {
                 channel,
                 number,
                 outcome,
+                bytes,
             } => {
+                if bytes > 0 {
+                    self.own.count -= 1;
+                    self.own.bytes -= bytes;
+                }
                 if matches!(outcome, PublishOutcome::Failed) {
                     self.shared.metrics.failed.increment(1);
                 }
@@ -192,6 +197,7 @@ impl Connection {
     /// Returns a delivery for a consumer that is gone; the client has not seen it.
     fn give_back_delivery(&mut self, queue: GroupNumber, delivery: &queue::Delivery) {
         if delivery.is_settled {
+            self.shared.metrics.dropped.increment(1);
             return;
         }
         tracing::trace!(target: "raftmq::mark", name = "amqp_delivery_after_its_consumer");

@@ -10,11 +10,13 @@ use raftmq_core::cluster::amqp::{self, AmqpCommand};
 use raftmq_core::cluster::{Image, Outcome};
 use raftmq_core::exchange::Arguments;
 use raftmq_core::queue::{Command, Reply};
+use tokio::time::timeout;
 
 use super::arguments::{argument, arguments};
 use super::context::Client;
 use super::error::About;
 use super::exchanges::text_argument;
+use super::limits::ENDED_WAIT;
 
 /// How names begin that the broker makes up.
 const GENERATED_PREFIX: &str = "amq.gen-";
@@ -40,6 +42,7 @@ pub(super) async fn declare(client: &Client, declare: DeclareQueue) -> Result<An
     let about = About::queue(name.clone());
     let vhost = client.vhost(&image)?;
     let arguments = with_queue_type(&declare, &vhost.default_queue_type);
+    let may_expire = declare.arguments.get(EXPIRES).is_some();
     let command = AmqpCommand::DeclareQueue(amqp::DeclareQueue {
         vhost: client.vhost.to_string(),
         name: name.to_string(),
@@ -49,20 +52,48 @@ pub(super) async fn declare(client: &Client, declare: DeclareQueue) -> Result<An
         owner: declare.is_exclusive.then_some(client.connection),
         arguments,
     });
-    let outcome = client.shared.propose(command).await;
-    let outcome = outcome.map_err(|error| about.refuse_command(error))?;
-    let Outcome::QueueDeclared {
-        group,
-        is_new: false,
-    } = outcome
-    else {
-        // Nobody has been there yet.
-        return Ok(declared(name, 0, 0));
-    };
-    if declare.arguments.get(EXPIRES).is_some() {
-        run(client, group, Command::Touch, &about).await?;
+    loop {
+        let outcome = client.shared.propose(command.clone()).await;
+        let outcome = outcome.map_err(|error| about.refuse_command(error))?;
+        let Outcome::QueueDeclared {
+            group,
+            is_new: false,
+        } = outcome
+        else {
+            // Nobody has been there yet.
+            return Ok(declared(name, 0, 0));
+        };
+        let used = use_again(client, group, may_expire, &about).await;
+        // It has ended, and the metadata are still to be told: then this makes a new one.
+        if used != Err(about.unknown()) || !until_gone(client, group).await {
+            return used;
+        }
     }
-    show(client, group, name).await
+}
+
+/// Notes that a queue is used, and shows it.
+async fn use_again(
+    client: &Client,
+    group: GroupNumber,
+    may_expire: bool,
+    about: &About,
+) -> Result<Answer, Refusal> {
+    if may_expire {
+        run(client, group, Command::Touch, about).await?;
+    }
+    show(client, group, about.name.clone()).await
+}
+
+/// Waits until the image shows a queue no more; `false` if that takes too long.
+async fn until_gone(client: &Client, group: GroupNumber) -> bool {
+    let mut images = client.shared.parts.controller.images();
+    let gone = async {
+        let mut image = images.current();
+        while image.amqp.queues.contains_key(&group) {
+            image = images.newer_than(image.version).await;
+        }
+    };
+    timeout(ENDED_WAIT, gone).await.is_ok()
 }
 
 /// Removes a queue, if there is one.

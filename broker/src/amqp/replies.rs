@@ -119,7 +119,7 @@ impl Replies {
         }
         let call = encode_call(name, to.channel, message.as_ref());
         let transport = &self.shared.transport;
-        let (lane, method) = (Lane::Append, Method::DirectReply);
+        let (lane, method) = (Lane::Queues, Method::DirectReply);
         let call = transport.call(name.broker, lane, METADATA_GROUP, method, call);
         match timeout(REPLY_WAIT, call).await {
             Ok(Ok(answer)) if answer[..] == [IS_THERE] => Sent::Taken,

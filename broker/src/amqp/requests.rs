@@ -10,7 +10,7 @@ use raftmq_amqp::{
     Answer, Ask, AskId, ChannelKey, Consume, ConsumerKey, Kind, Login, Permission, Publish,
     PublishOutcome, PublishTo, Refusal, Request,
 };
-use raftmq_amqp_protocol::Text;
+use raftmq_amqp_protocol::{Body, Text};
 use raftmq_core::GroupNumber;
 use raftmq_core::ids::BrokerEpoch;
 use raftmq_core::queue::{AckMode, Attach, Command, Outcome, Span};
@@ -43,7 +43,7 @@ impl Connection {
                         .answer(Some(channel), id, Answer::Refused(refusal));
                 }
             }
-            Request::Publish(publish) => self.publish(*publish),
+            Request::Publish(publish) => self.publish(publish),
             Request::Settle {
                 channel,
                 queue,
@@ -192,14 +192,15 @@ impl Connection {
         let detach = Command::Detach {
             consumer: consumer_id,
         };
-        let reply = self.shared.queues().run(queue, detach);
+        let reply = self.shared.queues().run(queue, detach.clone());
+        // Whatever the queue says: for the client the consumer is gone.
         let ended = Done::Detached {
             channel,
             id,
             consumer,
         };
-        // Whatever the queue says: for the client the consumer is gone.
-        self.begin(reply.map(|_reply| ended).boxed());
+        let told = work::tell_queue(self.shared.clone(), queue, detach, reply, ended);
+        self.begin(told.boxed());
         Ok(())
     }
 
@@ -223,7 +224,7 @@ impl Connection {
         Ok(())
     }
 
-    fn publish(&mut self, publish: Publish) {
+    fn publish(&mut self, publish: Box<Publish>) {
         let (channel, number) = (publish.channel, publish.number);
         self.note_channel(channel);
         self.shared.metrics.published.increment(1);
@@ -240,7 +241,7 @@ impl Connection {
     }
 
     /// Brings a message to its queues; gives the outcome if that is known at once.
-    fn enqueue(&mut self, publish: Publish) -> Option<PublishOutcome> {
+    fn enqueue(&mut self, mut publish: Box<Publish>) -> Option<PublishOutcome> {
         let Ok(client) = self.client() else {
             return Some(PublishOutcome::Refused(misplaced()));
         };
@@ -249,12 +250,19 @@ impl Connection {
             Ok(Plan::Enqueue(queues, message)) => (queues, message),
             Ok(Plan::Unroutable) => {
                 self.shared.metrics.unroutable.increment(1);
-                return Some(unroutable(publish));
+                return Some(work::unroutable(publish));
             }
             Err(refusal) => return Some(PublishOutcome::Refused(refusal)),
         };
+        if !publish.is_mandatory {
+            // It will not come back.
+            publish.message.body = Body::default();
+        }
         let (channel, number) = (publish.channel, publish.number);
-        let unanswered = self.shared.load.publish(message.body.len());
+        let bytes = message.body.len().max(1) * queues.len();
+        let unanswered = self.shared.load.publish(bytes);
+        self.own.count += 1;
+        self.own.bytes += bytes;
         let published = self.shared.queues().publish(&queues, message);
         self.channels.entry(channel).publishes_count += 1;
         let outcome = move |published| {
@@ -262,7 +270,8 @@ impl Connection {
             Done::Published {
                 channel,
                 number,
-                outcome: work::outcome_of(&published),
+                outcome: work::outcome_of(&client, publish, &published),
+                bytes,
             }
         };
         self.begin(published.map(outcome).boxed());
@@ -270,7 +279,7 @@ impl Connection {
     }
 
     /// Brings an answer to whoever asked.
-    fn reply(&mut self, publish: Publish) {
+    fn reply(&mut self, publish: Box<Publish>) {
         let PublishTo::Reply(to) = publish.to.clone() else {
             return;
         };
@@ -281,13 +290,14 @@ impl Connection {
             let message = publish.message.clone();
             let outcome = match replies.send(to, Some(message)).await {
                 Sent::Taken => PublishOutcome::Committed,
-                Sent::Gone => unroutable(publish),
+                Sent::Gone => work::unroutable(publish),
                 Sent::Unknown => PublishOutcome::Failed,
             };
             Done::Published {
                 channel,
                 number,
                 outcome,
+                bytes: 0,
             }
         };
         self.begin(sending.boxed());
@@ -338,12 +348,13 @@ impl Connection {
     /// Has a queue do something whose outcome nobody waits for.
     pub(super) fn tell_queue(&mut self, queue: GroupNumber, command: Command) {
         let reply = self.shared.queues().run(queue, command.clone());
-        let told = work::tell_queue(self.shared.clone(), queue, command, reply);
-        self.begin(told.boxed());
+        let told = work::tell_queue(self.shared.clone(), queue, command, reply, Done::Told);
+        self.works.push(told.boxed());
     }
 
-    /// Ends a channel once its publishes are answered.
+    /// Ends a channel: what it holds returns at once, the answer comes once its publishes are answered.
     fn close_channel(&mut self, channel: ChannelKey, id: AskId) {
+        self.channels.release(channel, self.attempt);
         let known = self.channels.get_mut(channel);
         match known {
             Some(known) if known.publishes_count > 0 => known.closing = Some(id),
@@ -404,11 +415,4 @@ fn readable(client: &Client, name: &Text) -> Result<GroupNumber, Refusal> {
     let image = client.image();
     client.check(&image, Permission::Read, Kind::Queue, name)?;
     Ok(client.queue(&image, name)?.group)
-}
-
-fn unroutable(publish: Publish) -> PublishOutcome {
-    if publish.is_mandatory {
-        return PublishOutcome::Unroutable(Box::new(publish.message));
-    }
-    PublishOutcome::Committed
 }

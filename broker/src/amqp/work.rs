@@ -8,10 +8,11 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use raftmq_amqp::{
-    Answer, Ask, AskId, ChannelKey, ConsumerKey, Got, Identity, Login, PublishNumber,
+    Answer, Ask, AskId, ChannelKey, ConsumerKey, Got, Identity, Login, Publish, PublishNumber,
     PublishOutcome, Refusal, ReplyAddress, Taken,
 };
 use raftmq_core::cluster::amqp::{AmqpCommand, ConnectionId};
+use raftmq_core::exchange::Route;
 use raftmq_core::queue::{Command, Delivery, Reply};
 use raftmq_core::{ConsumerId, GroupNumber};
 use tokio::time::{sleep, timeout};
@@ -21,6 +22,7 @@ use super::error::About;
 use super::limits::{FAREWELL_PAUSE, LOGIN_PAUSE, OVERLOADED_PAUSE, READY_WAIT, UNFINISHED_WAIT};
 use super::login::{self, Entry, Origin};
 use super::message_form::{self, FormError};
+use super::publish::Plan;
 use super::replies::Sent;
 use super::{exchanges, queues};
 use crate::queues::{self as service, Published, QueueError};
@@ -61,6 +63,8 @@ pub(super) enum Done {
         channel: ChannelKey,
         number: PublishNumber,
         outcome: PublishOutcome,
+        /// What it counted, bytes; 0 = it was not for queues.
+        bytes: usize,
     },
     /// Something that nobody asks about any more.
     Told,
@@ -232,21 +236,39 @@ pub(super) fn taken(
     })
 }
 
-/// What a publisher is told of what the queues said.
-pub(super) fn outcome_of(published: &Result<Published, QueueError>) -> PublishOutcome {
+/// What a publisher is told of what the queues said. Queues that are gone are as if they had not been there,
+/// as in RabbitMQ, unless the message would reach others now: then it is to be published again.
+pub(super) fn outcome_of(
+    client: &Client,
+    publish: Box<Publish>,
+    published: &Result<Published, QueueError>,
+) -> PublishOutcome {
     match published {
         Ok(Published::Enqueued) => PublishOutcome::Committed,
+        Err(QueueError::Gone) => match client.plan(&publish, &mut Route::new()) {
+            Ok(Plan::Unroutable) => unroutable(publish),
+            Ok(Plan::Enqueue(..)) | Err(_) => PublishOutcome::Failed,
+        },
         Ok(Published::Refused) | Err(_) => PublishOutcome::Failed,
     }
 }
 
-/// Waits until a queue has done something whose outcome nobody waits for. What found no place in the queue's
+/// What the publisher of a message is told that reaches no queue.
+pub(super) fn unroutable(publish: Box<Publish>) -> PublishOutcome {
+    if publish.is_mandatory {
+        return PublishOutcome::Unroutable(Box::new(publish.message));
+    }
+    PublishOutcome::Committed
+}
+
+/// Waits until a queue has done something of which only the end matters: `done`. What found no place in the queue's
 /// service is tried again: a settlement must not be lost.
 pub(super) async fn tell_queue(
     shared: Arc<Shared>,
     queue: GroupNumber,
     command: Command,
     reply: impl Future<Output = Result<Reply, QueueError>> + Send,
+    done: Done,
 ) -> Done {
     let mut replied = reply.await;
     while replied == Err(QueueError::Overloaded) {
@@ -256,7 +278,7 @@ pub(super) async fn tell_queue(
     if let Err(error) = replied {
         tracing::debug!(%queue, %error, "a queue was not told");
     }
-    Done::Told
+    done
 }
 
 /// How long the end of a connection waits for what was begun before.
