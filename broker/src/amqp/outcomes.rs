@@ -132,7 +132,10 @@ impl Connection {
             return;
         };
         let Some(event) = event else {
-            self.force_close("the broker was out of service");
+            // One that is closed already has ended by itself.
+            if known.id().is_some() {
+                self.force_close("the broker was out of service");
+            }
             return;
         };
         match event {
