@@ -74,21 +74,34 @@ impl Outgoing {
         }
     }
 
-    /// The brokers that something is to be pushed to.
-    pub(super) fn brokers(&self) -> Vec<BrokerId> {
-        self.state.lock().by_broker.keys().copied().collect()
+    /// The brokers that something is to be pushed to. Like what follows it is for the term that began last:
+    /// whoever still works for one before finds nothing, and takes nothing out.
+    pub(super) fn brokers(&self, term: u64) -> Vec<BrokerId> {
+        let state = self.state.lock();
+        let of_term = Some(&state.by_broker).filter(|_| state.term == Some(term));
+        of_term
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .copied()
+            .collect()
     }
 
     /// The next events for a broker, without taking them out.
-    pub(super) fn peek(&self, broker: BrokerId, count_max: usize) -> Vec<QueueEvent> {
+    pub(super) fn peek(&self, term: u64, broker: BrokerId, count_max: usize) -> Vec<QueueEvent> {
         let state = self.state.lock();
+        if state.term != Some(term) {
+            return Vec::new();
+        }
         let events = state.by_broker.get(&broker).into_iter().flatten();
         events.take(count_max).copied().collect()
     }
 
     /// Takes out as many events as a broker has taken.
-    pub(super) fn done(&self, broker: BrokerId, count: usize) {
+    pub(super) fn done(&self, term: u64, broker: BrokerId, count: usize) {
         let mut state = self.state.lock();
+        if state.term != Some(term) {
+            return;
+        }
         if let Some(events) = state.by_broker.get_mut(&broker) {
             events.drain(..count.min(events.len()));
             if events.is_empty() {
@@ -121,5 +134,70 @@ impl Outgoing {
 impl State {
     fn add(&mut self, broker: BrokerId, event: QueueEvent) {
         self.by_broker.entry(broker).or_default().push_back(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raftmq_core::ids::{ConsumerId, DeliveryId};
+    use raftmq_core::queue::ChannelId;
+
+    use super::*;
+
+    const BROKER: BrokerId = BrokerId(2);
+
+    fn taken_back(id: u64) -> QueueEvent {
+        let channel = ChannelId {
+            broker: BROKER,
+            ..ChannelId::default()
+        };
+        let delivery = DeliveryId(id);
+        QueueEvent::TakenBack { channel, delivery }
+    }
+
+    #[test]
+    fn a_follower_keeps_nothing() {
+        let outgoing = Outgoing::default();
+
+        outgoing.take(taken_back(1));
+
+        assert!(outgoing.is_empty());
+    }
+
+    #[test]
+    fn what_was_taken_goes_and_the_rest_stays_in_order() {
+        let outgoing = Outgoing::default();
+        outgoing.begin(5, &Queue::default());
+        (1..=3).for_each(|id| outgoing.take(taken_back(id)));
+
+        assert_eq!(outgoing.brokers(5), [BROKER]);
+        assert_eq!(outgoing.peek(5, BROKER, 2), [taken_back(1), taken_back(2)]);
+        outgoing.done(5, BROKER, 2);
+
+        assert_eq!(outgoing.peek(5, BROKER, 2), [taken_back(3)]);
+        outgoing.done(5, BROKER, 1);
+        assert!(outgoing.is_empty());
+    }
+
+    #[test]
+    fn a_push_of_the_term_before_takes_nothing_out() {
+        let outgoing = Outgoing::default();
+        outgoing.begin(5, &Queue::default());
+        outgoing.take(taken_back(1));
+        outgoing.begin(6, &Queue::default());
+        let cancelled = QueueEvent::ConsumerCancelled {
+            channel: ChannelId {
+                broker: BROKER,
+                ..ChannelId::default()
+            },
+            consumer: ConsumerId(1),
+        };
+        outgoing.take(cancelled);
+
+        outgoing.done(5, BROKER, 1);
+        outgoing.end(5);
+
+        assert_eq!(outgoing.peek(5, BROKER, 9), []);
+        assert_eq!(outgoing.peek(6, BROKER, 9), [cancelled]);
     }
 }

@@ -41,16 +41,16 @@ enum Pushed {
 type UnderWay = FuturesUnordered<BoxFuture<'static, (BrokerId, Pushed)>>;
 
 /// Pushes as long as the term lasts.
-pub(super) async fn run(replica: Arc<QueueReplica>) {
+pub(super) async fn run(replica: Arc<QueueReplica>, term: u64) {
     let mut under_way = UnderWay::new();
     // `None`: a push is under way.
     let mut resting: BTreeMap<BrokerId, Option<Instant>> = BTreeMap::new();
     loop {
         resting.retain(|_, until| until.is_none_or(|until| until > Instant::now()));
-        for broker in replica.outgoing().brokers() {
+        for broker in replica.outgoing().brokers(term) {
             if let std::collections::btree_map::Entry::Vacant(free) = resting.entry(broker) {
                 free.insert(None);
-                under_way.push(Box::pin(push_to(replica.clone(), broker)));
+                under_way.push(Box::pin(push_to(replica.clone(), term, broker)));
             }
         }
         if under_way.is_empty() && replica.outgoing().is_empty() {
@@ -91,8 +91,8 @@ struct Batch {
     count: usize,
 }
 
-async fn push_to(replica: Arc<QueueReplica>, broker: BrokerId) -> (BrokerId, Pushed) {
-    let batch = collect(&replica, broker).await;
+async fn push_to(replica: Arc<QueueReplica>, term: u64, broker: BrokerId) -> (BrokerId, Pushed) {
+    let batch = collect(&replica, term, broker).await;
     let pushes_count = batch.pushes.len();
     let taken = if pushes_count == 0 {
         Some(0)
@@ -103,7 +103,7 @@ async fn push_to(replica: Arc<QueueReplica>, broker: BrokerId) -> (BrokerId, Pus
         return (broker, Pushed::Unreachable);
     };
     let done = batch.before.get(taken).copied().unwrap_or(batch.count);
-    replica.outgoing().done(broker, done);
+    replica.outgoing().done(term, broker, done);
     let pushed = if taken < pushes_count {
         tracing::trace!(target: "raftmq::mark", name = "push_waits_for_room");
         Pushed::NoRoom
@@ -114,7 +114,7 @@ async fn push_to(replica: Arc<QueueReplica>, broker: BrokerId) -> (BrokerId, Pus
 }
 
 /// Puts a push together. What is for channels that are gone with their broker is passed over.
-async fn collect(replica: &QueueReplica, broker: BrokerId) -> Batch {
+async fn collect(replica: &QueueReplica, term: u64, broker: BrokerId) -> Batch {
     let view = replica.view();
     let mut batch = Batch {
         pushes: Vec::new(),
@@ -122,7 +122,7 @@ async fn collect(replica: &QueueReplica, broker: BrokerId) -> Batch {
         count: 0,
     };
     let mut bytes = 0;
-    for event in replica.outgoing().peek(broker, PUSH_EVENTS_MAX) {
+    for event in replica.outgoing().peek(term, broker, PUSH_EVENTS_MAX) {
         if bytes >= PUSH_BYTES_TARGET {
             break;
         }

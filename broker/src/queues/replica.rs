@@ -146,7 +146,7 @@ impl QueueReplica {
             self.outgoing().begin(term, &state);
         }
         let mut tasks = JoinSet::new();
-        tasks.spawn(pusher::run(self.clone()));
+        tasks.spawn(pusher::run(self.clone(), term));
         tasks.spawn(letters::run(self.clone()));
         let run = |inbox| {
             let session = Session::new(self.context(term), inbox);

@@ -3,7 +3,7 @@
 //! Everything takes effect in the order of calls; the futures only wait.
 
 use futures_util::future::{BoxFuture, join_all, ready};
-use raftmq_core::ids::GroupNumber;
+use raftmq_core::ids::{ConsumerId, GroupNumber};
 use raftmq_core::queue::{AckMode, ChannelId, Command, Message, Refusal, Reply};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
@@ -51,8 +51,7 @@ impl Queues {
     ) -> impl Future<Output = Result<Reply, QueueError>> + Send + use<> {
         let (mut attaching, mut detaching) = (None, None);
         if let Command::Attach(attach) = &command {
-            attaching = Some(attach.channel);
-            self.shared.channels.attaching(attach.channel, queue);
+            attaching = Some(Attaching::begin(self, attach.channel, queue));
         } else if let Command::Detach { consumer } = &command {
             detaching = Some(*consumer);
         }
@@ -61,13 +60,13 @@ impl Queues {
         async move {
             let answer = sent.await;
             let channels = &queues.shared.channels;
-            if let Some(channel) = attaching {
-                let consumer = match &answer {
-                    Ok(Answer::Reply(Reply::Attached { consumer })) => Some(*consumer),
-                    Ok(_) | Err(_) => None,
-                };
-                channels.attached(channel, queue, consumer);
+            if let (Some(attaching), Ok(Answer::Reply(Reply::Attached { consumer }))) =
+                (&mut attaching, &answer)
+            {
+                attaching.consumer = Some(*consumer);
             }
+            // From now on its deliveries may come.
+            drop(attaching);
             if let (Some(consumer), Ok(_)) = (detaching, &answer) {
                 channels.detached(queue, consumer);
             }
@@ -204,6 +203,33 @@ impl Queues {
         let queue = image.amqp.queues.get(&queue);
         let settings = queue.and_then(settings_of);
         settings.is_some_and(|settings| settings.dedup.is_some())
+    }
+}
+
+/// A consumer that is being attached, until the answer is there or nobody waits for it any more.
+struct Attaching {
+    queues: Queues,
+    channel: ChannelId,
+    queue: GroupNumber,
+    consumer: Option<ConsumerId>,
+}
+
+impl Attaching {
+    fn begin(queues: &Queues, channel: ChannelId, queue: GroupNumber) -> Self {
+        queues.shared.channels.attaching(channel, queue);
+        Self {
+            queues: queues.clone(),
+            channel,
+            queue,
+            consumer: None,
+        }
+    }
+}
+
+impl Drop for Attaching {
+    fn drop(&mut self) {
+        let channels = &self.queues.shared.channels;
+        channels.attached(self.channel, self.queue, self.consumer);
     }
 }
 

@@ -344,8 +344,9 @@ impl Session {
         // Whatever was in flight with or before the settings is applied by now.
         self.is_configuring &= !(self.in_flight.is_empty() && self.own.is_empty());
         self.in_sync.observe_leader_last(log_index);
-        let log_index = raftmq_core::ids::LogIndex(log_index);
-        self.answering.applied(log_index, entry.submitted, &replies);
+        let (at, (_, counts)) = (LogIndex(log_index), self.state_now());
+        self.answering
+            .applied(at, entry.submitted, &replies, counts);
         self.look_at_deadline();
         true
     }
