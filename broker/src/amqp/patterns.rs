@@ -16,13 +16,6 @@ const PATTERN_DEPTH_MAX: u32 = 50;
 /// The name of the default exchange, as permissions see it.
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
-/// Why a pattern is none.
-pub(crate) fn check(pattern: &str) -> Result<(), String> {
-    compile(pattern)
-        .map(drop)
-        .map_err(|error| error.to_string())
-}
-
 /// One pattern.
 #[derive(Debug)]
 enum Pattern {
@@ -165,9 +158,9 @@ mod tests {
 
     #[test]
     fn a_hostile_pattern_is_refused_and_a_slow_one_is_not_slow() {
-        assert!(check("a{1000}{1000}{1000}").is_err());
-        assert!(check(&"(".repeat(100)).is_err());
-        assert!(check("(a*)*b").is_ok());
+        assert!(compile("a{1000}{1000}{1000}").is_err());
+        assert!(compile(&"(".repeat(100)).is_err());
+        assert!(compile("(a*)*b").is_ok());
         assert!(!may_read("(a*)*b", &"a".repeat(255)));
     }
 }

@@ -78,8 +78,8 @@ public class Rabbit {
     static BlockingQueue<String> take(Channel channel, String queue) throws IOException {
         BlockingQueue<String> bodies = new LinkedBlockingQueue<>();
         channel.basicConsume(queue, false, (tag, delivery) -> {
-            bodies.add(text(delivery.getBody()));
             channel.basicAck(delivery.getEnvelope().getDeliveryTag(), false);
+            bodies.add(text(delivery.getBody()));
         }, tag -> { });
         return bodies;
     }
