@@ -98,6 +98,8 @@ pub(super) struct Way {
     inbox: mpsc::Receiver<Errand>,
     outbox: Outbox<Errand>,
     under_way: VecDeque<UnderWay>,
+    /// Whom the last batch went to.
+    last_to: Option<u32>,
     retry_at: Option<Instant>,
     /// The leader that batches are under way to has been replaced: when nobody waits for it any more.
     give_up_at: Option<Instant>,
@@ -116,6 +118,7 @@ impl Way {
             inbox,
             outbox: Outbox::new(1),
             under_way: VecDeque::new(),
+            last_to: None,
             retry_at: None,
             give_up_at: None,
         };
@@ -183,6 +186,9 @@ impl Way {
             // A stream goes to one leader; the next one begins when all of it is settled.
             if self.under_way.back().is_some_and(|last| last.to != to) {
                 return;
+            }
+            if self.last_to.replace(to).is_some_and(|last| last != to) {
+                self.outbox.begin_stream();
             }
             let batch = self.outbox.next_batch(BATCH_BYTES_TARGET, BATCH_ITEMS_MAX);
             let Some((stream, number, errands)) = batch else {

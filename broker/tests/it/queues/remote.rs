@@ -38,7 +38,7 @@ async fn publishes_and_gets_of_one_channel_take_effect_in_the_order_of_calls() {
     let other = brokers.queues(brokers.others(queue)[0]);
     let client = Client::of(other);
 
-    let publishes = (0..500).map(|number| {
+    let publishes = (0..100).map(|number| {
         let message = super::support::message(&format!("{number}"));
         other.publish(&[queue], message)
     });
@@ -50,7 +50,7 @@ async fn publishes_and_gets_of_one_channel_take_effect_in_the_order_of_calls() {
     for published in publishes {
         published.await.expect("enqueued");
     }
-    for number in 1..500 {
+    for number in 1..100 {
         let got = other.get(queue, client.channel.id(), AckMode::Automatic);
         let (_, body) = got.await.expect("an answer").message.expect("a message");
         assert_eq!(&*body, format!("{number}").as_bytes());

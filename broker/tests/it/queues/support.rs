@@ -195,12 +195,11 @@ impl Client {
     }
 
     pub(crate) async fn delivery(&mut self) -> (Delivery, String) {
-        match self.next().await {
-            ChannelEvent::Delivered { delivery, body, .. } => {
-                (delivery, String::from_utf8(body.to_vec()).expect("text"))
-            }
-            other => panic!("no delivery: {other:?}"),
-        }
+        let event = self.next().await;
+        let ChannelEvent::Delivered { delivery, body, .. } = &event else {
+            panic!("no delivery: {event:?}");
+        };
+        (*delivery, String::from_utf8_lossy(body).into_owned())
     }
 
     pub(crate) fn settle(

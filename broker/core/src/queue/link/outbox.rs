@@ -147,6 +147,14 @@ impl<T: Item> Outbox<T> {
         Settled { answered, lost }
     }
 
+    /// Begins a new stream: what follows goes to another leader. Changes nothing while batches are under way.
+    pub fn begin_stream(&mut self) {
+        if self.sent.is_empty() && self.next > 0 {
+            self.stream += 1;
+            self.next = 0;
+        }
+    }
+
     /// Takes everything that waits and is not under way; nothing of it was sent, or it was not taken.
     pub fn take_waiting(&mut self) -> Vec<T> {
         self.waiting.drain(..).collect()
@@ -289,6 +297,21 @@ mod tests {
 
         assert_eq!(settled.answered, [publish(2)]);
         assert_eq!(send(&mut outbox), Some((2, 0, 1)));
+    }
+
+    #[test]
+    fn a_new_stream_begins_only_when_nothing_is_under_way() {
+        let mut outbox = outbox(&[publish(1), publish(2), publish(3)]);
+        outbox.begin_stream();
+        assert_eq!(send(&mut outbox), Some((1, 0, 1)), "nothing was sent yet");
+
+        outbox.begin_stream();
+        assert_eq!(send(&mut outbox), Some((1, 1, 2)), "one is under way");
+        outbox.settle(0, Fate::Answered);
+        outbox.settle(1, Fate::Answered);
+        outbox.begin_stream();
+
+        assert_eq!(send(&mut outbox), Some((2, 0, 3)));
     }
 
     #[test]
