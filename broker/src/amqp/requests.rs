@@ -12,6 +12,7 @@ use raftmq_amqp::{
 };
 use raftmq_amqp_protocol::{Body, Text};
 use raftmq_core::GroupNumber;
+use raftmq_core::exchange::Route;
 use raftmq_core::ids::BrokerEpoch;
 use raftmq_core::queue::{AckMode, Attach, Command, Outcome, Span};
 
@@ -192,14 +193,15 @@ impl Connection {
         let detach = Command::Detach {
             consumer: consumer_id,
         };
-        let reply = self.shared.queues().run(queue, detach.clone());
+        let queues = self.shared.queues().clone();
+        let run = move || queues.run(queue, detach.clone());
         // Whatever the queue says: for the client the consumer is gone.
         let ended = Done::Detached {
             channel,
             id,
             consumer,
         };
-        let told = work::tell_queue(self.shared.clone(), queue, detach, reply, ended);
+        let told = work::until_taken(run(), run, ended);
         self.begin(told.boxed());
         Ok(())
     }
@@ -270,7 +272,9 @@ impl Connection {
             Done::Published {
                 channel,
                 number,
-                outcome: work::outcome_of(&client, publish, &published),
+                outcome: work::outcome_of(publish, &published, |publish| {
+                    client.plan(publish, &mut Route::new())
+                }),
                 bytes,
             }
         };
@@ -347,8 +351,9 @@ impl Connection {
 
     /// Has a queue do something whose outcome nobody waits for.
     pub(super) fn tell_queue(&mut self, queue: GroupNumber, command: Command) {
-        let reply = self.shared.queues().run(queue, command.clone());
-        let told = work::tell_queue(self.shared.clone(), queue, command, reply, Done::Told);
+        let queues = self.shared.queues().clone();
+        let run = move || queues.run(queue, command.clone());
+        let told = work::until_taken(run(), run, Done::Told);
         self.works.push(told.boxed());
     }
 

@@ -12,8 +12,7 @@ use raftmq_amqp::{
     PublishOutcome, Refusal, ReplyAddress, Taken,
 };
 use raftmq_core::cluster::amqp::{AmqpCommand, ConnectionId};
-use raftmq_core::exchange::Route;
-use raftmq_core::queue::{Command, Delivery, Reply};
+use raftmq_core::queue::{Delivery, Reply};
 use raftmq_core::{ConsumerId, GroupNumber};
 use tokio::time::{sleep, timeout};
 
@@ -239,13 +238,13 @@ pub(super) fn taken(
 /// What a publisher is told of what the queues said. Queues that are gone are as if they had not been there,
 /// as in RabbitMQ, unless the message would reach others now: then it is to be published again.
 pub(super) fn outcome_of(
-    client: &Client,
     publish: Box<Publish>,
     published: &Result<Published, QueueError>,
+    plan_again: impl FnOnce(&Publish) -> Result<Plan, Refusal>,
 ) -> PublishOutcome {
     match published {
         Ok(Published::Enqueued) => PublishOutcome::Committed,
-        Err(QueueError::Gone) => match client.plan(&publish, &mut Route::new()) {
+        Err(QueueError::Gone) => match plan_again(&publish) {
             Ok(Plan::Unroutable) => unroutable(publish),
             Ok(Plan::Enqueue(..)) | Err(_) => PublishOutcome::Failed,
         },
@@ -261,22 +260,19 @@ pub(super) fn unroutable(publish: Box<Publish>) -> PublishOutcome {
     PublishOutcome::Committed
 }
 
-/// Waits until a queue has done something of which only the end matters: `done`. What found no place in the queue's
-/// service is tried again: a settlement must not be lost.
-pub(super) async fn tell_queue(
-    shared: Arc<Shared>,
-    queue: GroupNumber,
-    command: Command,
-    reply: impl Future<Output = Result<Reply, QueueError>> + Send,
-    done: Done,
-) -> Done {
-    let mut replied = reply.await;
+/// Waits until a queue has done something of which only the end matters: `done`. What found no place in the
+/// queue's service is tried again: a settlement must not be lost.
+pub(super) async fn until_taken<F>(first: F, again: impl Fn() -> F, done: Done) -> Done
+where
+    F: Future<Output = Result<Reply, QueueError>>,
+{
+    let mut replied = first.await;
     while replied == Err(QueueError::Overloaded) {
         sleep(OVERLOADED_PAUSE).await;
-        replied = shared.queues().run(queue, command.clone()).await;
+        replied = again().await;
     }
     if let Err(error) = replied {
-        tracing::debug!(%queue, %error, "a queue was not told");
+        tracing::debug!(%error, "a queue was not told");
     }
     done
 }
@@ -295,4 +291,82 @@ pub(super) async fn leave(shared: Arc<Shared>, connection: ConnectionId, id: Ask
         sleep(FAREWELL_PAUSE).await;
     }
     Done::Left { id }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::ready;
+
+    use raftmq_amqp::{Message, PublishTo};
+    use raftmq_core::queue;
+
+    use super::*;
+
+    const CHANNEL: ChannelKey = ChannelKey {
+        number: 1,
+        opening: 1,
+    };
+
+    fn publish(is_mandatory: bool) -> Box<Publish> {
+        Box::new(Publish {
+            channel: CHANNEL,
+            number: PublishNumber(1),
+            to: PublishTo::Exchange,
+            is_mandatory,
+            is_confirmed: true,
+            ttl_ms: None,
+            more_keys: Vec::new(),
+            message: Message::default(),
+        })
+    }
+
+    #[test]
+    fn a_message_whose_queues_are_gone_is_unroutable_and_one_that_has_others_now_has_failed() {
+        let gone = Err(QueueError::Gone);
+        let outcome = |is_mandatory, plan| outcome_of(publish(is_mandatory), &gone, |_| Ok(plan));
+        assert_eq!(outcome(false, Plan::Unroutable), PublishOutcome::Committed);
+        let returned = PublishOutcome::Unroutable(Box::default());
+        assert_eq!(outcome(true, Plan::Unroutable), returned);
+        let others = Plan::Enqueue(vec![GroupNumber(1)], queue::Message::default());
+        assert_eq!(outcome(true, others), PublishOutcome::Failed);
+    }
+
+    #[test]
+    fn only_what_every_queue_has_is_confirmed() {
+        let never = |_: &Publish| -> Result<Plan, Refusal> { panic!("nobody asked for a plan") };
+        for (published, expected) in [
+            (Ok(Published::Enqueued), PublishOutcome::Committed),
+            (Ok(Published::Refused), PublishOutcome::Failed),
+            (Err(QueueError::OutcomeUnknown), PublishOutcome::Failed),
+            (Err(QueueError::Overloaded), PublishOutcome::Failed),
+            (Err(QueueError::Stopping), PublishOutcome::Failed),
+        ] {
+            assert_eq!(outcome_of(publish(true), &published, never), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_found_no_place_is_tried_again_until_it_does() {
+        let tries = Cell::new(0);
+        let run = || {
+            tries.set(tries.get() + 1);
+            let replied = match tries.get() {
+                4 => Ok(Reply::Done),
+                _ => Err(QueueError::Overloaded),
+            };
+            ready(replied)
+        };
+        let done = until_taken(run(), run, Done::Told).await;
+        assert!(matches!(done, Done::Told));
+        assert_eq!(tries.get(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_done_is_not_tried_again() {
+        let run = || ready(Err(QueueError::Gone));
+        let again = || -> std::future::Ready<_> { panic!("it was tried again") };
+        let done = until_taken(run(), again, Done::Told).await;
+        assert!(matches!(done, Done::Told));
+    }
 }
