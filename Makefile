@@ -39,7 +39,7 @@ help: ## this list
 setup: ## check the tools; install libclang where root and apt-get allow it
 	@scripts/setup
 
-tools: ## install the Kafka clients that tests drive: kcat, Kafka's Java client and tools
+tools: ## install the clients that tests drive: kcat, Kafka's Java client and tools, RabbitMQ's Java client
 	@$(STEP) tools scripts/tools tests
 
 build: setup ## compile the binary `raftmq`
@@ -71,7 +71,7 @@ unit: setup tools ## every `cargo test`, tidy included
 examples: setup ## the client's examples against a local cluster
 	@$(STEP) examples scripts/examples
 
-clients: build ## more Kafka clients (Python, JavaScript, Go) against a local cluster; installs them
+clients: build ## more clients (Kafka's in Python, JavaScript, Go; pika) against a local cluster; installs them
 	@$(STEP) tools scripts/tools all
 	@$(STEP) clients scripts/clients
 
