@@ -211,7 +211,7 @@ impl Queues {
             let is_alive = |id: &u32| image.is_alive(BrokerId(*id));
             group.leader().filter(|id| is_newer && is_alive(id))
         });
-        newer.or(known.map(BrokerId::get))
+        newer.or_else(|| known.map(BrokerId::get))
     }
 
     fn replica(&self, id: GroupId) -> Option<Arc<QueueReplica>> {
