@@ -208,9 +208,10 @@ impl Queues {
         let newer = replica.and_then(|replica| {
             let group = replica.group_handle();
             let is_newer = known.is_none() || group.term() > info.leader_epoch.get();
-            group.leader().filter(|_| is_newer)
+            let is_alive = |id: &u32| image.is_alive(BrokerId(*id));
+            group.leader().filter(|id| is_newer && is_alive(id))
         });
-        newer.or(known.map(BrokerId::get))
+        newer.or_else(|| known.map(BrokerId::get))
     }
 
     fn replica(&self, id: GroupId) -> Option<Arc<QueueReplica>> {

@@ -29,11 +29,14 @@ impl Queues {
         queues: &[GroupNumber],
         message: Message,
     ) -> impl Future<Output = Result<Published, QueueError>> + Send + use<> {
-        let sent = queues.iter().map(|queue| {
-            let ask = Ask::Run(Command::Publish(vec![message.clone()]));
-            self.send(*queue, ask)
-        });
-        let sent: Vec<Answered> = sent.collect();
+        let publish = |message| Ask::Run(Command::Publish(vec![message]));
+        let mut sent: Vec<Answered> = Vec::with_capacity(queues.len());
+        if let Some((last, others)) = queues.split_last() {
+            for queue in others {
+                sent.push(self.send(*queue, publish(message.clone())));
+            }
+            sent.push(self.send(*last, publish(message)));
+        }
         async move { published(join_all(sent).await) }
     }
 

@@ -136,11 +136,12 @@ pub(super) fn decode_asks(body: Bytes, broker_epoch: u64) -> Result<(Place, Vec<
     let asks = (0..count).map(|_| match reader.u8()? {
         ASK_RUN => {
             let length = reader.u32()? as usize;
-            match Command::decode(&reader.take(length)?)? {
-                // A session puts what comes into batches of its own.
-                Command::Batch(_) => Err(unknown("ask", ASK_RUN)),
-                command => Ok(Ask::Run(command)),
+            let command = Command::decode(&reader.take(length)?)?;
+            // A session puts what comes into batches of its own.
+            if matches!(command, Command::Batch(_)) {
+                return Err(unknown("ask", ASK_RUN));
             }
+            Ok(Ask::Run(command))
         }
         ASK_COUNTS => Ok(Ask::Counts),
         tag => Err(unknown("ask", tag)),
