@@ -97,7 +97,7 @@ impl Connection {
                 self.close_channel(channel, id);
                 Ok(())
             }
-            Ask::Consume(consume) => self.consume(channel, id, *consume),
+            Ask::Consume(consume) => self.consume(channel, id, &consume),
             Ask::Cancel { consumer } => self.cancel(channel, id, consumer),
             Ask::Get { queue, ack_mode } => self.get(channel, id, queue, ack_mode),
             ask @ (Ask::DeclareExchange(_)
@@ -155,7 +155,12 @@ impl Connection {
         Ok(())
     }
 
-    fn consume(&mut self, channel: ChannelKey, id: AskId, consume: Consume) -> Result<(), Refusal> {
+    fn consume(
+        &mut self,
+        channel: ChannelKey,
+        id: AskId,
+        consume: &Consume,
+    ) -> Result<(), Refusal> {
         let client = self.client()?;
         self.note_channel(channel);
         let about = About::queue(consume.queue.clone());

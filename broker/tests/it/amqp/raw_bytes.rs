@@ -134,7 +134,7 @@ fn broken_frames_close_the_connection_with_rabbitmqs_codes() {
         (b"\x01\0\x01\x7f\xff\xff\xff", 501, "FRAME_ERROR"),
         // A channel that was never opened.
         (
-            b"\x01\0\x05\0\0\0\x04\0\x3c\0\x0a\xce",
+            b"\x01\0\x05\0\0\0\x0b\0\x3c\0\x0a\0\0\0\0\0\x01\0\xce",
             504,
             "CHANNEL_ERROR",
         ),
