@@ -69,9 +69,8 @@ async fn an_exclusive_queue_is_its_connections_own_and_goes_with_it() {
         words.starts_with("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue"),
         "{words}"
     );
-    passive(owner.another_channel().await)
-        .await
-        .expect("its own");
+    let second = owner.another_channel().await;
+    passive(second.clone()).await.expect("its own");
     owner.close().await;
     let (code, words) = passive(other.another_channel().await).await.unwrap_err();
     assert_eq!(code, 404, "{words}");
