@@ -229,7 +229,7 @@ fn commands_that_add_messages_are_told_from_their_bytes() {
     let adds = |command: &Command| adds_messages(&command.encode());
 
     assert!(adds(&publish));
-    assert!(adds(&batch(&[Command::Tick, publish.clone()])));
+    assert!(adds(&batch(&[Command::Tick, publish])));
     assert!(!adds(&Command::Purge));
     assert!(!adds(&batch(&[Command::Tick, Command::Touch])));
     assert!(!adds(&batch(&[])));
