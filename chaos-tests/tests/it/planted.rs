@@ -76,6 +76,21 @@ fn a_full_follower_that_takes_records_is_found() {
 }
 
 #[test]
+fn damage_that_is_served_is_found() {
+    is_found_with(&[FaultClass::BitRot], "damage-served", 1..20);
+}
+
+#[test]
+fn a_leader_that_stood_still_and_serves_on_is_found() {
+    is_found_with(&[FaultClass::Pause], "stale-leader-serves", 1..40);
+}
+
+#[test]
+fn a_compaction_that_drops_the_newest_record_of_a_key_is_found() {
+    is_found_with(&[FaultClass::Cleanup], "compaction-drops-newest", 1..20);
+}
+
+#[test]
 fn a_wiped_replica_that_votes_for_anybody_is_found() {
     is_found("wiped-replica-votes", 278..285);
 }
