@@ -69,6 +69,9 @@ fn build(options: &Options) -> Sim<'static> {
         .build()
 }
 
+/// A broker that stopped by itself, and how.
+type Fallen = (u32, Result<(), Stop>);
+
 struct Run {
     options: Options,
     system: Rc<dyn System>,
@@ -89,7 +92,7 @@ struct Run {
     slow_disks: BTreeMap<u32, (FaultClass, Duration)>,
     full_disks: BTreeSet<u32>,
     /// Brokers that stopped by themselves since it was looked last.
-    fallen: Rc<RefCell<Vec<(u32, Result<(), Stop>)>>>,
+    fallen: Rc<RefCell<Vec<Fallen>>>,
     damage: Damage,
     has_converged: bool,
     not_converged: Option<NotConverged>,

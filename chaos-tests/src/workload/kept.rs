@@ -103,7 +103,7 @@ impl Writer {
             Ok(delivery) => delivery,
             Err(failure) => {
                 kept.change(cleanup, |topic| {
-                    topic.sends[place].outcome = failure.outcome
+                    topic.sends[place].outcome = failure.outcome;
                 });
                 return !failure.is_fatal;
             }
