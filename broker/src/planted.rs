@@ -22,6 +22,8 @@ pub enum Bug {
     SurvivorsNotSent,
     /// A replica of a broker that had one before and wiped it votes for anybody.
     WipedReplicaVotes,
+    /// A leader that has heard nobody for a session goes on.
+    StaleLeaderServes,
 }
 
 impl Bug {
@@ -36,6 +38,7 @@ impl Bug {
         ("marks-not-asked-for", Self::MarksNotAskedFor),
         ("survivors-not-sent", Self::SurvivorsNotSent),
         ("wiped-replica-votes", Self::WipedReplicaVotes),
+        ("stale-leader-serves", Self::StaleLeaderServes),
     ];
 }
 

@@ -177,9 +177,8 @@ impl Node {
         let suspects = controller.clone();
         host.transport()
             .set_on_refused(Arc::new(move |broker| suspects.suspect(broker)));
-        if config.scrub_interval_hours > 0 {
-            let period = Duration::from_secs(u64::from(config.scrub_interval_hours) * 3_600);
-            self.spawn(scrub::run(host.store().clone(), period));
+        if !config.scrub_interval.is_zero() {
+            self.spawn(scrub::run(host.store().clone(), config.scrub_interval));
         }
         self.spawn(async move { host.run_repeats().await });
         self.spawn(space::run(
