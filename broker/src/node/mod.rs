@@ -31,7 +31,7 @@ use crate::http::{Metrics, Readiness};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
-use crate::raft::{Beginning, DiskSpace, GroupKind, METADATA_GROUP, RaftHost};
+use crate::raft::{DiskSpace, RaftHost};
 use crate::replica::{Replicas, Reports};
 
 /// How often retention is looked at.
@@ -129,11 +129,7 @@ impl Node {
         let machine = HostedCluster::new(Cluster::default(), ClusterBinding::new());
         let machine = Arc::new(machine);
         let hosted: Arc<dyn HostedMachine> = machine.clone();
-        let beginning = Beginning::default();
-        let opened = host.open(METADATA_GROUP, GroupKind::Metadata, hosted, &beginning);
-        let group = opened
-            .await
-            .map_err(|error| NodeError::Internal(error.to_string()))?;
+        let group = bootstrap::open_metadata(&host, hosted).await?;
         let controller = Controller::new(env.clone(), host.clone(), group, machine);
         let reports = Reports::default();
         let produce_bytes_max =

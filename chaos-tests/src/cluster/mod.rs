@@ -283,14 +283,15 @@ fn statuses_of(running: &Running) -> Vec<RaftStatus> {
     host.groups().iter().map(of).collect()
 }
 
-/// What replicas must agree on, in constant time: bounds, size, epoch, producers, newest timestamp.
+/// What replicas must agree on, in constant time: bounds, payload ever written, epoch, producers, newest
+/// timestamp. Not the readable size: what a replica finds in its index is its own matter.
 fn state_of(partition: &Partition) -> StateStatus {
     let (log_start, log_end) = (partition.log_start().get(), partition.log_end().get());
     let epoch = partition.latest_epoch().map_or(0, Term::get);
     let producers_count = u64::try_from(partition.producers_count()).unwrap_or(u64::MAX);
     let newest_ms = partition.max_timestamp_ms().unwrap_or(i64::MIN);
     let mut hash = Fnv::default();
-    for fact in [epoch, partition.size_bytes(), producers_count] {
+    for fact in [epoch, partition.written_bytes(), producers_count] {
         hash.add(&fact.to_le_bytes());
     }
     hash.add(&newest_ms.to_le_bytes());
