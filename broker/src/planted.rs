@@ -22,6 +22,10 @@ pub enum Bug {
     SurvivorsNotSent,
     /// A replica of a broker that had one before and wiped it votes for anybody.
     WipedReplicaVotes,
+    /// `acks=-1` of a Kafka client counts as `acks=1`.
+    KafkaAcksAllAsLeader,
+    /// A fetch session keeps the offsets with which it began.
+    KafkaSessionKeepsOffsets,
 }
 
 impl Bug {
@@ -36,6 +40,11 @@ impl Bug {
         ("marks-not-asked-for", Self::MarksNotAskedFor),
         ("survivors-not-sent", Self::SurvivorsNotSent),
         ("wiped-replica-votes", Self::WipedReplicaVotes),
+        ("kafka-acks-all-as-leader", Self::KafkaAcksAllAsLeader),
+        (
+            "kafka-session-keeps-offsets",
+            Self::KafkaSessionKeepsOffsets,
+        ),
     ];
 }
 

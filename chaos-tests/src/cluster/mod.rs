@@ -5,6 +5,7 @@
 //! and randomness are replaced, through the seams that the broker and the client offer.
 
 mod clients;
+mod kafka;
 mod seams;
 
 use std::cell::{Cell, RefCell};
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use raftmq::config::{KafkaConfig, Limits, NodeConfig, PeerAddress};
+use raftmq::config::{KafkaConfig, Limits, NamedEndpoint, NodeConfig, PeerAddress};
 use raftmq::env::Env;
 use raftmq::node::{Node, Parts};
 use raftmq::raft::Group;
@@ -30,7 +31,7 @@ use tokio::sync::Notify;
 
 use crate::invariants::{LogPosition, RaftStatus, StateStatus, VoteStatus};
 use crate::nemesis::{Host, Tail};
-use crate::net::{GRPC_PORT, PEER_PORT, SimNet};
+use crate::net::{GRPC_PORT, KAFKA_PORT, PEER_PORT, SimNet};
 use crate::seed::{DISK_RESERVE_BYTES, Options};
 use crate::system::{BrokerContext, Clients, System};
 use crate::trace::Fnv;
@@ -84,7 +85,7 @@ impl Cluster {
             peer_listen: format!("{}:{PEER_PORT}", Host::Broker(id)),
             http_listen: String::new(),
             kafka: KafkaConfig {
-                listeners: Vec::new(),
+                listeners: self.kafka_listener(id).into_iter().collect(),
                 ..KafkaConfig::default()
             },
             peers: peers.collect(),
@@ -94,6 +95,15 @@ impl Cluster {
             },
             ..NodeConfig::default()
         }
+    }
+}
+
+impl Cluster {
+    fn kafka_listener(&self, id: u32) -> Option<NamedEndpoint> {
+        self.options.has_kafka_clients().then(|| NamedEndpoint {
+            name: "PLAINTEXT".to_owned(),
+            endpoint: format!("{}:{KAFKA_PORT}", Host::Broker(id)),
+        })
     }
 }
 

@@ -76,6 +76,16 @@ fn a_full_follower_that_takes_records_is_found() {
 }
 
 #[test]
+fn an_acknowledgement_of_kafkas_produce_before_the_commit_is_found() {
+    is_found("kafka-acks-all-as-leader", 1..60);
+}
+
+#[test]
+fn a_fetch_session_that_keeps_its_offsets_is_found() {
+    is_found("kafka-session-keeps-offsets", 1..20);
+}
+
+#[test]
 fn a_wiped_replica_that_votes_for_anybody_is_found() {
     is_found("wiped-replica-votes", 278..285);
 }
