@@ -22,6 +22,8 @@ pub enum Bug {
     SurvivorsNotSent,
     /// A replica of a broker that had one before and wiped it votes for anybody.
     WipedReplicaVotes,
+    /// A leader that has heard nobody for a session goes on.
+    StaleLeaderServes,
     /// `acks=-1` of a Kafka client counts as `acks=1`.
     KafkaAcksAllAsLeader,
     /// A fetch session keeps the offsets with which it began.
@@ -40,6 +42,7 @@ impl Bug {
         ("marks-not-asked-for", Self::MarksNotAskedFor),
         ("survivors-not-sent", Self::SurvivorsNotSent),
         ("wiped-replica-votes", Self::WipedReplicaVotes),
+        ("stale-leader-serves", Self::StaleLeaderServes),
         ("kafka-acks-all-as-leader", Self::KafkaAcksAllAsLeader),
         (
             "kafka-session-keeps-offsets",

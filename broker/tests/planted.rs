@@ -1,6 +1,6 @@
-//! The planted bug of compaction does harm: a new replica misses what other tests find on it.
+//! The planted bugs of the host do harm: what other tests find does not hold.
 //!
-//! One test only, in a binary of its own: a bug, once chosen, stays for the whole process.
+//! In a binary of its own: a bug, once chosen, stays for the whole process.
 //! Built with the feature `planted-bugs`.
 
 use std::time::Duration;
@@ -8,12 +8,16 @@ use std::time::Duration;
 use raftmq::planted::{Bug, plant};
 use raftmq_client::{Client, Record};
 use raftmq_records::BatchHeader;
+use raftmq_store::log_id;
 use tempfile::TempDir;
 
 #[path = "it/in_process.rs"]
 mod in_process;
+#[path = "it/lone_replica.rs"]
+mod lone_replica;
 
 use in_process::{eventually, in_service, peer, start, try_start};
+use lone_replica::Lone;
 
 const RECORDS: i64 = 100;
 
@@ -72,4 +76,24 @@ async fn survivors_that_are_not_sent_are_missing_on_a_new_replica() {
     assert!(there.batches.is_empty(), "it is missing on the new replica");
     second.stop().await;
     first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_replica_votes_for_whoever_asks() {
+    plant(Bug::WipedReplicaVotes);
+    let data = TempDir::new().expect("a folder");
+    let replica = Lone::open(&data, Some(log_id(5, 70))).await;
+
+    assert!(replica.votes_for(8, log_id(5, 69)).await);
+    replica.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_takes_records_although_its_disk_is_full() {
+    plant(Bug::FullFollowerTakesRecords);
+    let data = TempDir::new().expect("a folder");
+    let replica = Lone::open_with_reserve(&data, None, u64::MAX).await;
+
+    assert!(replica.takes_records(b"records").await);
+    replica.close().await;
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::FaultClass;
 use crate::history::Acks;
+use crate::nemesis::Scenario;
 
 /// Shortest run in simulated seconds that has room for both phases.
 pub const RUN_SECONDS_MIN: u32 = 10;
@@ -28,6 +29,9 @@ const RARE_FAULT_PROBABILITY: f64 = 0.2;
 const KAFKA_PROBABILITY: f64 = 0.4;
 /// Part of the options' stream that says who speaks what.
 const PROTOCOLS_PART: u64 = 8;
+/// Classes that came later are rarer still: they are drawn last, and leave the seeds before them as they were.
+const LATER_FAULT_CLASSES: usize = 3;
+const LATER_FAULT_PROBABILITY: f64 = 0.12;
 
 /// What a stream of random numbers is for; numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +116,8 @@ pub struct Options {
     pub value_bytes: u32,
     /// Payload of a partition between two checkpoints.
     pub segment_bytes: u32,
+    /// A schedule that is not drawn.
+    pub scenario: Option<Scenario>,
     /// Classes that are on.
     pub faults: BTreeSet<FaultClass>,
     /// Mean time between two faults of one class.
@@ -150,6 +156,7 @@ impl Options {
             kafka_consumers: BTreeSet::new(),
             value_bytes: [16, 256, 1024, 4096][rng.random_range(0..4)],
             segment_bytes: [16 << 10, 64 << 10, 64 << 20][rng.random_range(0..3)],
+            scenario: None,
             faults: fault_classes(&mut rng, &mut stream(seed, Stream::Options, 1)),
             fault_interval_ms: rng.random_range(2_000..=8_000),
             fault_length_ms_max: [500, 2_000, 6_000][rng.random_range(0..3)],
@@ -244,8 +251,14 @@ fn fault_classes(rng: &mut StdRng, rare: &mut StdRng) -> BTreeSet<FaultClass> {
     while classes.len() < FAULT_CLASSES_MIN {
         classes.insert(common[rng.random_range(0..common.len())]);
     }
-    let uncommon = uncommon.iter().copied();
-    classes.extend(uncommon.filter(|_| rare.random_bool(RARE_FAULT_PROBABILITY)));
+    let (uncommon, later) = uncommon.split_at(uncommon.len() - LATER_FAULT_CLASSES);
+    for (some, probability) in [
+        (uncommon, RARE_FAULT_PROBABILITY),
+        (later, LATER_FAULT_PROBABILITY),
+    ] {
+        let some = some.iter().copied();
+        classes.extend(some.filter(|_| rare.random_bool(probability)));
+    }
     classes
 }
 

@@ -17,6 +17,8 @@ pub enum Bug {
     HoleForgotten,
     /// A newest segment whose header is damaged is dropped, with whatever it holds.
     DamagedSegmentDropped,
+    /// Checksums of entries that are read are not looked at.
+    DamageServed,
     /// After a start the index says that replay begins in the segment before, which may be freed.
     MarkLeftBehind,
 }
@@ -29,6 +31,7 @@ impl Bug {
         ("torn-tail-accepted", Self::TornTailAccepted),
         ("hole-forgotten", Self::HoleForgotten),
         ("damaged-segment-dropped", Self::DamagedSegmentDropped),
+        ("damage-served", Self::DamageServed),
         ("mark-left-behind", Self::MarkLeftBehind),
     ];
 }

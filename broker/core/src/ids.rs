@@ -84,6 +84,11 @@ id! {
     DeadLetterId(u64)
 }
 
+id! {
+    /// Names a virtual host of AMQP for as long as it lives, from 1. Never reused.
+    VhostId(u64)
+}
+
 impl GroupNumber {
     /// The one metadata group of the cluster.
     pub const METADATA: Self = Self(0);
@@ -138,6 +143,11 @@ impl fmt::Debug for DirectoryId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TopicId(pub [u8; 16]);
+
+impl TopicId {
+    /// The hidden topic whose partitions are the groups of queues; no client's topic has this id.
+    pub const QUEUES: Self = Self([0xff; 16]);
+}
 
 impl fmt::Display for TopicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -83,5 +83,24 @@ pub const DEDUP_IDS_COUNT_MAX: u32 = 10_000_000;
 /// Dead letters that may be published ahead of an unpublished one, inclusive.
 pub const DEAD_LETTERS_AHEAD_COUNT_MAX: u64 = 4_096;
 
+/// Virtual hosts of a cluster, inclusive.
+pub const AMQP_VHOSTS_COUNT_MAX: usize = 10_000;
+/// Exchanges of a cluster, inclusive, with those that each virtual host has.
+pub const AMQP_EXCHANGES_COUNT_MAX: usize = 200_000;
+/// Bindings of a cluster, inclusive.
+pub const AMQP_BINDINGS_COUNT_MAX: usize = 2_000_000;
+/// Size of the encoded arguments of an exchange, queue or binding, bytes, inclusive.
+pub const AMQP_ARGUMENTS_BYTES_MAX: usize = 64 * 1024;
+/// Users of a cluster, inclusive.
+pub const AMQP_USERS_COUNT_MAX: usize = 10_000;
+/// Tags of one user, inclusive.
+pub const USER_TAGS_COUNT_MAX: usize = 32;
+/// Length of a salted password hash, bytes, inclusive.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// Pairs of a user and a virtual host that it may open, inclusive.
+pub const AMQP_PERMISSIONS_COUNT_MAX: usize = 100_000;
+/// Length of a pattern of a permission, bytes, inclusive.
+pub const AMQP_PATTERN_BYTES_MAX: usize = 4_096;
+
 /// Size of a row or checkpoint that will be read back, bytes, inclusive.
 pub const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;

@@ -69,6 +69,10 @@ pub enum Bug {
     QueueRedeliveredMissing,
     /// A message that dies is not remembered until it is published.
     QueueDeadLetterLost,
+    /// An exclusive queue stays when its connection is closed.
+    ExclusiveQueueOutlivesOwner,
+    /// A queue may be declared again with other arguments.
+    InequivalentDeclareAccepted,
 }
 
 impl Bug {
@@ -109,6 +113,14 @@ impl Bug {
         ("queue-dedup-forgotten", Self::QueueDedupForgotten),
         ("queue-redelivered-missing", Self::QueueRedeliveredMissing),
         ("queue-dead-letter-lost", Self::QueueDeadLetterLost),
+        (
+            "exclusive-queue-outlives-owner",
+            Self::ExclusiveQueueOutlivesOwner,
+        ),
+        (
+            "inequivalent-declare-accepted",
+            Self::InequivalentDeclareAccepted,
+        ),
     ];
 }
 

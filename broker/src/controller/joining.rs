@@ -57,7 +57,8 @@ impl Controller {
             | Outcome::PartitionsAdded { .. }
             | Outcome::LeadersCleared { .. }
             | Outcome::LossAccepted { .. }
-            | Outcome::ProducerIds { .. } => asked_for,
+            | Outcome::ProducerIds { .. }
+            | Outcome::QueueDeclared { .. } => asked_for,
         };
         tracing::info!(broker_id, "joins the cluster");
         let image = self.shared.images.current();

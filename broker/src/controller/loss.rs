@@ -64,6 +64,7 @@ impl Controller {
             | Outcome::PartitionsAdded { .. }
             | Outcome::LeadersCleared { .. }
             | Outcome::IdAllotted { .. }
+            | Outcome::QueueDeclared { .. }
             | Outcome::ProducerIds { .. } => Err(ControlError::NoController.into()),
         }
     }

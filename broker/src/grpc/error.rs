@@ -116,6 +116,7 @@ fn of_cluster(error: &ClusterError) -> ErrorCode {
         | ClusterError::ReassignmentMismatch { .. }
         | ClusterError::PartitionChanged { .. }
         | ClusterError::InvalidQuota(_)
+        | ClusterError::Amqp(_)
         | ClusterError::InvalidProducerIdCount { .. } => ErrorCode::InvalidRequest,
     }
 }

@@ -108,6 +108,7 @@ fn of_cluster(error: &ClusterError) -> ErrorCode {
         | ClusterError::ReassignmentMismatch { .. }
         | ClusterError::PartitionChanged { .. }
         | ClusterError::InvalidProducerIdCount { .. }
-        | ClusterError::InvalidQuota(_) => ErrorCode::InvalidRequest,
+        | ClusterError::InvalidQuota(_)
+        | ClusterError::Amqp(_) => ErrorCode::InvalidRequest,
     }
 }

@@ -20,9 +20,10 @@ use super::network::NetworkFactory;
 use super::space::DiskSpace;
 use super::state_machine::StateMachine;
 use super::transport::Transport;
-use super::types::{Raft, TypeConfig};
+use super::types::{LogId, Raft, TypeConfig};
 use super::vouching::Vouching;
 use crate::env::Env;
+use crate::planted::{Bug, is_planted};
 
 /// Pause between rounds of repeating lost appends.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(100);
@@ -39,6 +40,18 @@ pub struct HostError {
     pub action: &'static str,
     /// Why not.
     pub reason: String,
+}
+
+/// With what a replica begins that has no log on disk; changes nothing for others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beginning {
+    /// The group's first voters, the same on every replica. With none it waits for a leader to send it
+    /// a log.
+    pub first_voters: Vec<u32>,
+    /// Log id of the newest membership that is known to be committed. This broker may have had a
+    /// replica before, voted, and wiped it when that membership left it out: until it has the log up to
+    /// there, the replica votes for nobody who lacks it. Durable before the first entry.
+    pub settled_at: Option<LogId>,
 }
 
 /// The groups of this broker. Cheap to clone.
@@ -121,9 +134,6 @@ impl RaftHost {
     /// Opens a group with whatever it has on disk, and starts it. It elects nobody by itself,
     /// unless it is the metadata group.
     ///
-    /// A replica whose log is empty begins it with `first_voters`, which must be the same on every
-    /// replica: the group's first voters. With none it waits for a leader to send it a log.
-    ///
     /// # Errors
     ///
     /// The store cannot be read, or the state on disk is not this machine's.
@@ -132,7 +142,7 @@ impl RaftHost {
         id: GroupId,
         kind: GroupKind,
         machine: Arc<dyn HostedMachine>,
-        first_voters: &[u32],
+        beginning: &Beginning,
     ) -> Result<Arc<Group>, HostError> {
         let failed = |reason: String| HostError {
             group: id,
@@ -143,8 +153,8 @@ impl RaftHost {
         let store = shared.store.group(id);
         // One that lost the beginning of its log is sent it.
         let is_new = store.last_log_index().is_none() && store.health() == GroupHealth::Ok;
-        if !first_voters.is_empty() && is_new {
-            begin_log(&store, first_voters)
+        if is_new {
+            begin(&store, beginning)
                 .await
                 .map_err(|error| failed(error.to_string()))?;
         }
@@ -286,6 +296,19 @@ impl RaftHost {
             }
         }
     }
+}
+
+async fn begin(store: &GroupStore, beginning: &Beginning) -> Result<(), impl Display + use<>> {
+    if let Some(settled_at) = beginning.settled_at
+        && !is_planted(Bug::WipedReplicaVotes)
+    {
+        tracing::trace!(target: "raftmq::mark", name = "replica_begins_with_a_mark");
+        store.note_acknowledged(settled_at);
+    }
+    if beginning.first_voters.is_empty() {
+        return Ok(());
+    }
+    begin_log(store, &beginning.first_voters).await
 }
 
 /// Writes the first voters into an empty log, at the log id that openraft's own `initialize` gives

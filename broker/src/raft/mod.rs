@@ -25,7 +25,7 @@ pub mod vouching;
 
 pub use group::{Group, GroupKind, ProposeError};
 pub use handover::{HandOver, HandOvers, Ready};
-pub use host::{HostError, RaftHost};
+pub use host::{Beginning, HostError, RaftHost};
 pub use space::DiskSpace;
 pub use throttle::CatchUpThrottle;
 pub use types::{LogId, METADATA_GROUP, Reply, TypeConfig};

@@ -18,9 +18,8 @@ use super::Replicas;
 use super::binding::{HostedPartition, PartitionBinding};
 use super::local::Replica;
 use super::view::{CompactionPolicy, PartitionSettings, PartitionView};
-use crate::planted::{Bug, is_planted};
-use crate::raft::GroupKind;
 use crate::raft::machine::HostedMachine;
+use crate::raft::{Beginning, GroupKind};
 
 /// Replicas that are opened or removed at the same time: their writes share syncs.
 const REPLICAS_AT_ONCE: usize = 64;
@@ -99,9 +98,10 @@ impl Replicas {
         let binding = PartitionBinding::new(id, shared.purges.clone());
         let machine = Arc::new(HostedPartition::new(Partition::default(), binding));
         let hosted: Arc<dyn HostedMachine> = machine.clone();
-        let voters = first_voters(&info);
-        self.remember_settled(&info);
-        let opened = shared.host.open(id, GroupKind::Partition, hosted, &voters);
+        let beginning = beginning_of(&info);
+        let opened = shared
+            .host
+            .open(id, GroupKind::Partition, hosted, &beginning);
         match opened.await {
             Ok(group) => {
                 let (controller, reports) = (shared.controller.clone(), shared.reports.clone());
@@ -111,21 +111,6 @@ impl Replicas {
             }
             // The store has failed; the broker stops because of that, not because of this.
             Err(error) => tracing::error!(raft_group = id.0, %error, "replica not opened"),
-        }
-    }
-
-    /// A replica that begins with nothing may be one of a broker that had one before, voted, and wiped it
-    /// when the replicas moved away: until it has the log it votes for nobody who lacks that move. The
-    /// mark is written before the first entry.
-    fn remember_settled(&self, info: &PartitionInfo) {
-        let store = self.shared.host.store().group(GroupId(info.group.get()));
-        let is_new = store.last_log_index().is_none();
-        let settled_at = info.settled_at.filter(|_| is_new);
-        if let Some((term, index)) = settled_at
-            && !is_planted(Bug::WipedReplicaVotes)
-        {
-            tracing::trace!(target: "raftmq::mark", name = "replica_begins_with_a_mark");
-            store.note_acknowledged(log_id(term.get(), index.0));
         }
     }
 
@@ -162,13 +147,17 @@ impl Replicas {
     }
 }
 
-/// The voters to begin a partition's group with. None once the partition has had a leader: its
+/// How a partition's group begins here. It has no first voters once the partition has had a leader: its
 /// log has begun, and its replicas may be others by now.
-fn first_voters(info: &PartitionInfo) -> Vec<u32> {
-    if info.leader_epoch > Term(0) {
-        return Vec::new();
+fn beginning_of(info: &PartitionInfo) -> Beginning {
+    let settled_at = info.settled_at;
+    let settled_at = settled_at.map(|(term, index)| log_id(term.get(), index.0));
+    let is_begun = info.leader_epoch > Term(0);
+    let first_voters = if is_begun { &[][..] } else { &info.replicas };
+    Beginning {
+        first_voters: first_voters.iter().map(|id| id.get()).collect(),
+        settled_at,
     }
-    info.replicas.iter().map(|id| id.get()).collect()
 }
 
 fn settings_of(image: &Image, topic: &Topic) -> PartitionSettings {

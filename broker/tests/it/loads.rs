@@ -59,5 +59,5 @@ async fn a_plan_shows_what_is_written_to_the_partitions_that_it_changes() {
     writer.await.unwrap();
     let args = ["cluster", "rebalance", "--dry-run"];
     let table = ok(&with_bootstrap(&args, &bootstrap));
-    assert!(table.contains("bytes/s in"), "{table}");
+    assert!(table.contains("BYTES/S IN"), "{table}");
 }

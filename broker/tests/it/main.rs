@@ -39,9 +39,13 @@ mod load;
 #[cfg(test)]
 mod loads;
 #[cfg(test)]
+mod lone_replica;
+#[cfg(test)]
 mod marks;
 #[cfg(test)]
 mod membership;
+#[cfg(test)]
+mod memory_of_votes;
 #[cfg(test)]
 mod moves;
 #[cfg(test)]

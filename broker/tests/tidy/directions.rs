@@ -53,6 +53,18 @@ const PACKAGES: &[Package] = &[
         ],
     },
     Package {
+        name: "raftmq-amqp",
+        may_use: &["raftmq-amqp-protocol", "raftmq-core"],
+        never: &[
+            "tokio",
+            "tonic",
+            "openraft",
+            "rocksdb",
+            "rand",
+            "futures-util",
+        ],
+    },
+    Package {
         name: "raftmq-client",
         may_use: &["raftmq-proto", "raftmq-records"],
         never: &["openraft", "rocksdb"],

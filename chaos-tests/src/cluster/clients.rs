@@ -12,24 +12,25 @@ use raftmq_client::{Client, Error, ErrorKind, OffsetAt, Record, Start};
 use tokio::time::timeout;
 
 use super::kafka::{KafkaClient, KafkaConsumer, KafkaProducer};
+use super::kept::SimKeeper;
 use super::seams::{ClientNet, wall_clock_ms};
-use crate::history::{Acks, Outcome};
+use crate::history::{Acks, Cleanup, Outcome};
 use crate::nemesis::Host;
 use crate::net::{GRPC_PORT, SimNet};
 use crate::seed::{Options, ProducerOptions, Protocol};
-use crate::system::{Clients, Consumer, Delivery, Polled, Producer, SendFailure};
+use crate::system::{Clients, Consumer, Delivery, Keeper, Polled, Producer, SendFailure};
 use crate::workload::OVERSIZE_BYTES;
 
 const TOPIC: &str = "chaos";
-const REPLICATION_FACTOR: u32 = 3;
+pub(super) const REPLICATION_FACTOR: u32 = 3;
 /// Half an hour.
-const RETENTION_MS: &str = "1800000";
+pub(super) const RETENTION_MS: &str = "1800000";
 /// Batches stay below the topic's limit, so that only a record that is too large is refused.
 const BATCH_BYTES: usize = OVERSIZE_BYTES as usize / 4;
 const MESSAGE_BYTES_MAX: u32 = OVERSIZE_BYTES / 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(8);
 const POLL_TIMEOUT: Duration = Duration::from_millis(300);
 /// Records that one poll takes at most.
 const POLL_RECORDS_MAX: usize = 200;
@@ -190,6 +191,13 @@ impl Clients for SimClients {
             offset.ok_or_else(|| "no end offset".to_owned())
         })
     }
+
+    fn keeper(&self, cleanup: Cleanup) -> LocalBoxFuture<'_, Result<Box<dyn Keeper>, String>> {
+        Box::pin(async move {
+            let keeper = SimKeeper::new(self.client().await?, cleanup).await?;
+            Ok(Box::new(keeper) as Box<dyn Keeper>)
+        })
+    }
 }
 
 struct SimProducer {
@@ -225,7 +233,7 @@ impl Producer for SimProducer {
     }
 }
 
-fn failure(outcome: Outcome, error: &Error) -> SendFailure {
+pub(super) fn failure(outcome: Outcome, error: &Error) -> SendFailure {
     SendFailure {
         outcome,
         is_fatal: error.is_fatal() || error.kind() == ErrorKind::Closed,

@@ -27,10 +27,13 @@ impl LastSeen {
 }
 
 impl LastSeen {
-    /// Forgets replicas that do not run and that the newest leader's membership leaves out.
+    /// Forgets replicas that do not run and that the newest committed membership leaves out.
     fn forget_removed(&mut self, replicas: &[&RaftStatus]) {
-        let leaders = replicas.iter().filter(|status| status.is_leader);
-        let Some(newest) = leaders.max_by_key(|leader| leader.vote.term) else {
+        let has_committed = |status: &&&RaftStatus| {
+            status.membership_at.is_some() && status.membership_at <= status.committed
+        };
+        let known = replicas.iter().filter(has_committed);
+        let Some(newest) = known.max_by_key(|status| status.membership_at) else {
             return;
         };
         let [voters] = newest.voters.as_slice() else {
@@ -132,6 +135,7 @@ mod tests {
         let mut leader = leader(1, 3, 9);
         last_seen.check(&[&leader, &follower(4, 3, 9)], &mut found);
         leader.voters = vec![[1, 2, 3].into()];
+        leader.membership_at = at(3, 8);
 
         last_seen.check(&[&leader], &mut found);
         last_seen.check(&[&leader, &follower(4, 1, 0)], &mut found);

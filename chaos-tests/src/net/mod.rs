@@ -47,6 +47,7 @@ impl SimNet {
     pub async fn connect(&self, endpoint: &str) -> io::Result<SimStream> {
         let (name, port) = split(endpoint)?;
         let peer = parse_host(name)?;
+        self.links.until_awake(self.host).await;
         self.links.until_open(self.host, peer).await;
         self.links.until_open(peer, self.host).await;
         let stream = TcpStream::connect((name, port)).await?;
@@ -113,6 +114,7 @@ impl SimListener {
     /// # Errors
     /// What the network says.
     pub async fn accept(&mut self) -> io::Result<(SimStream, String)> {
+        self.links.until_awake(self.host).await;
         let (stream, address) = self.listener.accept().await?;
         let is_local =
             address.ip().is_loopback() || address.ip() == turmoil::lookup(self.host.to_string());

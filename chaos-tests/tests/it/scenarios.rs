@@ -1,7 +1,8 @@
-//! Negative controls: what may get lost does get lost under the right faults. A harness in which
-//! nothing can be lost proves nothing about what is kept.
+//! Traps that are set by hand, and negative controls: what may get lost does get lost under the right
+//! faults. A harness in which nothing can be lost proves nothing about what is kept.
 
 use raftmq_chaos::checkers::coverage::Coverage;
+use raftmq_chaos::nemesis::Scenario;
 use raftmq_chaos::sweep::Plan;
 use raftmq_chaos::verdict::Verdict;
 
@@ -32,4 +33,24 @@ fn at_most_once_clients_lose_records_and_nobody_else_does() {
         records > 0,
         "no record was lost by the consumer that commits first"
     );
+}
+
+/// An old leader reaches only a bridge whose lease it could renew for ever, and hears nobody.
+#[test]
+fn a_leader_that_reaches_only_a_bridge_does_not_keep_the_others_from_electing() {
+    let plan = Plan {
+        seconds: 60,
+        scenario: Some(Scenario::BridgeTrap),
+        ..super::short_plan()
+    };
+
+    let reports = plan.sweep(1..4, |_| ());
+
+    for report in &reports {
+        let complaints = report.complaints();
+        assert_ne!(report.verdict, Verdict::Anomalous, "{complaints:?}");
+    }
+    let is_sprung = |marks: &Coverage| marks.marks.contains_key("scenario_met_the_controller");
+    let sprung = reports.iter().filter(|report| is_sprung(&report.coverage));
+    assert!(sprung.count() > 0, "the old leader never led");
 }

@@ -17,6 +17,7 @@ use crate::limits::{
 };
 use crate::method::Method;
 use crate::properties::Properties;
+use crate::protocol_header::PROTOCOL_HEADER;
 
 /// Where frames go, and how large they may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,12 @@ impl FrameBuffer {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Adds the octets that answer a protocol header which is refused.
+    pub fn put_protocol_header(&mut self) {
+        self.room(PROTOCOL_HEADER.len());
+        self.tail.put_slice(PROTOCOL_HEADER);
     }
 
     /// Adds a sign of life.

@@ -143,8 +143,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// A broker that was in service comes back under a new epoch: what it led before is over, and it
-    /// learns of that before it leads anything again.
+    /// A broker that was in service comes back under a new epoch: what it led before is over, and so are
+    /// its clients' connections; it learns of that before it leads anything again.
     pub(super) fn fence_broker(
         &mut self,
         meta: &EntryMeta,
@@ -163,6 +163,7 @@ impl Cluster {
                 effects,
             );
             self.clear_leader_everywhere(id, effects);
+            self.close_connections_of(id, effects);
         }
         Ok(Outcome::Done)
     }
@@ -226,7 +227,11 @@ impl Cluster {
     }
 
     /// Finds a broker for a command that names its registration.
-    fn broker_of_epoch(&self, id: BrokerId, epoch: BrokerEpoch) -> Result<Broker, ClusterError> {
+    pub(super) fn broker_of_epoch(
+        &self,
+        id: BrokerId,
+        epoch: BrokerEpoch,
+    ) -> Result<Broker, ClusterError> {
         let Some(broker) = self.image.broker(id) else {
             return Err(ClusterError::UnknownBroker { broker: id });
         };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::cluster::amqp::AmqpCommand;
 use crate::cluster::command::{Command, CreateTopic, RegisterBroker};
 use crate::cluster::image::Endpoints;
 use crate::cluster::loss::{read_accept, read_last_log, write_accept, write_last_log};
@@ -48,9 +49,7 @@ impl Command {
             }
             Self::DecommissionBroker { id } | Self::RemoveBroker { id } => write_id(writer, *id),
             Self::CreateTopic(create) => write_create_topic(writer, create),
-            Self::DeleteTopic { topic_id } => {
-                writer.raw(&topic_id.0);
-            }
+            Self::DeleteTopic { topic_id } => write_topic_id(writer, *topic_id),
             Self::AddPartitions {
                 topic_id,
                 partitions_count,
@@ -104,6 +103,7 @@ impl Command {
             }
             Self::AcceptLoss(accept) => write_accept(writer, accept),
             Self::AlterClientQuotas(alter) => write_alter(writer, alter),
+            Self::Amqp(command) => command.write(writer),
         }
     }
 
@@ -125,6 +125,7 @@ impl Command {
         let tag = reader.u8()?;
         let command = match tag {
             1..=7 | 20 | 35..=37 | 45 => read_broker_or_topic(tag, &mut reader)?,
+            65..=79 => Command::Amqp(AmqpCommand::read(tag, &mut reader)?),
             _ => read_config_or_partition(tag, &mut reader)?,
         };
         reader.finish()?;
@@ -160,6 +161,7 @@ fn tag_of(command: &Command) -> u8 {
         Command::RemoveBroker { .. } => 36,
         Command::AcceptLoss(_) => 40,
         Command::AlterClientQuotas(_) => 60,
+        Command::Amqp(command) => command.tag(),
     }
 }
 
@@ -293,6 +295,10 @@ fn write_id(writer: &mut Writer, id: BrokerId) {
 
 fn write_group(writer: &mut Writer, group: GroupNumber) {
     writer.u64(group.0);
+}
+
+fn write_topic_id(writer: &mut Writer, id: TopicId) {
+    writer.raw(&id.0);
 }
 
 fn write_register(writer: &mut Writer, register: &RegisterBroker) {

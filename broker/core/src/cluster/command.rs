@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cluster::amqp::AmqpCommand;
 use crate::cluster::image::Endpoints;
 use crate::cluster::loss::AcceptLoss;
 use crate::cluster::quotas::AlterClientQuotas;
@@ -181,4 +182,6 @@ pub enum Command {
     AcceptLoss(AcceptLoss),
     /// Sets and removes client quotas. Repetition changes nothing.
     AlterClientQuotas(AlterClientQuotas),
+    /// Virtual hosts, exchanges, queues, bindings, users.
+    Amqp(AmqpCommand),
 }

@@ -56,6 +56,7 @@ impl Cluster {
             let limit = REMOVED_BROKERS_COUNT_MAX;
             return Err(over_limit("decommissioned brokers", removed_count, limit));
         }
+        self.close_connections_of(id, effects);
         self.image.brokers.remove(&id);
         self.image.removed_brokers.insert(id);
         self.dirty.mark_removed(id);

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::cluster::amqp::AmqpError;
 use crate::cluster::config_keys::ConfigError;
 use crate::ids::{BrokerEpoch, BrokerId, GroupNumber, Term, TopicId};
 use crate::quota::QuotaError;
@@ -256,4 +257,7 @@ pub enum ClusterError {
         /// The largest that is possible.
         max: u32,
     },
+    /// A command about AMQP's world.
+    #[error(transparent)]
+    Amqp(#[from] AmqpError),
 }

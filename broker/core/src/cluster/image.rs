@@ -11,6 +11,7 @@ use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::amqp::Amqp;
 use crate::cluster::config_keys::{self, ConfigSource, EffectiveConfig};
 use crate::cluster::loss::Loss;
 use crate::ids::{
@@ -72,14 +73,14 @@ pub struct Topic {
     pub configs: BTreeMap<String, String>,
 }
 
-/// One partition.
+/// One partition, or the group of a queue, which is a partition of a hidden topic (ADR 0008).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionInfo {
     /// Its Raft group.
     pub group: GroupNumber,
-    /// Its topic.
+    /// Its topic; [`TopicId::QUEUES`] for a queue's group.
     pub topic_id: TopicId,
-    /// Its index in the topic.
+    /// Its index in the topic; 0 for a queue's group.
     pub index: PartitionIndex,
     /// Its replicas; the first is the preferred leader.
     pub replicas: Vec<BrokerId>,
@@ -110,6 +111,12 @@ pub struct PartitionInfo {
 }
 
 impl PartitionInfo {
+    /// Tells whether this is the group of a queue: [`Amqp::queues`] knows which.
+    #[must_use]
+    pub fn is_queue(&self) -> bool {
+        self.topic_id == TopicId::QUEUES
+    }
+
     /// Tells whether a broker holds, may hold, or is to hold, a replica: whether it must keep what it
     /// has of the partition.
     #[must_use]
@@ -161,6 +168,8 @@ pub struct Image {
     pub losses: OrdMap<GroupNumber, Arc<Loss>>,
     /// What clients are limited to.
     pub client_quotas: Quotas,
+    /// Virtual hosts, exchanges, queues, bindings, users.
+    pub amqp: Amqp,
     /// The next group's number less one: 0 before the first partition.
     pub last_group: GroupNumber,
     /// The next producer id to hand out.

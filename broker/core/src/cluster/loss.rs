@@ -181,12 +181,16 @@ impl Cluster {
             accepted_at_ms: meta.proposed_at_ms,
             accepted_by: accept.accepted_by,
         };
-        let mut topic = self.topic_of_id(partition.topic_id)?;
-        if let Some(at) = topic.partitions.iter_mut().find(|at| **at == accept.group) {
-            *at = group;
-        }
         tracing::trace!(target: "raftmq::mark", name = "loss_accepted");
-        self.put_topic(topic);
+        if partition.is_queue() {
+            self.move_queue(accept.group, group);
+        } else {
+            let mut topic = self.topic_of_id(partition.topic_id)?;
+            if let Some(at) = topic.partitions.iter_mut().find(|at| **at == accept.group) {
+                *at = group;
+            }
+            self.put_topic(topic);
+        }
         self.forget_partition(accept.group, effects);
         self.image.last_group = group;
         partition.group = group;

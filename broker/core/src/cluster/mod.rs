@@ -1,9 +1,10 @@
-//! The metadata machine: brokers, topics, partitions, leadership, configs, producer ids.
+//! The metadata machine: brokers, topics, partitions, leadership, configs, producer ids, AMQP's world.
 //!
 //! Owns the [`Image`] and every rule about changing it. It deliberately does not know who may
 //! propose what (the front ends authorise), how replicas are moved (the controller drives it),
 //! nor the time. Source: Kafka's KRaft controller (KIP-500, KIP-631); ARCHITECTURE.md, "Leader election".
 
+pub mod amqp;
 pub mod balance;
 mod brokers;
 pub mod clocks;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use self::amqp::{Amqp, AmqpCommand, AmqpError};
 pub use self::command::{Command, CreateTopic, RegisterBroker};
 pub use self::config_keys::ConfigError;
 pub use self::error::ClusterError;
@@ -93,6 +95,13 @@ pub enum Outcome {
         /// How many.
         count: u32,
     },
+    /// The queue is there.
+    QueueDeclared {
+        /// Its group.
+        group: GroupNumber,
+        /// It was made just now.
+        is_new: bool,
+    },
 }
 
 /// What the proposer is told.
@@ -111,6 +120,7 @@ struct Dirty {
     partitions: BTreeSet<GroupNumber>,
     losses: BTreeSet<GroupNumber>,
     quotas: BTreeSet<QuotaEntity>,
+    amqp: amqp::AmqpDirty,
 }
 
 /// The replicated metadata state.
@@ -200,6 +210,7 @@ impl Cluster {
             }
             Command::AcceptLoss(accept) => self.accept_loss(meta, accept, effects),
             Command::AlterClientQuotas(alter) => self.alter_client_quotas(alter),
+            Command::Amqp(command) => self.execute_amqp(command, effects),
         }
     }
 
@@ -329,5 +340,10 @@ impl Dirty {
     fn mark_quota(&mut self, entity: QuotaEntity) {
         self.quotas.insert(entity);
         self.has_changed = true;
+    }
+
+    const fn mark_amqp(&mut self) -> &mut amqp::AmqpDirty {
+        self.has_changed = true;
+        &mut self.amqp
     }
 }

@@ -1,6 +1,6 @@
 //! The bytes of the metadata state: a row for each broker, topic and partition, and checkpoints.
 //!
-//! Rows: `h` the head; `c` the cluster's configs; `b` + broker id; `t` + topic id; `p` + group; `l` + group;
+//! Rows: `a` + AMQP's world (`amqp::rows`); `h` the head; `c` the cluster's configs; `b` + broker id; `t` + topic id; `p` + group; `l` + group;
 //! `q` + an entity with quotas; `r` + the id of a removed broker.
 //! A checkpoint is all rows in one value. Keys and formats are append-only (STYLE rule 23).
 
@@ -15,7 +15,7 @@ use crate::cluster::codec::{
 };
 use crate::cluster::image::{Broker, Image, PartitionInfo, Topic};
 use crate::cluster::loss::{read_last_log, read_loss, write_last_log, write_loss};
-use crate::cluster::{Cluster, Dirty, quotas};
+use crate::cluster::{Cluster, Dirty, amqp, quotas};
 use crate::codec::{CodecError, Reader, RestoreError, Writer};
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, PartitionIndex, Term, TopicId};
 use crate::limits::{
@@ -47,6 +47,7 @@ pub(super) fn take_dirty(cluster: &mut Cluster) -> RowUpdates {
         Some(value) => updates.puts.push((key, value)),
         None => updates.deletes.push(key),
     };
+    amqp::rows::take_dirty(dirty.amqp, &image.amqp, &mut change);
     for id in dirty.brokers {
         change(
             broker_key(id),
@@ -101,6 +102,9 @@ pub(super) fn restore(rows: impl Iterator<Item = (Bytes, Bytes)>) -> Result<Clus
         let mut reader = Reader::new(value);
         let family = key.first().copied().unwrap_or(0);
         match family {
+            amqp::rows::FAMILY => {
+                amqp::rows::read_row(key.slice(1..), &mut reader, &mut image.amqp)?;
+            }
             FAMILY_BROKER => read_broker(&mut reader, &mut image)?,
             FAMILY_CONFIGS => read_cluster_configs(&mut reader, &mut image)?,
             FAMILY_HEAD => {
@@ -177,6 +181,7 @@ fn everything(image: &Image) -> Dirty {
         partitions: image.partitions.keys().copied().collect(),
         losses: image.losses.keys().copied().collect(),
         quotas: image.client_quotas.keys().cloned().collect(),
+        amqp: amqp::rows::everything(&image.amqp),
     }
 }
 
@@ -186,7 +191,8 @@ fn check(image: &Image) -> Result<(), RestoreError> {
     if image.topics.len() != image.topic_ids.len() {
         return contradiction("two topics have one name");
     }
-    let mut partitions_count = 0;
+    amqp::rows::check(image)?;
+    let mut partitions_count = image.amqp.queues.len();
     for topic in image.topics.values() {
         partitions_count += topic.partitions.len();
         for (index, group) in topic.partitions.iter().enumerate() {

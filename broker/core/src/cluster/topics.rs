@@ -25,6 +25,10 @@ impl Cluster {
         if let Some(same) = self.image.topics.get(&create.topic_id) {
             return same_topic(same, &create);
         }
+        if create.topic_id == TopicId::QUEUES {
+            let topic_id = create.topic_id;
+            return Err(ClusterError::TopicIdInUse { topic_id });
+        }
         self.check_new_topic(&create)?;
         let assignments = self.assignments_of(&create)?;
         let CreateTopic {
@@ -125,7 +129,7 @@ impl Cluster {
         Ok(named.clone())
     }
 
-    fn default_replication_factor(&self) -> u32 {
+    pub(super) fn default_replication_factor(&self) -> u32 {
         let configured = self.image.config_i64(None, DEFAULT_REPLICATION_FACTOR);
         let alive = count_u32(self.image.alive_brokers().count());
         u32::try_from(configured).unwrap_or_else(|_| alive.clamp(1, REPLICATION_FACTOR_WANTED))
@@ -136,7 +140,11 @@ impl Cluster {
         if actual < min || actual > max {
             return Err(ClusterError::InvalidPartitionsCount { actual, min, max });
         }
-        let added = (actual - min + 1) as usize;
+        self.check_groups_count((actual - min + 1) as usize)
+    }
+
+    /// Checks that there may be so many more partitions and queues.
+    pub(super) fn check_groups_count(&self, added: usize) -> Result<(), ClusterError> {
         let partitions_count = self.image.partitions.len() + added;
         if partitions_count > PARTITIONS_COUNT_MAX {
             return Err(over_limit(
@@ -148,7 +156,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn place(
+    pub(super) fn place(
         &self,
         partitions_count: u32,
         replication_factor: u32,
@@ -220,33 +228,44 @@ impl Cluster {
     ) -> Vec<GroupNumber> {
         let mut groups = Vec::with_capacity(assignments.len());
         for (index, replicas) in (first_index..).zip(assignments) {
-            let group = GroupNumber(self.image.last_group.0 + 1);
-            assert!(
-                self.image.partition(group).is_none(),
-                "group {group} exists already"
-            );
-            self.image.last_group = group;
-            groups.push(group);
-            let mut isr = replicas.clone();
-            isr.sort_unstable();
-            let partition = PartitionInfo {
-                group,
-                topic_id,
-                index: PartitionIndex(index),
-                replicas,
-                target: None,
-                adding: Vec::new(),
-                removing: Vec::new(),
-                move_epoch: 0,
-                settled_at: None,
-                leader: None,
-                leader_epoch: Term(0),
-                isr,
-                partition_epoch: 0,
-            };
-            self.put_partition(partition, effects);
+            groups.push(self.put_new_group(topic_id, PartitionIndex(index), replicas, effects));
         }
         groups
+    }
+
+    /// Makes the group of a partition or a queue, and numbers it.
+    pub(super) fn put_new_group(
+        &mut self,
+        topic_id: TopicId,
+        index: PartitionIndex,
+        replicas: Vec<BrokerId>,
+        effects: &mut Effects,
+    ) -> GroupNumber {
+        let group = GroupNumber(self.image.last_group.0 + 1);
+        assert!(
+            self.image.partition(group).is_none(),
+            "group {group} exists already"
+        );
+        self.image.last_group = group;
+        let mut isr = replicas.clone();
+        isr.sort_unstable();
+        let partition = PartitionInfo {
+            group,
+            topic_id,
+            index,
+            replicas,
+            target: None,
+            adding: Vec::new(),
+            removing: Vec::new(),
+            move_epoch: 0,
+            settled_at: None,
+            leader: None,
+            leader_epoch: Term(0),
+            isr,
+            partition_epoch: 0,
+        };
+        self.put_partition(partition, effects);
+        group
     }
 }
 

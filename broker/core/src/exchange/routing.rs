@@ -64,6 +64,12 @@ impl Exchange {
         self.bindings.len()
     }
 
+    /// Tells whether a binding starts here.
+    #[must_use]
+    pub fn has_binding(&self, binding: &Binding) -> bool {
+        self.bindings.contains(binding)
+    }
+
     /// Shows the bindings that start here and lead to one destination.
     pub fn bindings_to(&self, destination: Destination) -> impl Iterator<Item = &Binding> {
         let first = Binding {
@@ -132,6 +138,17 @@ impl Routing {
     #[must_use]
     pub fn exchange_id(&self, name: &str) -> Option<ExchangeId> {
         self.exchange_names.get(name).copied()
+    }
+
+    /// Finds a queue's group by the queue's name.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<GroupNumber> {
+        self.queues.get(name).copied()
+    }
+
+    /// Shows every queue by its name.
+    pub fn queues(&self) -> impl Iterator<Item = (&Arc<str>, GroupNumber)> {
+        self.queues.iter().map(|(name, group)| (name, *group))
     }
 
     /// Shows every exchange by ascending id.

@@ -97,10 +97,12 @@ pub struct Declared {
     pub dead_letter_exchange: Option<String>,
     /// `x-dead-letter-routing-key`: instead of the message's own.
     pub dead_letter_routing_key: Option<String>,
+    /// `x-quorum-initial-group-size`: replicas, as far as there are brokers.
+    pub replicas_count: Option<u32>,
 }
 
 /// Every argument that has a meaning, and must be the same in each declaration.
-const KNOWN: [&str; 16] = [
+pub(crate) const KNOWN: [&str; 16] = [
     "x-cache-size",
     "x-cache-ttl",
     "x-consumer-timeout",
@@ -175,7 +177,8 @@ fn set(declared: &mut Declared, name: &str, argument: &Argument) -> Result<(), P
         "x-queue-type" => queue_type(argument)?,
         "x-single-active-consumer" => settings.is_single_active_consumer = flag(argument)?,
         "x-quorum-initial-group-size" => {
-            positive_ms(argument)?;
+            let count = u32::try_from(positive_ms(argument)?);
+            declared.replicas_count = Some(count.unwrap_or(u32::MAX));
         }
         _ => {}
     }
@@ -193,23 +196,44 @@ pub fn check_equivalence(
     queue: &str,
     vhost: &str,
 ) -> Result<(), Box<Inequivalent>> {
-    for name in KNOWN {
-        let (old, new) = (find(current, name), find(received, name));
-        if old.map(|one| &one.value) == new.map(|one| &one.value) {
-            continue;
-        }
-        return Err(Box::new(Inequivalent {
-            name,
-            queue: queue.to_owned(),
-            vhost: vhost.to_owned(),
-            received: describe(new),
-            current: describe(old),
-        }));
-    }
-    Ok(())
+    let Some(difference) = first_difference(current, received, &KNOWN) else {
+        return Ok(());
+    };
+    Err(Box::new(Inequivalent {
+        name: difference.name,
+        queue: queue.to_owned(),
+        vhost: vhost.to_owned(),
+        received: difference.received,
+        current: difference.current,
+    }))
 }
 
-fn find<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a Argument> {
+/// An argument that two declarations do not have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) name: &'static str,
+    pub(crate) received: String,
+    pub(crate) current: String,
+}
+
+/// Finds the first of these arguments, in their order, that differs.
+pub(crate) fn first_difference(
+    current: &Arguments,
+    received: &Arguments,
+    names: &[&'static str],
+) -> Option<Difference> {
+    names.iter().find_map(|name| {
+        let (old, new) = (find(current, name), find(received, name));
+        let is_same = old.map(|one| &one.value) == new.map(|one| &one.value);
+        (!is_same).then(|| Difference {
+            name,
+            received: describe(new),
+            current: describe(old),
+        })
+    })
+}
+
+pub(crate) fn find<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a Argument> {
     let mut all = arguments.as_slice().iter();
     all.find(|argument| argument.name.as_ref() == name.as_bytes())
 }
@@ -233,7 +257,7 @@ fn describe(argument: Option<&Argument>) -> String {
 }
 
 /// RabbitMQ's name of a type octet.
-const fn type_name(tag: u8) -> &'static str {
+pub(crate) const fn type_name(tag: u8) -> &'static str {
     match tag {
         b'A' => "array",
         b'B' => "unsignedbyte",
@@ -275,7 +299,7 @@ fn flag(argument: &Argument) -> Result<bool, Problem> {
     Err(unacceptable(argument))
 }
 
-fn text(argument: &Argument) -> Result<String, Problem> {
+pub(crate) fn text(argument: &Argument) -> Result<String, Problem> {
     if let (HeaderValue::Bytes(bytes), b'S') = (&argument.value, argument.tag) {
         return Ok(String::from_utf8_lossy(bytes).into_owned());
     }

@@ -8,6 +8,7 @@
     reason = "helpers of tests fail a test in the same way as the test itself"
 )]
 
+mod amqp;
 mod queues;
 mod quotas;
 
@@ -149,6 +150,7 @@ fn each_planted_bug_breaks_its_promise() {
     each_bug_of_compaction_breaks_its_promise();
     quotas::each_bug_of_quotas_breaks_its_promise();
     queues::each_bug_of_queues_breaks_its_promise();
+    amqp::each_bug_of_amqp_breaks_its_promise();
 }
 
 fn each_bug_of_full_disks_breaks_its_promise() {

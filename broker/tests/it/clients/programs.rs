@@ -9,11 +9,19 @@ use std::process::{Child, Command, Output, Stdio};
 /// The file that names the versions.
 const VERSIONS: &str = include_str!("../../clients/versions");
 
+/// A program of the system with the system's libraries: cargo puts the folder of our own librdkafka,
+/// which is built without zstd, into the path of libraries.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env_remove("LD_LIBRARY_PATH");
+    command
+}
+
 /// A program to run; panics with advice where it is not installed.
 pub(super) fn kcat() -> Command {
-    let is_there = Command::new("kcat").arg("-V").output().is_ok();
+    let is_there = program("kcat").arg("-V").output().is_ok();
     assert!(is_there, "kcat is not installed: run `make tools`");
-    Command::new("kcat")
+    program("kcat")
 }
 
 /// Java, ready to run a source file of `broker/tests/clients/java` with Kafka's jars.
@@ -29,7 +37,7 @@ pub(super) fn java(source: &str) -> Command {
         "-Dlog4j2.configurationFile={}",
         sources.join("log4j2.properties").display()
     );
-    let mut command = Command::new("java");
+    let mut command = program("java");
     // A short life: the quick compiler and the small collector.
     command
         .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"])

@@ -28,7 +28,13 @@ fn every_broker_tells_every_brokers_address_and_the_leader() {
     let addresses = addresses(&dev);
     let mut leaders = Vec::new();
     for address in addresses.values() {
-        let metadata = Wire::connect(address).metadata("t");
+        let mut wire = Wire::connect(address);
+        let mut metadata = wire.metadata("t");
+        // Each broker learns of the leader in its own time.
+        wait_until(|| {
+            metadata = wire.metadata("t");
+            leader(&metadata) > 0
+        });
         let told: BTreeMap<i32, String> = metadata
             .brokers
             .iter()

@@ -78,7 +78,11 @@ fn batches_come_back_as_they_were_compressed() {
 fn a_repeated_batch_of_an_idempotent_producer_is_written_once() {
     let (_broker, mut wire) = broker(&[]);
     wire.topic("t");
-    let Response::InitProducerId(producer) = wire.call(5, InitProducerIdRequest::default()) else {
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        ..InitProducerIdRequest::default()
+    };
+    let Response::InitProducerId(producer) = wire.call(5, request) else {
         panic!("not an answer to InitProducerId")
     };
     assert_eq!((producer.error_code, producer.producer_epoch), (0, 0));

@@ -42,6 +42,38 @@ fn only_the_classes_of_the_options_appear() {
 }
 
 #[test]
+fn a_broker_that_stands_still_goes_on() {
+    let mut options = Options::expand(11, 60);
+    options.faults = [FaultClass::Pause].into();
+    let steps = schedule(&options);
+    let times = |is: fn(&Action) -> bool| {
+        let steps = steps.iter().filter(move |step| is(&step.action));
+        steps.map(|step| step.at_ms).collect::<Vec<u32>>()
+    };
+    let begins = times(|action| matches!(action, Action::Pause { .. }));
+    let ends = times(|action| matches!(action, Action::Resume { .. }));
+
+    assert_eq!(begins.len(), ends.len());
+    assert!(begins.len() > 2);
+}
+
+#[test]
+fn a_broker_whose_disk_rots_while_it_is_down_starts_again() {
+    let mut options = Options::expand(11, 60);
+    options.faults = [FaultClass::BitRot].into();
+    let steps = schedule(&options);
+    let count = |is: fn(&Action) -> bool| steps.iter().filter(|step| is(&step.action)).count();
+
+    let stopped = count(|action| matches!(action, Action::Rot { is_stopped, .. } if *is_stopped));
+    assert!(stopped > 0);
+    assert!(count(|action| matches!(action, Action::Rot { .. })) > stopped);
+    assert_eq!(
+        count(|action| matches!(action, Action::Restart { .. })),
+        stopped
+    );
+}
+
+#[test]
 fn turning_a_class_off_leaves_the_others_as_they_were() {
     let options = Options::expand(3, 60);
     let class = *options.faults.first().unwrap();

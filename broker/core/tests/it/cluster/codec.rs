@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 use raftmq_core::cluster::loss::AcceptLoss;
-use raftmq_core::cluster::{AlterClientQuotas, Command, CreateTopic, RegisterBroker};
+use raftmq_core::cluster::{AlterClientQuotas, AmqpCommand, Command, CreateTopic, RegisterBroker};
 use raftmq_core::codec::CodecError;
 use raftmq_core::limits::COMMAND_BYTES_MAX;
 use raftmq_core::quota::{EntityName, QuotaEntity, QuotaKind, QuotaValue};
@@ -12,6 +12,17 @@ use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, LogIndex, Ter
 use crate::support::cluster::{brokers, configs, register, report_isr, report_leader, topic};
 
 const TOPIC_ID: TopicId = TopicId([7; 16]);
+
+fn alter_client_quotas() -> Command {
+    Command::AlterClientQuotas(AlterClientQuotas {
+        entity: QuotaEntity {
+            user: Some(EntityName::Named("jane".into())),
+            client_id: Some(EntityName::Default),
+        },
+        set: [(QuotaKind::ProduceBytes, QuotaValue::new(1_024.0))].into(),
+        unset: [QuotaKind::FetchBytes, QuotaKind::RequestPercentage].into(),
+    })
+}
 
 /// One of each, with every field filled.
 fn one_of_each() -> Vec<Command> {
@@ -76,13 +87,10 @@ fn one_of_each() -> Vec<Command> {
             last_log: Some((Term(2), LogIndex(9))),
             accepted_by: "jane".to_owned(),
         }),
-        Command::AlterClientQuotas(AlterClientQuotas {
-            entity: QuotaEntity {
-                user: Some(EntityName::Named("jane".into())),
-                client_id: Some(EntityName::Default),
-            },
-            set: [(QuotaKind::ProduceBytes, QuotaValue::new(1_024.0))].into(),
-            unset: [QuotaKind::FetchBytes, QuotaKind::RequestPercentage].into(),
+        alter_client_quotas(),
+        // The others have tests of their own.
+        Command::Amqp(AmqpCommand::DeleteVhost {
+            vhost: "/".to_owned(),
         }),
     ]
 }
@@ -111,13 +119,14 @@ fn number_of(command: &Command) -> usize {
         Command::RemoveBroker { .. } => 18,
         Command::AcceptLoss(_) => 19,
         Command::AlterClientQuotas(_) => 20,
+        Command::Amqp(_) => 21,
     }
 }
 
 #[test]
 fn the_list_holds_one_of_each() {
     let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
-    assert_eq!(numbers, (0..21).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..22).collect::<Vec<_>>());
 }
 
 #[test]
@@ -129,7 +138,7 @@ fn every_command_survives_its_bytes() {
 
 #[test]
 fn tags_never_change() {
-    let tags = (1..=13).chain([22, 15, 20, 21, 35, 36, 40]);
+    let tags = (1..=13).chain([22, 15, 20, 21, 35, 36, 40, 60, 66]);
     for (tag, command) in tags.zip(one_of_each()) {
         assert_eq!(command.encode()[..2], [1, tag], "{command:?}");
     }

@@ -1,5 +1,6 @@
 //! The metadata machine, one file for each kind of command or question.
 
+mod amqp;
 mod balance;
 mod balance_properties;
 mod brokers;

@@ -265,6 +265,7 @@ fn a_completed_reassignment_says_with_which_membership() {
         settled_at, membership,
         "a broker of an older version says nothing"
     );
+    harness.persist();
     let restored = Cluster::restore(harness.rows.iter()).unwrap();
     assert_eq!(
         restored.image().partition(group).unwrap().settled_at,
