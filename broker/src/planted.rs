@@ -24,6 +24,10 @@ pub enum Bug {
     WipedReplicaVotes,
     /// A leader that has heard nobody for a session goes on.
     StaleLeaderServes,
+    /// `acks=-1` of a Kafka client counts as `acks=1`.
+    KafkaAcksAllAsLeader,
+    /// A fetch session keeps the offsets with which it began.
+    KafkaSessionKeepsOffsets,
 }
 
 impl Bug {
@@ -39,6 +43,11 @@ impl Bug {
         ("survivors-not-sent", Self::SurvivorsNotSent),
         ("wiped-replica-votes", Self::WipedReplicaVotes),
         ("stale-leader-serves", Self::StaleLeaderServes),
+        ("kafka-acks-all-as-leader", Self::KafkaAcksAllAsLeader),
+        (
+            "kafka-session-keeps-offsets",
+            Self::KafkaSessionKeepsOffsets,
+        ),
     ];
 }
 

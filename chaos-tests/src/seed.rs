@@ -25,6 +25,10 @@ pub const FAULT_CLASSES_MIN: usize = 3;
 /// The first so many of [`FaultClass::ALL`]; the others are rare.
 const COMMON_FAULT_CLASSES: usize = 6;
 const RARE_FAULT_PROBABILITY: f64 = 0.2;
+/// Share of the seeds that have clients which speak Kafka's protocol.
+const KAFKA_PROBABILITY: f64 = 0.4;
+/// Part of the options' stream that says who speaks what.
+const PROTOCOLS_PART: u64 = 8;
 /// Classes that came later are rarer still: they are drawn last, and leave the seeds before them as they were.
 const LATER_FAULT_CLASSES: usize = 3;
 const LATER_FAULT_PROBABILITY: f64 = 0.12;
@@ -63,6 +67,17 @@ pub fn derive(seed: u64, stream: Stream, part: u64) -> u64 {
     state
 }
 
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// That of the client crate.
+    #[default]
+    Grpc,
+    /// Kafka's.
+    Kafka,
+}
+
 /// One producer of the workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducerOptions {
@@ -76,6 +91,9 @@ pub struct ProducerOptions {
     pub sends_per_second: u32,
     /// How long its client library waits for more records.
     pub linger_ms: u32,
+    /// What it speaks.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 /// Everything that a run depends on, besides the code.
@@ -91,6 +109,9 @@ pub struct Options {
     pub producers: Vec<ProducerOptions>,
     /// Consumers that follow all partitions, 1 to 3.
     pub consumers_count: u32,
+    /// Those of them, from 0, that speak Kafka's protocol.
+    #[serde(default)]
+    pub kafka_consumers: BTreeSet<u32>,
     /// Size of a record's value in bytes.
     pub value_bytes: u32,
     /// Payload of a partition between two checkpoints.
@@ -126,12 +147,13 @@ impl Options {
         let mut rng = stream(seed, Stream::Options, 0);
         let total_ms = seconds.max(RUN_SECONDS_MIN) * 1_000;
         let latency_ms_min = rng.random_range(0..=2);
-        Self {
+        let mut options = Self {
             seed,
             brokers_count: if rng.random_bool(0.75) { 3 } else { 5 },
             partitions_count: rng.random_range(1..=8),
             producers: producers(&mut rng),
             consumers_count: rng.random_range(1..=3),
+            kafka_consumers: BTreeSet::new(),
             value_bytes: [16, 256, 1024, 4096][rng.random_range(0..4)],
             segment_bytes: [16 << 10, 64 << 10, 64 << 20][rng.random_range(0..3)],
             scenario: None,
@@ -145,6 +167,43 @@ impl Options {
             tick_ms: [2, 5][rng.random_range(0..2)],
             safety_ms: total_ms * 2 / 3,
             liveness_ms: total_ms / 3,
+        };
+        options.choose_protocols(&mut stream(seed, Stream::Options, PROTOCOLS_PART));
+        options
+    }
+
+    /// Half of the clients of some seeds speak Kafka's protocol; of the others, nobody does.
+    fn choose_protocols(&mut self, rng: &mut StdRng) {
+        if !rng.random_bool(KAFKA_PROBABILITY) {
+            return;
+        }
+        for producer in &mut self.producers {
+            if rng.random_bool(0.5) {
+                producer.protocol = Protocol::Kafka;
+            }
+        }
+        let consumers = 0..self.consumers_count;
+        self.kafka_consumers = consumers.filter(|_| rng.random_bool(0.5)).collect();
+    }
+
+    /// Whether any client speaks Kafka's protocol.
+    #[must_use]
+    pub fn has_kafka_clients(&self) -> bool {
+        let mut producers = self.producers.iter();
+        let is_kafka = |producer: &ProducerOptions| producer.protocol == Protocol::Kafka;
+        producers.any(is_kafka) || !self.kafka_consumers.is_empty()
+    }
+
+    /// What the consumer with this process number speaks; producers have the numbers before.
+    #[must_use]
+    pub fn protocol_of_consumer(&self, process: u32) -> Protocol {
+        let first = u32::try_from(self.producers.len()).unwrap_or(u32::MAX);
+        match self
+            .kafka_consumers
+            .contains(&process.saturating_sub(first))
+        {
+            true => Protocol::Kafka,
+            false => Protocol::Grpc,
         }
     }
 }
@@ -176,6 +235,7 @@ fn producer(rng: &mut StdRng, acks: Acks, idempotent: bool, retries: bool) -> Pr
         retries,
         sends_per_second: rng.random_range(low..=high),
         linger_ms: [0, 5, 20][rng.random_range(0..3)],
+        protocol: Protocol::Grpc,
     }
 }
 
@@ -217,12 +277,20 @@ impl fmt::Display for Options {
         for producer in &self.producers {
             writeln!(
                 f,
-                "  producer: acks {:?}, idempotent {}, retries {}, {}/s, linger {} ms",
+                "  producer: acks {:?}, idempotent {}, retries {}, {}/s, linger {} ms, {:?}",
                 producer.acks,
                 producer.idempotent,
                 producer.retries,
                 producer.sends_per_second,
-                producer.linger_ms
+                producer.linger_ms,
+                producer.protocol
+            )?;
+        }
+        if !self.kafka_consumers.is_empty() {
+            writeln!(
+                f,
+                "  consumers of Kafka's protocol: {:?}",
+                self.kafka_consumers
             )?;
         }
         writeln!(
@@ -296,6 +364,18 @@ mod tests {
             };
             assert!(expected.contains(&count), "{class}: {count} of 400");
         }
+    }
+
+    #[test]
+    fn two_seeds_of_five_have_clients_of_both_protocols() {
+        let options = || (0..400).map(|seed| Options::expand(seed, 60));
+
+        let with_kafka = options().filter(Options::has_kafka_clients).count();
+        assert!((120..=190).contains(&with_kafka), "{with_kafka} of 400");
+        let is_grpc = |producer: &ProducerOptions| producer.protocol == Protocol::Grpc;
+        assert!(
+            options().any(|one| { one.has_kafka_clients() && one.producers.iter().any(is_grpc) })
+        );
     }
 
     #[test]

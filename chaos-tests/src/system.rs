@@ -13,7 +13,7 @@ use crate::history::{Cleanup, KeptRecord, Outcome};
 use crate::invariants::RaftStatus;
 use crate::nemesis::{Rot, Tail};
 use crate::net::SimNet;
-use crate::seed::ProducerOptions;
+use crate::seed::{ProducerOptions, Protocol};
 
 /// What a broker is started with.
 #[derive(Debug, Clone)]
@@ -100,6 +100,7 @@ pub trait Clients {
     /// A new consumer of all partitions, each from its offset.
     fn consumer(
         &self,
+        protocol: Protocol,
         from: BTreeMap<u32, i64>,
     ) -> LocalBoxFuture<'_, Result<Box<dyn Consumer>, String>>;
 

@@ -15,7 +15,7 @@ use crate::history::{Acks, Outcome};
 use crate::invariants::{LogPosition, RaftStatus};
 use crate::nemesis::{Rot, Tail};
 use crate::net::SimNet;
-use crate::seed::ProducerOptions;
+use crate::seed::{ProducerOptions, Protocol};
 use crate::system::{
     BrokerContext, Clients, Consumer, Delivery, Polled, Producer, SendFailure, Stop, System,
 };
@@ -292,6 +292,7 @@ impl Clients for ToyClient {
 
     fn consumer(
         &self,
+        _protocol: Protocol,
         from: BTreeMap<u32, i64>,
     ) -> LocalBoxFuture<'_, Result<Box<dyn Consumer>, String>> {
         let client = self.clone();

@@ -5,6 +5,7 @@
 //! and randomness are replaced, through the seams that the broker and the client offer.
 
 mod clients;
+mod kafka;
 mod kept;
 mod rot;
 mod seams;
@@ -17,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use raftmq::config::{KafkaConfig, Limits, NodeConfig, PeerAddress};
+use raftmq::config::{KafkaConfig, Limits, NamedEndpoint, NodeConfig, PeerAddress};
 use raftmq::env::Env;
 use raftmq::node::{Node, Parts};
 use raftmq::raft::Group;
@@ -33,7 +34,7 @@ use tokio::sync::Notify;
 use crate::faults::FaultClass;
 use crate::invariants::{LogPosition, RaftStatus, StateStatus, VoteStatus};
 use crate::nemesis::{Host, Rot, Tail};
-use crate::net::{GRPC_PORT, PEER_PORT, SimNet};
+use crate::net::{GRPC_PORT, KAFKA_PORT, PEER_PORT, SimNet};
 use crate::seed::{DISK_RESERVE_BYTES, Options};
 use crate::system::{BrokerContext, Clients, Stop, System};
 use crate::trace::Fnv;
@@ -98,7 +99,7 @@ impl Cluster {
             peer_listen: format!("{}:{PEER_PORT}", Host::Broker(id)),
             http_listen: String::new(),
             kafka: KafkaConfig {
-                listeners: Vec::new(),
+                listeners: self.kafka_listener(id).into_iter().collect(),
                 ..KafkaConfig::default()
             },
             peers: peers.collect(),
@@ -108,6 +109,15 @@ impl Cluster {
             },
             ..defaults
         }
+    }
+}
+
+impl Cluster {
+    fn kafka_listener(&self, id: u32) -> Option<NamedEndpoint> {
+        self.options.has_kafka_clients().then(|| NamedEndpoint {
+            name: "PLAINTEXT".to_owned(),
+            endpoint: format!("{}:{KAFKA_PORT}", Host::Broker(id)),
+        })
     }
 }
 
