@@ -5,14 +5,25 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Host, QUIET_START_MS, Step};
 use crate::faults::FaultClass;
-use crate::seed::Options;
+use crate::seed::{Options, Stream, stream};
 
-/// Brokers of a scenario: each of them is the old leader once.
+/// Brokers of the bridge: each of them is the old leader once.
 const BROKERS_COUNT: u32 = 3;
+/// Brokers among which partitions move: each of them is left out once.
+const MOVE_BROKERS_COUNT: u32 = 5;
+/// Replicas of every partition that moves.
+const MOVE_REPLICAS_COUNT: u32 = 3;
+/// How long after the order to move, at most, who is left out is cut off; a move takes some milliseconds.
+const MOVE_CUT_AFTER_MS: u32 = 120;
+/// How long it is cut off, and how soon the others must be led again.
+const MOVE_CUT_MS: u32 = 5_000;
+/// From one order to move to the next.
+const MOVE_WINDOW_MS: u32 = 8_000;
 /// How long a bridge lasts, and how soon the others must be led again.
 const BRIDGE_MS: u32 = 9_000;
 /// How long everything is whole between two bridges.
@@ -25,26 +36,39 @@ pub enum Scenario {
     /// One broker after the other reaches only a second one, and hears nobody. If it leads, it renews
     /// the lease of the second, without which no two others can elect (openraft issue 2080).
     BridgeTrap,
+    /// Partitions move away from one broker after the other, and it is cut off meanwhile. If it led and had
+    /// written the membership without itself to no majority, some of the others would wait for it.
+    RemovedLeader,
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 1] = [Self::BridgeTrap];
+    pub const ALL: [Self; 2] = [Self::BridgeTrap, Self::RemovedLeader];
 
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::BridgeTrap => "bridge-trap",
+            Self::RemovedLeader => "removed-leader",
         }
     }
 
     /// Changes options into those of the scenario.
     pub fn prepare(self, options: &mut Options) {
         options.scenario = Some(self);
-        options.brokers_count = BROKERS_COUNT;
-        options.faults = [FaultClass::Bridge].into();
-        options.safety_ms = QUIET_START_MS + BROKERS_COUNT * (BRIDGE_MS + WHOLE_MS);
+        match self {
+            Self::BridgeTrap => {
+                options.brokers_count = BROKERS_COUNT;
+                options.faults = [FaultClass::Bridge].into();
+                options.safety_ms = QUIET_START_MS + BROKERS_COUNT * (BRIDGE_MS + WHOLE_MS);
+            }
+            Self::RemovedLeader => {
+                options.brokers_count = MOVE_BROKERS_COUNT;
+                options.faults = [FaultClass::Reassignment, FaultClass::Partition].into();
+                options.safety_ms = QUIET_START_MS + MOVE_BROKERS_COUNT * MOVE_WINDOW_MS;
+            }
+        }
     }
 
     /// The steps, the last of which heals everything.
@@ -58,7 +82,14 @@ impl Scenario {
                     bridge(options.seed, window, begin, &mut steps);
                 }
             }
+            Self::RemovedLeader => {
+                for window in 0..MOVE_BROKERS_COUNT {
+                    let begin = QUIET_START_MS + window * MOVE_WINDOW_MS;
+                    leave_out(options, window, begin, &mut steps);
+                }
+            }
         }
+        steps.sort_by_key(|step| step.at_ms);
         steps.push(Step {
             at_ms: options.safety_ms,
             action: Action::HealAll,
@@ -98,6 +129,52 @@ fn bridge(seed: u64, window: u32, begin: u32, steps: &mut Vec<Step>) {
     for (from, to) in ways {
         push(begin + BRIDGE_MS, Action::Mend { from, to });
     }
+}
+
+/// Moves all partitions to a broker, the next, and the one after it; then all away from the first, which is
+/// their preferred leader, and cuts it off a moment later. Demands that the others are led when that ends.
+fn leave_out(options: &Options, window: u32, begin: u32, steps: &mut Vec<Step>) {
+    let at = |place: u32| (window + place) % MOVE_BROKERS_COUNT + 1;
+    let mut push = |at_ms: u32, action: Action| steps.push(Step { at_ms, action });
+    let left_out = at(0);
+    for (at_ms, first) in [(begin, 0), (begin + MOVE_WINDOW_MS / 4, 1)] {
+        for partition in 0..options.partitions_count {
+            let replicas = (first..first + MOVE_REPLICAS_COUNT).map(at).collect();
+            push(
+                at_ms,
+                Action::Reassign {
+                    partition,
+                    replicas,
+                },
+            );
+        }
+    }
+    let mut rng = stream(options.seed, Stream::Nemesis, u64::from(window));
+    let cut_at = begin + MOVE_WINDOW_MS / 4 + rng.random_range(1..=MOVE_CUT_AFTER_MS);
+    let others: Vec<u32> = (1..MOVE_BROKERS_COUNT).map(at).collect();
+    let far: Vec<Host> = others.iter().map(|id| Host::Broker(*id)).collect();
+    let near = vec![Host::Broker(left_out)];
+    let is_sprung = Action::LookForLeaders {
+        among: vec![left_out],
+        is_demanded: false,
+    };
+    push(cut_at, is_sprung);
+    for (from, to) in [(near.clone(), far.clone()), (far, near)] {
+        let class = FaultClass::Partition;
+        let (senders, receivers) = (from.clone(), to.clone());
+        let cut = Action::Cut {
+            class,
+            from: senders,
+            to: receivers,
+        };
+        push(cut_at, cut);
+        push(cut_at + MOVE_CUT_MS, Action::Mend { from, to });
+    }
+    let are_led = Action::LookForLeaders {
+        among: others,
+        is_demanded: true,
+    };
+    push(cut_at + MOVE_CUT_MS - 1, are_led);
 }
 
 impl fmt::Display for Scenario {
@@ -153,8 +230,30 @@ mod tests {
     }
 
     #[test]
+    fn every_broker_is_left_out_once_and_cut_off_from_all_others() {
+        let mut options = Options::expand(3, 60);
+        Scenario::RemovedLeader.prepare(&mut options);
+        let steps = Scenario::RemovedLeader.steps(&options);
+
+        let mut cut_off: Vec<Vec<Host>> = Vec::new();
+        for step in &steps {
+            if let Action::Cut { from, to, .. } = &step.action
+                && from.len() == 1
+            {
+                assert_eq!(to.len(), 4);
+                cut_off.push(from.clone());
+            }
+        }
+        cut_off.sort();
+        let each = (1..=5).map(|id| vec![Host::Broker(id)]);
+        assert_eq!(cut_off, each.collect::<Vec<_>>());
+        assert!(steps.is_sorted_by_key(|step| step.at_ms));
+    }
+
+    #[test]
     fn a_scenario_is_found_by_its_name() {
         assert_eq!("bridge-trap".parse(), Ok(Scenario::BridgeTrap));
+        assert_eq!("removed-leader".parse(), Ok(Scenario::RemovedLeader));
         assert!("moth".parse::<Scenario>().is_err());
     }
 }
