@@ -15,8 +15,6 @@ raftmq_planted::bugs! {
     SurvivorsNotSent = "survivors-not-sent",
     /// A replica of a broker that had one before and wiped it votes for anybody.
     WipedReplicaVotes = "wiped-replica-votes",
-    /// A leader that has heard nobody for a session goes on.
-    StaleLeaderServes = "stale-leader-serves",
     /// `acks=-1` of a Kafka client counts as `acks=1`.
     KafkaAcksAllAsLeader = "kafka-acks-all-as-leader",
     /// A fetch session keeps the offsets with which it began.

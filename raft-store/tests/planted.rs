@@ -97,14 +97,14 @@ async fn is_damage_remembered() -> bool {
     open().group(GroupId(1)).health() != GroupHealth::Ok
 }
 
-/// Whether a scrub finds an entry of which a bit was flipped.
+/// Whether a read of an entry of which a bit was flipped fails.
 async fn is_damage_noticed() -> bool {
     let disk = MemoryDisk::new();
-    let group = open(&disk);
-    is_acknowledged(&group).await;
+    let engine = Arc::new(MemoryEngine::open(&disk).unwrap());
+    let config = StoreConfig::default();
+    let store = Store::open(engine.clone(), CommitDriver::Task, config).unwrap();
+    assert!(is_acknowledged(&store.group(GroupId(1))).await);
     assert!(disk.flip_bit_in_entry(GroupId(1), 1));
-    disk.crash();
-    let engine = MemoryEngine::open_with(&disk, JournalConfig::default()).unwrap();
     engine.read_entries(GroupId(1), 1..2, usize::MAX).is_err()
 }
 

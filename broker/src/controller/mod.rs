@@ -42,7 +42,6 @@ pub use session::Session;
 use session::Standing;
 
 use crate::env::Env;
-use crate::planted::{self, Bug};
 use crate::raft::machine::envelope;
 use crate::raft::transport::{Lane, Method, PeerError, Refusal, Served, Transport};
 use crate::raft::{Group, HandOvers, ProposeError, RaftHost, Reply};
@@ -166,7 +165,6 @@ impl Controller {
         match self.shared.session.standing(session) {
             Standing::InService => return true,
             Standing::OutOfService => return false,
-            Standing::Unknown if planted::is_planted(Bug::StaleLeaderServes) => return true,
             Standing::Unknown => {}
         }
         let (me, transport) = (self.shared.host.broker_id(), self.shared.host.transport());

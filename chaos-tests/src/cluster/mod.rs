@@ -329,6 +329,9 @@ fn translate(status: &BrokerStatus, running: &Running) -> RaftStatus {
         },
         last_log: status.last_log_index,
         flushed: None,
+        lost_up_to: status
+            .is_recovering
+            .then_some(position(status.acknowledged).unwrap_or(LogPosition::MAX)),
         committed: position(status.committed),
         applied: position(status.applied),
         snapshot: position(status.snapshot),

@@ -279,10 +279,13 @@ impl Timeline<'_> {
         self.push(end, Action::JumpClock { broker, offset_ms });
     }
 
-    /// To two or three brokers; the next one may come before this one has ended.
+    /// To two or three brokers; the next one may come before this one has ended. Two of which one is
+    /// damaged are no majority: where disks rot it is always three.
     fn reassignment(&mut self, begin: u32, _end: u32) {
         let mut replicas = self.shuffled();
-        replicas.truncate(self.rng.random_range(2..=3));
+        let count = self.rng.random_range(2..=3);
+        let may_rot = self.options.faults.contains(&FaultClass::BitRot);
+        replicas.truncate(if may_rot { 3 } else { count });
         let partition = self.rng.random_range(0..self.options.partitions_count);
         self.push(
             begin,

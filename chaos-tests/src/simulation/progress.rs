@@ -11,7 +11,7 @@ const METADATA: u64 = 0;
 impl Run {
     /// Looks whether each group is led by one of these brokers, which has committed something in its
     /// term. Where that is not demanded, only says what traps are set: one of them is the controller, or
-    /// leads a group whose newest membership is to leave it out.
+    /// leads a partition, from which it may be about to go.
     pub(super) fn look_for_leaders(&self, among: &[u32], is_demanded: bool, now_us: u64) {
         let statuses = self.system.statuses();
         let leads = |group: u64| {
@@ -23,13 +23,11 @@ impl Run {
             })
         };
         if !is_demanded {
-            let is_leaving = |status: &&RaftStatus| {
-                let is_left_out = |voters: &BTreeSet<u32>| !voters.contains(&status.broker);
-                let is_meant = status.is_leader && among.contains(&status.broker);
-                is_meant && status.voters.iter().any(is_left_out)
+            let leads_partition = |status: &RaftStatus| {
+                status.is_leader && status.group != METADATA && among.contains(&status.broker)
             };
-            if statuses.iter().any(|status| is_leaving(&status)) {
-                tracing::trace!(target: "raftmq::mark", name = "scenario_met_a_leader_on_its_way_out");
+            if statuses.iter().any(leads_partition) {
+                tracing::trace!(target: "raftmq::mark", name = "scenario_met_a_leader_of_a_partition");
             }
             if leads(METADATA) {
                 tracing::trace!(target: "raftmq::mark", name = "scenario_met_the_controller");

@@ -62,9 +62,9 @@ fn a_leader_that_reaches_only_a_bridge_does_not_keep_the_others_from_electing() 
     is_survived(Scenario::BridgeTrap, 1..4, "scenario_met_the_controller");
 }
 
-/// A leader is left out of its group, and cut off before all others know.
+/// A leader is to be left out of its group, and is cut off while it still leads.
 #[test]
 fn a_leader_that_is_left_out_and_cut_off_does_not_keep_the_others_from_electing() {
-    let sprung = "scenario_met_a_leader_on_its_way_out";
+    let sprung = "scenario_met_a_leader_of_a_partition";
     is_survived(Scenario::RemovedLeader, 1..4, sprung);
 }

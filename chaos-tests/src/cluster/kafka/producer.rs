@@ -103,6 +103,7 @@ impl KafkaProducer {
 async fn init_producer_id(client: &KafkaClient) -> Result<(i64, i16), String> {
     let endpoint = client.any_broker();
     let request = InitProducerIdRequest {
+        transactional_id: None,
         transaction_timeout_ms: 60_000,
         ..InitProducerIdRequest::default()
     };
