@@ -41,11 +41,19 @@ pub enum FaultClass {
     Leave,
     /// The disk of one broker, or of all, has little room left for a while.
     DiskFull,
+    /// Bits flip in what one broker has stored and acknowledged, while it runs or while it is down.
+    /// No other broker's disk is damaged before that one has fetched everything again.
+    BitRot,
+    /// One broker stands still: nothing that was sent to it is read and nothing of its own is sent, until
+    /// it goes on. Its timers run, because turmoil cannot hold those of a host.
+    Pause,
+    /// Records are deleted and compacted away, of two more topics that the workload writes to.
+    Cleanup,
 }
 
 impl FaultClass {
     /// Every class.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Partition,
@@ -59,6 +67,9 @@ impl FaultClass {
         Self::Reassignment,
         Self::Leave,
         Self::DiskFull,
+        Self::BitRot,
+        Self::Pause,
+        Self::Cleanup,
     ];
 
     /// The names of all, separated by commas.
@@ -84,6 +95,9 @@ impl FaultClass {
             Self::Reassignment => "reassignment",
             Self::Leave => "leave",
             Self::DiskFull => "disk-full",
+            Self::BitRot => "bit-rot",
+            Self::Pause => "pause",
+            Self::Cleanup => "cleanup",
         }
     }
 }

@@ -33,6 +33,11 @@ pub enum NotConverged {
         /// Raft group.
         group: u64,
     },
+    /// A broker that has not fetched again what was damaged on its disk.
+    Rotten {
+        /// Which.
+        broker: u32,
+    },
     /// A voter that is missing or behind.
     Behind {
         /// Raft group.
@@ -54,6 +59,9 @@ impl fmt::Display for NotConverged {
             Self::Leaders { group, leaders } => write!(f, "group {group} has {leaders} leaders"),
             Self::JointMembership { group } => {
                 write!(f, "group {group} is in a joint membership change")
+            }
+            Self::Rotten { broker } => {
+                write!(f, "broker {broker} misses entries that were damaged")
             }
             Self::Behind {
                 group,

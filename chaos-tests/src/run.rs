@@ -8,6 +8,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use crate::checkers::coverage::ACKNOWLEDGED_MIN;
 use crate::cluster::Cluster;
 use crate::faults::FaultClass;
+use crate::nemesis::Scenario;
 use crate::planted::Planted;
 use crate::seed::Options;
 use crate::simulation::simulate;
@@ -31,6 +32,8 @@ pub struct RunOptions {
     pub without: Vec<FaultClass>,
     /// Classes that are on, drawn or not.
     pub with: Vec<FaultClass>,
+    /// A schedule to put in the place of the drawn one.
+    pub scenario: Option<Scenario>,
     /// Whether to print every hashed event.
     pub print_trace: bool,
     /// Where to write the history.
@@ -53,6 +56,9 @@ fn run_system(run_options: &RunOptions, system: impl FnOnce(&Options) -> Rc<dyn 
     options.faults.extend(&run_options.with);
     for class in &run_options.without {
         options.faults.remove(class);
+    }
+    if let Some(scenario) = run_options.scenario {
+        scenario.prepare(&mut options);
     }
     let print: Option<Box<dyn std::io::Write + Send>> = run_options
         .print_trace

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::FaultClass;
 use crate::history::Acks;
+use crate::nemesis::Scenario;
 
 /// Shortest run in simulated seconds that has room for both phases.
 pub const RUN_SECONDS_MIN: u32 = 10;
@@ -24,6 +25,13 @@ pub const FAULT_CLASSES_MIN: usize = 3;
 /// The first so many of [`FaultClass::ALL`]; the others are rare.
 const COMMON_FAULT_CLASSES: usize = 6;
 const RARE_FAULT_PROBABILITY: f64 = 0.2;
+/// Share of the seeds that have clients which speak Kafka's protocol.
+const KAFKA_PROBABILITY: f64 = 0.4;
+/// Part of the options' stream that says who speaks what.
+const PROTOCOLS_PART: u64 = 8;
+/// Classes that came later are rarer still: they are drawn last, and leave the seeds before them as they were.
+const LATER_FAULT_CLASSES: usize = 3;
+const LATER_FAULT_PROBABILITY: f64 = 0.12;
 
 /// What a stream of random numbers is for; numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +67,17 @@ pub fn derive(seed: u64, stream: Stream, part: u64) -> u64 {
     state
 }
 
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// That of the client crate.
+    #[default]
+    Grpc,
+    /// Kafka's.
+    Kafka,
+}
+
 /// One producer of the workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducerOptions {
@@ -72,6 +91,9 @@ pub struct ProducerOptions {
     pub sends_per_second: u32,
     /// How long its client library waits for more records.
     pub linger_ms: u32,
+    /// What it speaks.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 /// Everything that a run depends on, besides the code.
@@ -87,10 +109,15 @@ pub struct Options {
     pub producers: Vec<ProducerOptions>,
     /// Consumers that follow all partitions, 1 to 3.
     pub consumers_count: u32,
+    /// Those of them, from 0, that speak Kafka's protocol.
+    #[serde(default)]
+    pub kafka_consumers: BTreeSet<u32>,
     /// Size of a record's value in bytes.
     pub value_bytes: u32,
     /// Payload of a partition between two checkpoints.
     pub segment_bytes: u32,
+    /// A schedule that is not drawn.
+    pub scenario: Option<Scenario>,
     /// Classes that are on.
     pub faults: BTreeSet<FaultClass>,
     /// Mean time between two faults of one class.
@@ -120,14 +147,16 @@ impl Options {
         let mut rng = stream(seed, Stream::Options, 0);
         let total_ms = seconds.max(RUN_SECONDS_MIN) * 1_000;
         let latency_ms_min = rng.random_range(0..=2);
-        Self {
+        let mut options = Self {
             seed,
             brokers_count: if rng.random_bool(0.75) { 3 } else { 5 },
             partitions_count: rng.random_range(1..=8),
             producers: producers(&mut rng),
             consumers_count: rng.random_range(1..=3),
+            kafka_consumers: BTreeSet::new(),
             value_bytes: [16, 256, 1024, 4096][rng.random_range(0..4)],
             segment_bytes: [16 << 10, 64 << 10, 64 << 20][rng.random_range(0..3)],
+            scenario: None,
             faults: fault_classes(&mut rng, &mut stream(seed, Stream::Options, 1)),
             fault_interval_ms: rng.random_range(2_000..=8_000),
             fault_length_ms_max: [500, 2_000, 6_000][rng.random_range(0..3)],
@@ -138,6 +167,43 @@ impl Options {
             tick_ms: [2, 5][rng.random_range(0..2)],
             safety_ms: total_ms * 2 / 3,
             liveness_ms: total_ms / 3,
+        };
+        options.choose_protocols(&mut stream(seed, Stream::Options, PROTOCOLS_PART));
+        options
+    }
+
+    /// Half of the clients of some seeds speak Kafka's protocol; of the others, nobody does.
+    fn choose_protocols(&mut self, rng: &mut StdRng) {
+        if !rng.random_bool(KAFKA_PROBABILITY) {
+            return;
+        }
+        for producer in &mut self.producers {
+            if rng.random_bool(0.5) {
+                producer.protocol = Protocol::Kafka;
+            }
+        }
+        let consumers = 0..self.consumers_count;
+        self.kafka_consumers = consumers.filter(|_| rng.random_bool(0.5)).collect();
+    }
+
+    /// Whether any client speaks Kafka's protocol.
+    #[must_use]
+    pub fn has_kafka_clients(&self) -> bool {
+        let mut producers = self.producers.iter();
+        let is_kafka = |producer: &ProducerOptions| producer.protocol == Protocol::Kafka;
+        producers.any(is_kafka) || !self.kafka_consumers.is_empty()
+    }
+
+    /// What the consumer with this process number speaks; producers have the numbers before.
+    #[must_use]
+    pub fn protocol_of_consumer(&self, process: u32) -> Protocol {
+        let first = u32::try_from(self.producers.len()).unwrap_or(u32::MAX);
+        match self
+            .kafka_consumers
+            .contains(&process.saturating_sub(first))
+        {
+            true => Protocol::Kafka,
+            false => Protocol::Grpc,
         }
     }
 }
@@ -169,6 +235,7 @@ fn producer(rng: &mut StdRng, acks: Acks, idempotent: bool, retries: bool) -> Pr
         retries,
         sends_per_second: rng.random_range(low..=high),
         linger_ms: [0, 5, 20][rng.random_range(0..3)],
+        protocol: Protocol::Grpc,
     }
 }
 
@@ -184,8 +251,14 @@ fn fault_classes(rng: &mut StdRng, rare: &mut StdRng) -> BTreeSet<FaultClass> {
     while classes.len() < FAULT_CLASSES_MIN {
         classes.insert(common[rng.random_range(0..common.len())]);
     }
-    let uncommon = uncommon.iter().copied();
-    classes.extend(uncommon.filter(|_| rare.random_bool(RARE_FAULT_PROBABILITY)));
+    let (uncommon, later) = uncommon.split_at(uncommon.len() - LATER_FAULT_CLASSES);
+    for (some, probability) in [
+        (uncommon, RARE_FAULT_PROBABILITY),
+        (later, LATER_FAULT_PROBABILITY),
+    ] {
+        let some = some.iter().copied();
+        classes.extend(some.filter(|_| rare.random_bool(probability)));
+    }
     classes
 }
 
@@ -204,12 +277,20 @@ impl fmt::Display for Options {
         for producer in &self.producers {
             writeln!(
                 f,
-                "  producer: acks {:?}, idempotent {}, retries {}, {}/s, linger {} ms",
+                "  producer: acks {:?}, idempotent {}, retries {}, {}/s, linger {} ms, {:?}",
                 producer.acks,
                 producer.idempotent,
                 producer.retries,
                 producer.sends_per_second,
-                producer.linger_ms
+                producer.linger_ms,
+                producer.protocol
+            )?;
+        }
+        if !self.kafka_consumers.is_empty() {
+            writeln!(
+                f,
+                "  consumers of Kafka's protocol: {:?}",
+                self.kafka_consumers
             )?;
         }
         writeln!(
@@ -268,15 +349,33 @@ mod tests {
     }
 
     #[test]
-    fn over_many_seeds_common_classes_are_on_half_of_the_time_and_rare_ones_a_fifth() {
+    fn over_many_seeds_common_classes_are_on_half_of_the_time_and_later_ones_most_seldom() {
+        let rare = COMMON_FAULT_CLASSES..FaultClass::ALL.len() - LATER_FAULT_CLASSES;
         for (position, class) in FaultClass::ALL.into_iter().enumerate() {
             let on = (0..400).filter(|seed| Options::expand(*seed, 60).faults.contains(&class));
             let count = on.count();
 
-            let is_common = position < COMMON_FAULT_CLASSES;
-            let expected = if is_common { 180..=290 } else { 60..=105 };
+            let expected = if position < rare.start {
+                180..=290
+            } else if rare.contains(&position) {
+                60..=105
+            } else {
+                30..=70
+            };
             assert!(expected.contains(&count), "{class}: {count} of 400");
         }
+    }
+
+    #[test]
+    fn two_seeds_of_five_have_clients_of_both_protocols() {
+        let options = || (0..400).map(|seed| Options::expand(seed, 60));
+
+        let with_kafka = options().filter(Options::has_kafka_clients).count();
+        assert!((120..=190).contains(&with_kafka), "{with_kafka} of 400");
+        let is_grpc = |producer: &ProducerOptions| producer.protocol == Protocol::Grpc;
+        assert!(
+            options().any(|one| { one.has_kafka_clients() && one.producers.iter().any(is_grpc) })
+        );
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! Owns the loop over ticks. First the safety phase with faults, then everything is healed and the
 //! liveness phase demands that the cluster goes on, converges and can be read to its end.
 
+mod damage;
+mod progress;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::ManuallyDrop;
@@ -20,9 +23,10 @@ use crate::liveness::{NotConverged, converged};
 use crate::nemesis::{Action, Farewell, Host, Step, Tail, schedule};
 use crate::net::{Links, SimNet};
 use crate::seed::{Options, Stream, derive};
-use crate::system::{BrokerContext, System};
+use crate::system::{BrokerContext, Stop, System};
 use crate::verdict::Findings;
 use crate::workload::{Phase, Workload};
+use damage::Damage;
 
 /// When simulated time begins: 2026-01-01 00:00:00 UTC.
 const EPOCH_SECONDS: u64 = 1_767_225_600;
@@ -65,6 +69,9 @@ fn build(options: &Options) -> Sim<'static> {
         .build()
 }
 
+/// A broker that stopped by itself, and how.
+type Fallen = (u32, Result<(), Stop>);
+
 struct Run {
     options: Options,
     system: Rc<dyn System>,
@@ -84,6 +91,9 @@ struct Run {
     power_losses: u64,
     slow_disks: BTreeMap<u32, (FaultClass, Duration)>,
     full_disks: BTreeSet<u32>,
+    /// Brokers that stopped by themselves since it was looked last.
+    fallen: Rc<RefCell<Vec<Fallen>>>,
+    damage: Damage,
     has_converged: bool,
     not_converged: Option<NotConverged>,
 }
@@ -110,6 +120,8 @@ impl Run {
             power_losses: 0,
             slow_disks: BTreeMap::new(),
             full_disks: BTreeSet::new(),
+            fallen: Rc::default(),
+            damage: Damage::default(),
             has_converged: false,
             not_converged: None,
         }
@@ -130,7 +142,7 @@ impl Run {
 
     fn add_broker(&self, sim: &mut Sim<'static>, id: u32) {
         let system = Rc::clone(&self.system);
-        let failures = Rc::clone(&self.failures);
+        let fallen = Rc::clone(&self.fallen);
         let links = Arc::clone(&self.links);
         let seed = self.options.seed;
         let starts = std::cell::Cell::new(0);
@@ -147,14 +159,13 @@ impl Run {
                 rng_seed,
             };
             let broker = system.run_broker(context);
-            let failures = Rc::clone(&failures);
+            let fallen = Rc::clone(&fallen);
             async move {
                 tokio::task::spawn_local(net.close_buried());
                 let ended = broker.await;
-                failures
-                    .borrow_mut()
-                    .push(format!("broker {id} stopped by itself: {ended:?}"));
-                Ok(())
+                fallen.borrow_mut().push((id, ended));
+                // Its host crashes, or the run ends.
+                std::future::pending().await
             }
         });
     }
@@ -178,6 +189,7 @@ impl Run {
                     .borrow_mut()
                     .push(format!("the simulation stopped: {error}"));
             }
+            self.raise_fallen(sim, now_ms);
             self.observe(sim);
             let is_done = self.has_converged && self.workload.has_reached(Phase::Done);
             if is_done || now_ms >= end_ms || !self.failures.borrow().is_empty() {
@@ -224,7 +236,8 @@ impl Run {
         }
         // Producers still write before the drain; equality is only demanded after it began.
         if !self.has_converged && self.workload.has_reached(Phase::Drain) {
-            match converged(&statuses, self.options.brokers_count as usize) {
+            let converged = converged(&statuses, self.options.brokers_count as usize);
+            match converged.and_then(|()| self.has_recovered()) {
                 Ok(()) => {
                     self.has_converged = true;
                     self.recorder.event(Event::Converged, now_us);
@@ -257,11 +270,7 @@ impl Run {
                 }
                 self.crash(sim, broker, tail, FaultClass::Crash);
             }
-            Action::Leave { broker } => {
-                if !self.down.contains(&broker) && self.system.leave(broker) {
-                    self.leaving.insert(broker);
-                }
-            }
+            Action::Leave { broker } => self.leave(broker),
             Action::Restart { broker } => self.restart(sim, broker),
             Action::PowerLoss { tail } => {
                 for broker in 1..=self.options.brokers_count {
@@ -281,18 +290,9 @@ impl Run {
                 class,
                 broker,
                 latency_ms,
-            } => {
-                let latency = Duration::from_millis(u64::from(latency_ms));
-                self.slow_disks.insert(broker, (class, latency));
-                self.system
-                    .set_sync_latency_us(broker, u64::from(latency_ms) * 1_000);
-            }
+            } => self.slow_disk(broker, class, latency_ms),
             Action::RestoreDisk { broker } => self.restore_disk(broker),
-            Action::JumpClock { broker, offset_ms } => {
-                self.system.set_clock_offset_ms(broker, offset_ms);
-                let is_felt = offset_ms != 0 && !self.down.contains(&broker);
-                self.effects.add(FaultClass::ClockJump, u64::from(is_felt));
-            }
+            Action::JumpClock { broker, offset_ms } => self.jump_clock(broker, offset_ms),
             Action::Reassign {
                 partition,
                 replicas,
@@ -302,20 +302,37 @@ impl Run {
                 self.system.set_free_bytes(broker, Some(free_bytes));
             }
             Action::WidenDisk { broker } => self.widen_disk(broker),
+            Action::Rot {
+                broker,
+                rot,
+                is_stopped,
+            } => self.rot(sim, broker, rot, is_stopped),
+            Action::Pause { broker } => self.links.pause(Host::Broker(broker)),
+            Action::Resume { broker } => self.links.resume(Host::Broker(broker)),
+            Action::LookForLeaders { among, is_demanded } => {
+                self.look_for_leaders(&among, is_demanded, now_us);
+            }
             Action::HealAll => self.heal(sim),
         }
     }
 
     fn crash(&mut self, sim: &mut Sim<'static>, broker: u32, tail: Tail, class: FaultClass) {
+        if self.cut_power(sim, broker, tail) {
+            self.effects.add(class, 1);
+        }
+    }
+
+    /// Returns whether the broker was up.
+    fn cut_power(&mut self, sim: &mut Sim<'static>, broker: u32, tail: Tail) -> bool {
         if !self.down.insert(broker) {
-            return;
+            return false;
         }
         sim.crash(Host::Broker(broker).to_string());
         self.power_losses += 1;
         let rng_seed = derive(self.options.seed, Stream::Brokers, self.power_losses);
         let unsynced_bytes = self.system.power_loss(broker, tail, rng_seed);
         tracing::info!(target: "raftmq_chaos::nemesis", broker, unsynced_bytes, "power lost");
-        self.effects.add(class, 1);
+        true
     }
 
     fn restart(&mut self, sim: &mut Sim<'static>, broker: u32) {
@@ -365,6 +382,25 @@ impl Run {
         self.links.set_slow(a, b, false);
     }
 
+    fn leave(&mut self, broker: u32) {
+        if !self.down.contains(&broker) && self.system.leave(broker) {
+            self.leaving.insert(broker);
+        }
+    }
+
+    fn jump_clock(&self, broker: u32, offset_ms: i64) {
+        self.system.set_clock_offset_ms(broker, offset_ms);
+        let is_felt = offset_ms != 0 && !self.down.contains(&broker);
+        self.effects.add(FaultClass::ClockJump, u64::from(is_felt));
+    }
+
+    fn slow_disk(&mut self, broker: u32, class: FaultClass, latency_ms: u32) {
+        let latency = Duration::from_millis(u64::from(latency_ms));
+        self.slow_disks.insert(broker, (class, latency));
+        let latency_us = u64::from(latency_ms) * 1_000;
+        self.system.set_sync_latency_us(broker, latency_us);
+    }
+
     fn restore_disk(&mut self, broker: u32) {
         self.system
             .set_sync_latency_us(broker, u64::from(self.options.sync_latency_us));
@@ -389,6 +425,7 @@ impl Run {
             }
         }
         for broker in 1..=self.options.brokers_count {
+            self.links.resume(Host::Broker(broker));
             self.restore_disk(broker);
             self.widen_disk(broker);
             self.system.set_clock_offset_ms(broker, 0);
@@ -404,6 +441,7 @@ impl Run {
 
     fn findings(self) -> Findings {
         Findings {
+            kept: self.workload.kept.topics(),
             history: self.recorder.take(),
             violations: self.violations,
             failures: self.failures.take(),

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crate::faults::FaultClass;
+use crate::nemesis::Scenario;
 use crate::verdict::{Report, Verdict};
 
 /// A child that runs longer than this many real seconds hangs, and is killed.
@@ -63,6 +64,8 @@ pub struct Plan {
     pub without: Vec<FaultClass>,
     /// Fault classes that are on, drawn or not.
     pub with: Vec<FaultClass>,
+    /// A scenario in the place of the drawn schedule.
+    pub scenario: Option<Scenario>,
     /// Children at a time, 1 to [`JOBS_MAX`].
     pub jobs: usize,
     /// Whether to start no further seed once one is anomalous.
@@ -81,6 +84,9 @@ impl Plan {
         }
         for class in &self.with {
             arguments.extend(["--with".to_owned(), class.to_string()]);
+        }
+        if let Some(scenario) = self.scenario {
+            arguments.extend(["--scenario".to_owned(), scenario.to_string()]);
         }
         arguments
     }
@@ -284,6 +290,7 @@ mod tests {
             plant: Some("ack-before-flush".to_owned()),
             without: vec![FaultClass::Crash],
             with: vec![FaultClass::HungDisk],
+            scenario: None,
             jobs: 2,
             stop_at_first: false,
         }

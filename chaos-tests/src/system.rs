@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use crate::history::Outcome;
+use crate::history::{Cleanup, KeptRecord, Outcome};
 use crate::invariants::RaftStatus;
-use crate::nemesis::Tail;
+use crate::nemesis::{Rot, Tail};
 use crate::net::SimNet;
-use crate::seed::ProducerOptions;
+use crate::seed::{ProducerOptions, Protocol};
 
 /// What a broker is started with.
 #[derive(Debug, Clone)]
@@ -28,11 +28,26 @@ pub struct BrokerContext {
     pub rng_seed: u64,
 }
 
+/// Why a broker stopped by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// What it read from its disk is not what it had written.
+    Damage(String),
+    /// Anything else, which is always a bug.
+    Other(String),
+}
+
+impl From<String> for Stop {
+    fn from(text: String) -> Self {
+        Self::Other(text)
+    }
+}
+
 /// What is tested.
 pub trait System {
-    /// Runs a broker until its host crashes. A return, good or bad, is a failure of the run:
-    /// no broker may stop by itself.
-    fn run_broker(&self, context: BrokerContext) -> LocalBoxFuture<'static, Result<(), String>>;
+    /// Runs a broker until its host crashes. A return, good or bad, is a failure of the run: no broker
+    /// may stop by itself, unless [`System::rot`] was there before and damage is what it names.
+    fn run_broker(&self, context: BrokerContext) -> LocalBoxFuture<'static, Result<(), Stop>>;
 
     /// The broker's host has stopped; what was not synced vanishes but for `tail`.
     /// Returns how many unsynced bytes were at stake.
@@ -47,6 +62,13 @@ pub trait System {
 
     /// Sets how much room a broker's disk has from now on; `None`: nothing limits it.
     fn set_free_bytes(&self, broker: u32, free_bytes: Option<u64>);
+
+    /// Damages what a broker has stored, whether it runs or not. Returns how many places.
+    fn rot(&self, broker: u32, rot: Rot) -> u64;
+
+    /// Whether a broker may still miss something that [`System::rot`] took from it: for certain while it
+    /// does not run.
+    fn is_rotten(&self, broker: u32) -> bool;
 
     /// Whether a broker has noticed that its disk has little room.
     fn is_short_of_space(&self, broker: u32) -> bool;
@@ -78,6 +100,7 @@ pub trait Clients {
     /// A new consumer of all partitions, each from its offset.
     fn consumer(
         &self,
+        protocol: Protocol,
         from: BTreeMap<u32, i64>,
     ) -> LocalBoxFuture<'_, Result<Box<dyn Consumer>, String>>;
 
@@ -90,6 +113,32 @@ pub trait Clients {
 
     /// The high watermark of a partition, asked of its leader now.
     fn high_watermark(&self, partition: u32) -> LocalBoxFuture<'_, Result<i64, String>>;
+
+    /// A client of the topic from which records go for this reason; the topic is created if it is not
+    /// there. A system without such topics refuses for ever.
+    fn keeper(&self, _cleanup: Cleanup) -> LocalBoxFuture<'_, Result<Box<dyn Keeper>, String>> {
+        Box::pin(std::future::ready(Err(
+            "there are no such topics".to_owned()
+        )))
+    }
+}
+
+/// A client of a topic with one partition, from which records go.
+pub trait Keeper {
+    /// Sends a record with `acks=-1` and idempotence; in the order of the calls.
+    fn send(&self, key: u32, value: u64) -> LocalBoxFuture<'_, Result<Delivery, SendFailure>>;
+
+    /// Deletes records below an offset; returns the log start.
+    fn delete_before(&self, offset: i64) -> LocalBoxFuture<'_, Result<i64, String>>;
+
+    /// Log start and high watermark, asked of the leader now.
+    fn bounds(&self) -> LocalBoxFuture<'_, Result<(i64, i64), String>>;
+
+    /// Asks for the partition to be moved to these brokers.
+    fn reassign(&self, replicas: Vec<u32>) -> LocalBoxFuture<'_, Result<(), String>>;
+
+    /// Every record from the log start to the high watermark of now.
+    fn read(&self) -> LocalBoxFuture<'_, Result<Vec<KeptRecord>, String>>;
 }
 
 /// How a send ended that was not acknowledged.

@@ -13,11 +13,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::history::{Acks, Outcome};
 use crate::invariants::{LogPosition, RaftStatus};
-use crate::nemesis::Tail;
+use crate::nemesis::{Rot, Tail};
 use crate::net::SimNet;
-use crate::seed::ProducerOptions;
+use crate::seed::{ProducerOptions, Protocol};
 use crate::system::{
-    BrokerContext, Clients, Consumer, Delivery, Polled, Producer, SendFailure, System,
+    BrokerContext, Clients, Consumer, Delivery, Polled, Producer, SendFailure, Stop, System,
 };
 use crate::workload::OVERSIZE_BYTES;
 
@@ -139,8 +139,9 @@ impl Toy {
 }
 
 impl System for Toy {
-    fn run_broker(&self, context: BrokerContext) -> LocalBoxFuture<'static, Result<(), String>> {
-        Box::pin(self.clone().run(context))
+    fn run_broker(&self, context: BrokerContext) -> LocalBoxFuture<'static, Result<(), Stop>> {
+        let running = self.clone().run(context);
+        Box::pin(async { running.await.map_err(Stop::from) })
     }
 
     fn power_loss(&self, broker: u32, _tail: Tail, _rng_seed: u64) -> u64 {
@@ -160,6 +161,14 @@ impl System for Toy {
     fn set_sync_latency_us(&self, _broker: u32, _latency_us: u64) {}
 
     fn set_free_bytes(&self, _broker: u32, _free_bytes: Option<u64>) {}
+
+    fn rot(&self, _broker: u32, _rot: Rot) -> u64 {
+        0
+    }
+
+    fn is_rotten(&self, _broker: u32) -> bool {
+        false
+    }
 
     fn is_short_of_space(&self, _broker: u32) -> bool {
         false
@@ -283,6 +292,7 @@ impl Clients for ToyClient {
 
     fn consumer(
         &self,
+        _protocol: Protocol,
         from: BTreeMap<u32, i64>,
     ) -> LocalBoxFuture<'_, Result<Box<dyn Consumer>, String>> {
         let client = self.clone();

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::checkers::coverage::{Coverage, Rejection};
-use crate::checkers::{Anomaly, check_all};
-use crate::history::{Event, History};
+use crate::checkers::{Anomaly, check_all, kept as kept_topics};
+use crate::history::{Cleanup, Event, History, KeptTopic};
 use crate::invariants::Violation;
 
 /// How a run is to be counted.
@@ -55,6 +55,8 @@ pub struct Report {
 pub struct Findings {
     /// What clients saw.
     pub history: History,
+    /// What clients saw of topics from which records go.
+    pub kept: std::collections::BTreeMap<Cleanup, KeptTopic>,
     /// Violated invariants and when.
     pub violations: Vec<(u64, Violation)>,
     /// What else failed.
@@ -69,11 +71,13 @@ impl Report {
     pub fn judge(seed: u64, findings: Findings, acknowledged_min: u64) -> Self {
         let Findings {
             history,
+            kept,
             violations,
             mut failures,
             marks,
         } = findings;
-        let anomalies = check_all(&history);
+        let mut anomalies = check_all(&history);
+        anomalies.extend(kept_topics::check(&kept));
         let coverage = Coverage::of(&history, marks);
         if failures.is_empty() {
             for (event, what) in [

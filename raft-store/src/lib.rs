@@ -34,9 +34,9 @@ mod types;
 pub use self::commit::CommitDriver;
 pub use self::config::{DiskConfig, Durability, JournalConfig, StoreConfig, VerifyOnOpen};
 pub use self::engine::{
-    DiskEngine, Engine, EntryKind, EntryMeta, EntryRecord, Hole, LogBounds, Maintenance,
-    MemoryDisk, MemoryEngine, NODE_GROUP, Op, RecoveryReport, RowFamily, Torn, Usage, WriteBatch,
-    WriteReceipt, entry_crc,
+    DiskEngine, Engine, EntryCondition, EntryKind, EntryMeta, EntryRecord, Hole, LogBounds,
+    Maintenance, MemoryDisk, MemoryEngine, NODE_GROUP, Op, RecoveryReport, RowFamily, Torn, Usage,
+    WriteBatch, WriteReceipt, entry_crc,
 };
 pub use self::error::{Site, StoreError};
 pub use self::group::GroupStore;

@@ -97,6 +97,17 @@ async fn is_damage_remembered() -> bool {
     open().group(GroupId(1)).health() != GroupHealth::Ok
 }
 
+/// Whether a read of an entry of which a bit was flipped fails.
+async fn is_damage_noticed() -> bool {
+    let disk = MemoryDisk::new();
+    let engine = Arc::new(MemoryEngine::open(&disk).unwrap());
+    let config = StoreConfig::default();
+    let store = Store::open(engine.clone(), CommitDriver::Task, config).unwrap();
+    assert!(is_acknowledged(&store.group(GroupId(1))).await);
+    assert!(disk.flip_bit_in_entry(GroupId(1), 1));
+    engine.read_entries(GroupId(1), 1..2, usize::MAX).is_err()
+}
+
 /// Whether an acknowledged entry survives a damaged header of the segment that it stands in.
 async fn is_segment_kept() -> bool {
     let disk = MemoryDisk::new();
@@ -139,12 +150,17 @@ async fn each_planted_bug_breaks_what_it_names_and_nothing_else_does() {
     assert!(!is_vote_saved(&slow()).await);
     assert!(!is_garbage_shown().await);
     assert!(is_damage_remembered().await);
+    assert!(is_damage_noticed().await);
     assert!(is_segment_kept().await);
     assert!(is_found_after_all_was_freed());
 
     plant(Bug::MarkLeftBehind);
     assert!(!is_found_after_all_was_freed());
     assert!(is_segment_kept().await);
+    clear();
+
+    plant(Bug::DamageServed);
+    assert!(!is_damage_noticed().await);
     clear();
 
     plant(Bug::HoleForgotten);

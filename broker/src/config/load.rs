@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use raftmq_core::cluster::config_keys::{self, ConfigScope};
 use thiserror::Error;
@@ -259,7 +260,7 @@ fn set_field(config: &mut NodeConfig, name: &str, text: &str) -> Result<(), Stri
         "advertised.peer" => config.advertised_peer = optional_host_port(text)?,
         "cluster.peers" => config.peers = peers(text)?,
         "cluster.join" => config.join = optional_host_port(text)?,
-        "log.scrub.interval.hours" => config.scrub_interval_hours = scrub_hours(text)?,
+        "log.scrub.interval.hours" => config.scrub_interval = scrub_interval(text)?,
         "limits.disk-reserve-bytes" => config.limits.disk_reserve_bytes = positive(text)?,
         "limits.disk-capacity-bytes" => config.limits.disk_capacity_bytes = whole(text)?,
         "limits.tail-cache-bytes" => config.limits.tail_cache_bytes = positive(text)?,
@@ -313,10 +314,11 @@ fn optional_host_port(text: &str) -> Result<Option<String>, String> {
     }
 }
 
-fn scrub_hours(text: &str) -> Result<u32, String> {
+fn scrub_interval(text: &str) -> Result<Duration, String> {
     let hours = text.parse().ok();
     hours
         .filter(|hours| *hours <= SCRUB_INTERVAL_HOURS_MAX)
+        .map(|hours: u32| Duration::from_secs(u64::from(hours) * 3_600))
         .ok_or_else(|| {
             format!("expected a whole number from 0 to {SCRUB_INTERVAL_HOURS_MAX}, got {text:?}")
         })

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:9091";
 pub const PEER_LISTEN_DEFAULT: &str = "127.0.0.1:9093";
 /// Data folder of a broker that was told nothing, relative to the working folder.
 pub const DATA_DIR_DEFAULT: &str = "raftmq-data";
+/// Time of one pass of the scrub of a broker that was told nothing: a week.
+const SCRUB_INTERVAL: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Longest time of one pass of the scrub: a year.
 pub const SCRUB_INTERVAL_HOURS_MAX: u32 = 8_760;
 /// Most brokers that `cluster.peers` may name: the initial voters of the metadata group.
@@ -68,8 +71,8 @@ pub struct NodeConfig {
     pub join: Option<String>,
     /// When a write counts as durable.
     pub durability: Durability,
-    /// Hours in which everything on the disk is read once and verified; 0 = never.
-    pub scrub_interval_hours: u32,
+    /// Time in which everything on the disk is read once and verified; zero = never.
+    pub scrub_interval: Duration,
     /// Cluster-wide settings under the names of the metadata machine's table (`retention.ms`, not
     /// `log.retention.ms`), checked; applied when the cluster is created.
     pub kafka_defaults: BTreeMap<String, String>,
@@ -94,7 +97,7 @@ impl Default for NodeConfig {
             peers: Vec::new(),
             join: None,
             durability: Durability::Flush,
-            scrub_interval_hours: 168,
+            scrub_interval: SCRUB_INTERVAL,
             kafka_defaults: BTreeMap::new(),
             limits: Limits::default(),
         }

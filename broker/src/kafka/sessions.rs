@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::limits::{SESSION_IDLE_MIN, SESSION_PARTITIONS_MAX};
 use super::topics::TopicName;
+use crate::planted::{Bug, is_planted};
 
 /// No session.
 pub(super) const NO_SESSION: i32 = 0;
@@ -231,6 +232,7 @@ impl Session {
     fn update(&mut self, asked: Asked, now: Instant) {
         for wanted in asked.partitions {
             match self.partitions.get_mut(&wanted.key) {
+                Some(_) if is_planted(Bug::KafkaSessionKeepsOffsets) => {}
                 Some(cached) => cached.wanted = wanted,
                 None => {
                     let cached = Cached {

@@ -1,6 +1,7 @@
 //! From an empty folder to a member of a cluster: who founds it, who waits, who must not join.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,8 @@ use super::{Node, NodeError, Parts};
 use crate::config::NodeConfig;
 use crate::controller::{HelloReply, hello};
 use crate::hosting::Kind;
+use crate::raft::machine::HostedMachine;
+use crate::raft::{Beginning, Group, GroupKind, METADATA_GROUP, RaftHost};
 
 /// Voters of the metadata group that a cluster begins with.
 const METADATA_VOTERS_MAX: usize = 3;
@@ -93,6 +96,21 @@ pub(super) async fn keep_membership(
     put(store, CLUSTER_ID_ROW, cluster_id.to_owned()).await
 }
 
+/// Opens the metadata group, once it is known how far it must reach.
+pub(super) async fn open_metadata(
+    host: &RaftHost,
+    machine: Arc<dyn HostedMachine>,
+) -> Result<Arc<Group>, NodeError> {
+    if !host.store().was_shut_down_cleanly() {
+        host.ask_for_marks(|id| id == METADATA_GROUP).await;
+    }
+    let beginning = Beginning::default();
+    let opened = host.open(METADATA_GROUP, GroupKind::Metadata, machine, &beginning);
+    opened
+        .await
+        .map_err(|error| NodeError::on_store(host.store(), &error))
+}
+
 impl Node {
     /// Founds the cluster, or makes sure that the one that is there may be joined.
     pub(super) async fn join_cluster(
@@ -105,7 +123,9 @@ impl Node {
         }
         let raft = self.parts.controller.group().raft();
         let is_initialized = raft.is_initialized().await;
-        if is_initialized.map_err(|error| NodeError::Internal(error.to_string()))? || !is_new {
+        if is_initialized.map_err(|error| NodeError::on_store(self.parts.host.store(), &error))?
+            || !is_new
+        {
             return Ok(());
         }
         let me = config.broker_id;
@@ -142,9 +162,9 @@ impl Node {
             .collect();
         let raft = self.parts.controller.group().raft();
         let founded = raft.initialize(nodes).await;
-        founded.map_err(|error| NodeError::Internal(error.to_string()))?;
+        founded.map_err(|error| NodeError::on_store(self.parts.host.store(), &error))?;
         let elected = raft.trigger().elect(true).await;
-        elected.map_err(|error| NodeError::Internal(error.to_string()))
+        elected.map_err(|error| NodeError::on_store(self.parts.host.store(), &error))
     }
 
     /// Waits until enough peers have answered that at least one of them knows a cluster that this
@@ -218,7 +238,7 @@ pub(super) async fn follow_images(parts: Parts) {
     let mut epochs = BTreeMap::new();
     set_addresses(&parts, &image);
     if !parts.host.store().was_shut_down_cleanly() {
-        parts.host.ask_for_marks().await;
+        parts.host.ask_for_marks(|_| true).await;
     }
     loop {
         follow(&parts, &image).await;

@@ -1,6 +1,8 @@
 //! Why a broker did not start, or cannot go on.
 
-use raftmq_store::StoreError;
+use std::fmt::Display;
+
+use raftmq_store::{Store, StoreError};
 use thiserror::Error;
 
 /// See the module.
@@ -62,6 +64,12 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// Why something that stands on the store failed: because the store had, or else by a defect of ours.
+    pub(super) fn on_store(store: &Store, error: &impl Display) -> Self {
+        let failure = store.failure().borrow().clone();
+        failure.map_or_else(|| Self::Internal(error.to_string()), Self::Store)
+    }
+
     /// Whether the disk failed, as opposed to the way it is used: the process then ends with an
     /// exit code of its own.
     #[must_use]

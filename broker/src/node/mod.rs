@@ -34,7 +34,7 @@ use crate::queues::{DeadLetterRouter, Queues};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
 use crate::raft::transport::{Identity, Transport};
-use crate::raft::{Beginning, DiskSpace, GroupKind, METADATA_GROUP, RaftHost};
+use crate::raft::{DiskSpace, RaftHost};
 use crate::replica::Replicas;
 
 /// How often retention is looked at.
@@ -142,11 +142,7 @@ impl Node {
         let machine = HostedCluster::new(Cluster::default(), ClusterBinding::new());
         let machine = Arc::new(machine);
         let hosted: Arc<dyn HostedMachine> = machine.clone();
-        let beginning = Beginning::default();
-        let opened = host.open(METADATA_GROUP, GroupKind::Metadata, hosted, &beginning);
-        let group = opened
-            .await
-            .map_err(|error| NodeError::Internal(error.to_string()))?;
+        let group = bootstrap::open_metadata(&host, hosted).await?;
         let controller = Controller::new(env.clone(), host.clone(), group, machine);
         let reports = Reports::default();
         let produce_bytes_max =
@@ -194,9 +190,8 @@ impl Node {
         let suspects = controller.clone();
         host.transport()
             .set_on_refused(Arc::new(move |broker| suspects.suspect(broker)));
-        if config.scrub_interval_hours > 0 {
-            let period = Duration::from_secs(u64::from(config.scrub_interval_hours) * 3_600);
-            self.spawn(scrub::run(host.store().clone(), period));
+        if !config.scrub_interval.is_zero() {
+            self.spawn(scrub::run(host.store().clone(), config.scrub_interval));
         }
         self.spawn(async move { host.run_repeats().await });
         self.spawn(space::run(

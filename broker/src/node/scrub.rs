@@ -7,8 +7,11 @@ use std::time::Duration;
 use raftmq_store::Store;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Pause between steps.
-const PAUSE: Duration = Duration::from_secs(10);
+/// Pause between steps, unless the period is shorter than a few of them.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Steps of a pass, at the least.
+const STEPS_MIN: u32 = 8;
 
 /// Bytes that a step reads at least: a small store is read quickly and then left alone.
 const STEP_BYTES_MIN: u64 = 1 << 20;
@@ -17,8 +20,9 @@ const STEP_BYTES_MIN: u64 = 1 << 20;
 pub(super) async fn run(store: Store, period: Duration) {
     let mut scrub = store.scrub();
     let mut started = Instant::now();
+    let pause = pause(period);
     loop {
-        sleep(PAUSE).await;
+        sleep(pause).await;
         let bytes = step_bytes(store.stats().usage.live_bytes, period);
         match scrub.step(bytes).await {
             Ok(step) if step.is_pass_complete => {
@@ -36,9 +40,14 @@ pub(super) async fn run(store: Store, period: Duration) {
     }
 }
 
+fn pause(period: Duration) -> Duration {
+    PAUSE_MAX.min(period / STEPS_MIN)
+}
+
 /// Bytes of one step, so that `kept_bytes` are read in `period`.
 fn step_bytes(kept_bytes: u64, period: Duration) -> u64 {
-    let steps = (period.as_secs() / PAUSE.as_secs()).max(1);
+    let steps = period.as_millis() / pause(period).as_millis().max(1);
+    let steps = u64::try_from(steps).unwrap_or(u64::MAX).max(1);
     kept_bytes.div_ceil(steps).max(STEP_BYTES_MIN)
 }
 
@@ -55,6 +64,12 @@ mod tests {
         assert!(step_bytes(tebibyte, WEEK) * steps_in_a_week >= tebibyte);
         assert!(step_bytes(tebibyte, WEEK) < 20 << 20);
         assert_eq!(step_bytes(0, WEEK), STEP_BYTES_MIN);
-        assert_eq!(step_bytes(tebibyte, Duration::from_secs(1)), tebibyte);
+    }
+
+    #[test]
+    fn a_short_period_has_short_pauses() {
+        assert_eq!(pause(WEEK), PAUSE_MAX);
+        assert_eq!(pause(Duration::from_secs(8)), Duration::from_secs(1));
+        assert_eq!(step_bytes(64 << 20, Duration::from_secs(8)), 8 << 20);
     }
 }

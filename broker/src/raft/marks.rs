@@ -1,5 +1,5 @@
-//! What peers know that this broker acknowledged, asked for after an unclean stop and before any of its
-//! partition groups is opened.
+//! What peers know that this broker acknowledged, asked for after an unclean stop and before the groups
+//! are opened that it is about.
 //!
 //! A tail that was acknowledged and then vanished (a disk that lied about a flush, a file that somebody cut
 //! short) leaves no trace where it was. Whoever leads a group remembers how far each replica had
@@ -29,12 +29,13 @@ const MARK_BYTES: usize = 8 + 17;
 type Marks = Vec<(GroupId, LogId)>;
 
 impl RaftHost {
-    /// Asks all peers at once what they know this broker to have flushed, and keeps it. Returns the
-    /// groups that have less. Without an answer nothing changes.
-    pub async fn ask_for_marks(&self) -> Vec<GroupId> {
-        let is_partition = |group: &GroupId| group.0 != 0;
-        let groups: Vec<_> = self.stored_groups();
-        let groups: Vec<_> = groups.into_iter().filter(is_partition).collect();
+    /// Asks all peers at once what they know this broker to have flushed of those of its groups that
+    /// are not open, and keeps it. Returns the groups that have less. Without an answer nothing changes.
+    pub async fn ask_for_marks(&self, is_meant: impl Fn(GroupId) -> bool) -> Vec<GroupId> {
+        let stored = self.stored_groups().into_iter();
+        let groups: Vec<_> = stored
+            .filter(|id| is_meant(*id) && self.get(*id).is_none())
+            .collect();
         if groups.is_empty() || planted::is_planted(Bug::MarksNotAskedFor) {
             return Vec::new();
         }

@@ -7,6 +7,7 @@ use openraft::metrics::RaftDataMetrics;
 use openraft::type_config::alias::WatchReceiverOf;
 
 use super::group::Group;
+use super::serve::missing_mark;
 use super::types::TypeConfig;
 
 /// Follows what openraft shows of a group's data.
@@ -55,6 +56,10 @@ pub struct RaftStatus {
     pub voters: Vec<Vec<u64>>,
     /// (term, index) of the entry that says so; in effect before it is committed.
     pub membership_at: Option<(u64, u64)>,
+    /// Whether entries are missing that it had acknowledged.
+    pub is_recovering: bool,
+    /// (term, index) up to which it has acknowledged its log, if that is known; more may be flushed.
+    pub acknowledged: Option<(u64, u64)>,
     /// Whether openraft still runs.
     pub is_running: bool,
 }
@@ -85,6 +90,8 @@ impl RaftStatus {
                 .map(|config| config.iter().copied().collect())
                 .collect(),
             membership_at: pair(*metrics.membership_config.log_id()),
+            is_recovering: missing_mark(group).is_some(),
+            acknowledged: pair(group.store().acknowledged()),
             is_running: metrics.running_state.is_ok(),
         }
     }

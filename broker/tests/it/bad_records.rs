@@ -1,17 +1,20 @@
 //! Requests that no well-behaved client sends, as bytes on the gRPC API: each is answered with its
 //! own error, and nothing of it is stored.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use raftmq_client::Compression;
+use raftmq_client::{Client, Compression};
 use raftmq_proto::v1::broker_client::BrokerClient;
 use raftmq_proto::v1::{
     Acks, ErrorCode, FetchPartition, FetchRequest, FetchResult, InitProducerIdRequest,
     PartitionBatch, ProduceRequest, ProduceResult,
 };
 use raftmq_records::BatchBuilder;
+use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 
-use crate::support::{Broker, Dev, text};
+use crate::support::{Broker, Dev, PATIENCE, text};
 
 const TOPIC: &str = "t";
 
@@ -225,6 +228,20 @@ async fn fetches_with_a_wrong_epoch_or_offset_are_refused() {
     }
 }
 
+/// Who leads the first partition, as soon as somebody does.
+async fn leader_of(client: &Client) -> u64 {
+    let led = async {
+        loop {
+            let described = client.admin().describe_topic(TOPIC).await.unwrap();
+            match described.topic.unwrap().partitions[0].leader_broker_id {
+                0 => sleep(Duration::from_millis(20)).await,
+                leader => return u64::from(leader),
+            }
+        }
+    };
+    timeout(PATIENCE, led).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_follower_names_the_leader_and_stores_nothing() {
     let dev = Dev::start(&[]);
@@ -237,8 +254,7 @@ async fn a_follower_names_the_leader_and_stores_nothing() {
         .send()
         .await
         .unwrap();
-    let described = client.admin().describe_topic(TOPIC).await.unwrap();
-    let leader = u64::from(described.topic.unwrap().partitions[0].leader_broker_id);
+    let leader = leader_of(&client).await;
     let follower = leader % 3 + 1;
     let mut api = connect(&text(&dev.broker(follower), "grpc")).await;
 

@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use raftmq::env::Env;
+use raftmq::node::Node;
 use raftmq::raft::transport::{Identity, Transport};
-use raftmq::raft::{DiskSpace, RaftHost};
+use raftmq::raft::{DiskSpace, METADATA_GROUP, RaftHost};
 use raftmq_client::{Client, Record};
-use raftmq_store::{CommitDriver, DiskConfig, DiskEngine, GroupHealth, Store, StoreConfig};
+use raftmq_store::{
+    CommitDriver, DiskConfig, DiskEngine, GroupHealth, GroupId, Store, StoreConfig,
+};
 use tempfile::TempDir;
 
 use crate::in_process::{eventually, in_service, peer, start};
@@ -23,6 +27,18 @@ async fn produce(client: &Client, count: usize) {
     }
 }
 
+/// Whether a broker has flushed the metadata log as far as its leader has it.
+fn keeps_metadata_at(leader: &Node, broker: u64) -> bool {
+    let group = leader.parts().controller.group().clone();
+    let data = group.raft().data_metrics();
+    let data = data.borrow_watched();
+    let matched = data
+        .replication
+        .as_ref()
+        .and_then(|replication| replication.get(&broker));
+    matched.is_some_and(|matched| *matched == data.last_log)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledged_tail_that_vanished_makes_the_replica_recovering_because_the_leader_remembers()
  {
@@ -35,6 +51,7 @@ async fn an_acknowledged_tail_that_vanished_makes_the_replica_recovering_because
     let topic = client.admin().create_topic("kept").assign(0, &[1, 2]);
     topic.send().await.expect("a topic");
     produce(&client, 20).await;
+    eventually("a replica of the metadata", || keeps_metadata_at(&first, 2)).await;
     second.stop().await;
     // What the disk shows later: everything up to here, and no trace of more.
     let old = TempDir::new().expect("a folder");
@@ -73,7 +90,10 @@ async fn an_acknowledged_tail_that_vanished_makes_the_replica_recovering_because
     let space = DiskSpace::new(1, store.clone());
     let host = RaftHost::new(2, Env::real(), store.clone(), transport, space);
 
-    assert_eq!(host.ask_for_marks().await, vec![leader.id()]);
+    let metadata = |id: GroupId| id == METADATA_GROUP;
+    assert_eq!(host.ask_for_marks(metadata).await, vec![METADATA_GROUP]);
+    let others = |id: GroupId| id != METADATA_GROUP;
+    assert_eq!(host.ask_for_marks(others).await, vec![leader.id()]);
 
     let GroupHealth::Recovering { acknowledged, .. } = group.health() else {
         panic!("{:?}", group.health());
@@ -83,7 +103,7 @@ async fn an_acknowledged_tail_that_vanished_makes_the_replica_recovering_because
         leader.group().store().last_log_index(),
         "it votes for nobody who has less"
     );
-    assert_eq!(host.ask_for_marks().await, vec![], "no news");
+    assert_eq!(host.ask_for_marks(|_| true).await, vec![], "no news");
     store.shutdown().await.expect("closed");
     first.stop().await;
 }

@@ -36,13 +36,18 @@ const PACKAGES: &[Package] = &[
         never: &["tokio", "tonic", "openraft", "rocksdb"],
     },
     Package {
-        name: "raftmq-store",
+        name: "raftmq-planted",
         may_use: &[],
+        never: &["tokio", "tracing"],
+    },
+    Package {
+        name: "raftmq-store",
+        may_use: &["raftmq-planted"],
         never: &["tonic", "prost"],
     },
     Package {
         name: "raftmq-core",
-        may_use: &["raftmq-records"],
+        may_use: &["raftmq-planted", "raftmq-records"],
         never: &[
             "tokio",
             "tonic",
@@ -54,7 +59,7 @@ const PACKAGES: &[Package] = &[
     },
     Package {
         name: "raftmq-amqp",
-        may_use: &["raftmq-amqp-protocol", "raftmq-core"],
+        may_use: &["raftmq-amqp-protocol", "raftmq-core", "raftmq-planted"],
         never: &[
             "tokio",
             "tonic",
@@ -77,6 +82,7 @@ const PACKAGES: &[Package] = &[
             "raftmq-client",
             "raftmq-core",
             "raftmq-kafka-protocol",
+            "raftmq-planted",
             "raftmq-proto",
             "raftmq-records",
             "raftmq-store",
@@ -89,6 +95,7 @@ const PACKAGES: &[Package] = &[
             "raftmq",
             "raftmq-client",
             "raftmq-core",
+            "raftmq-kafka-protocol",
             "raftmq-proto",
             "raftmq-records",
             "raftmq-store",

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use raftmq_chaos::faults::FaultClass;
+use raftmq_chaos::nemesis::Scenario;
 use raftmq_chaos::planted::Planted;
 use raftmq_chaos::run::{RunOptions, run};
 use raftmq_chaos::seed::Options;
@@ -40,6 +41,9 @@ struct Arguments {
     /// Turn a class of faults on, whether the seed draws it or not; may be given several times.
     #[arg(long)]
     with: Vec<FaultClass>,
+    /// Follow a schedule that is written by hand instead of a drawn one.
+    #[arg(long)]
+    scenario: Option<Scenario>,
     /// Print every hashed event, and the hash at the end.
     #[arg(long)]
     trace: bool,
@@ -81,6 +85,7 @@ fn plan(arguments: &Arguments) -> io::Result<Plan> {
         plant: arguments.plant.map(|bug| bug.to_string()),
         without: arguments.without.clone(),
         with: arguments.with.clone(),
+        scenario: arguments.scenario,
         jobs: arguments.jobs,
         stop_at_first: arguments.stop_at_first,
     })
@@ -93,6 +98,7 @@ fn one(arguments: &Arguments, seed: u64, out: &mut dyn Write) -> io::Result<Exit
         plant: arguments.plant,
         without: arguments.without.clone(),
         with: arguments.with.clone(),
+        scenario: arguments.scenario,
         print_trace: arguments.trace,
         history: arguments.history.clone(),
     });

@@ -11,6 +11,7 @@ pub mod coverage;
 mod duplicate;
 mod high_watermark;
 mod inconsistent_offsets;
+pub(crate) mod kept;
 mod lost_write;
 mod nonmonotonic_poll;
 mod nonmonotonic_send;
@@ -57,6 +58,12 @@ pub enum Property {
     OneLeader,
     /// What is sent or processed without repetition never appears twice.
     AtMostOnce,
+    /// What stands at or above the log start is there.
+    Retained,
+    /// The log start never goes back, nor further than somebody asked.
+    LogStart,
+    /// The newest record of a key survives compaction.
+    NewestOfKey,
 }
 
 impl fmt::Display for Property {
@@ -74,6 +81,9 @@ impl fmt::Display for Property {
             Self::HighWatermark => "high-watermark",
             Self::OneLeader => "one-leader",
             Self::AtMostOnce => "at-most-once",
+            Self::Retained => "retained",
+            Self::LogStart => "log-start",
+            Self::NewestOfKey => "newest-of-key",
         })
     }
 }

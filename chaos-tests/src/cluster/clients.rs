@@ -1,4 +1,4 @@
-//! The client crate behind the harness's traits.
+//! Clients behind the harness's traits: those of the client crate, and those that speak Kafka's bytes.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,24 +11,26 @@ use futures_util::{FutureExt, StreamExt};
 use raftmq_client::{Client, Error, ErrorKind, OffsetAt, Record, Start};
 use tokio::time::timeout;
 
+use super::kafka::{KafkaClient, KafkaConsumer, KafkaProducer};
+use super::kept::SimKeeper;
 use super::seams::{ClientNet, wall_clock_ms};
-use crate::history::{Acks, Outcome};
+use crate::history::{Acks, Cleanup, Outcome};
 use crate::nemesis::Host;
 use crate::net::{GRPC_PORT, SimNet};
-use crate::seed::{Options, ProducerOptions};
-use crate::system::{Clients, Consumer, Delivery, Polled, Producer, SendFailure};
+use crate::seed::{Options, ProducerOptions, Protocol};
+use crate::system::{Clients, Consumer, Delivery, Keeper, Polled, Producer, SendFailure};
 use crate::workload::OVERSIZE_BYTES;
 
 const TOPIC: &str = "chaos";
-const REPLICATION_FACTOR: u32 = 3;
+pub(super) const REPLICATION_FACTOR: u32 = 3;
 /// Half an hour.
-const RETENTION_MS: &str = "1800000";
+pub(super) const RETENTION_MS: &str = "1800000";
 /// Batches stay below the topic's limit, so that only a record that is too large is refused.
 const BATCH_BYTES: usize = OVERSIZE_BYTES as usize / 4;
 const MESSAGE_BYTES_MAX: u32 = OVERSIZE_BYTES / 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(8);
 const POLL_TIMEOUT: Duration = Duration::from_millis(300);
 /// Records that one poll takes at most.
 const POLL_RECORDS_MAX: usize = 200;
@@ -58,14 +60,29 @@ impl SimClients {
         }
     }
 
+    fn next_rng_seed(&self) -> u64 {
+        self.made.set(self.made.get() + 1);
+        self.rng_seed.wrapping_add(self.made.get())
+    }
+
+    /// The same for Kafka's protocol.
+    fn kafka_client(&self) -> KafkaClient {
+        let rng_seed = self.next_rng_seed();
+        KafkaClient::new(
+            self.net.clone(),
+            TOPIC,
+            self.options.brokers_count,
+            rng_seed,
+        )
+    }
+
     /// A client of its own for every producer and consumer: connections are not shared.
     async fn client(&self) -> Result<Client, String> {
-        self.made.set(self.made.get() + 1);
         let client = Client::builder()
             .bootstrap(&self.bootstrap)
             .connector(Arc::new(ClientNet(self.net.clone())))
             .clock(Arc::new(wall_clock_ms))
-            .rng_seed(self.rng_seed.wrapping_add(self.made.get()))
+            .rng_seed(self.next_rng_seed())
             .connect_timeout(CONNECT_TIMEOUT)
             .request_timeout(REQUEST_TIMEOUT)
             .build();
@@ -100,6 +117,10 @@ impl Clients for SimClients {
         options: ProducerOptions,
     ) -> LocalBoxFuture<'_, Result<Box<dyn Producer>, String>> {
         Box::pin(async move {
+            if options.protocol == Protocol::Kafka {
+                let producer = KafkaProducer::start(self.kafka_client(), options).await?;
+                return Ok(Box::new(producer) as Box<dyn Producer>);
+            }
             let acks = match options.acks {
                 Acks::None => raftmq_client::Acks::None,
                 Acks::Leader => raftmq_client::Acks::Leader,
@@ -126,9 +147,14 @@ impl Clients for SimClients {
 
     fn consumer(
         &self,
+        protocol: Protocol,
         from: BTreeMap<u32, i64>,
     ) -> LocalBoxFuture<'_, Result<Box<dyn Consumer>, String>> {
         Box::pin(async move {
+            if protocol == Protocol::Kafka {
+                let consumer = KafkaConsumer::start(self.kafka_client(), from).await?;
+                return Ok(Box::new(consumer) as Box<dyn Consumer>);
+            }
             let partitions: Vec<u32> = from.keys().copied().collect();
             let mut builder = self.client().await?.consumer();
             for (partition, offset) in from {
@@ -163,6 +189,13 @@ impl Clients for SimClients {
             let listed = listed.map_err(|error| error.to_string())?;
             let offset = listed.first().and_then(|listed| listed.offset);
             offset.ok_or_else(|| "no end offset".to_owned())
+        })
+    }
+
+    fn keeper(&self, cleanup: Cleanup) -> LocalBoxFuture<'_, Result<Box<dyn Keeper>, String>> {
+        Box::pin(async move {
+            let keeper = SimKeeper::new(self.client().await?, cleanup).await?;
+            Ok(Box::new(keeper) as Box<dyn Keeper>)
         })
     }
 }
@@ -200,7 +233,7 @@ impl Producer for SimProducer {
     }
 }
 
-fn failure(outcome: Outcome, error: &Error) -> SendFailure {
+pub(super) fn failure(outcome: Outcome, error: &Error) -> SendFailure {
     SendFailure {
         outcome,
         is_fatal: error.is_fatal() || error.kind() == ErrorKind::Closed,

@@ -5,6 +5,9 @@
 //! and randomness are replaced, through the seams that the broker and the client offer.
 
 mod clients;
+mod kafka;
+mod kept;
+mod rot;
 mod seams;
 
 use std::cell::{Cell, RefCell};
@@ -15,7 +18,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use raftmq::config::{AmqpConfig, KafkaConfig, Limits, NodeConfig, PeerAddress};
+use raftmq::config::{
+    AmqpConfig, KafkaConfig, Limits, NamedEndpoint, NodeConfig, PeerAddress,
+};
 use raftmq::env::Env;
 use raftmq::node::{Node, Parts};
 use raftmq::raft::Group;
@@ -28,12 +33,14 @@ use raftmq_store::{
 };
 use tokio::sync::Notify;
 
+use crate::faults::FaultClass;
 use crate::invariants::{LogPosition, RaftStatus, StateStatus, VoteStatus};
-use crate::nemesis::{Host, Tail};
-use crate::net::{GRPC_PORT, PEER_PORT, SimNet};
+use crate::nemesis::{Host, Rot, Tail};
+use crate::net::{GRPC_PORT, KAFKA_PORT, PEER_PORT, SimNet};
 use crate::seed::{DISK_RESERVE_BYTES, Options};
-use crate::system::{BrokerContext, Clients, System};
+use crate::system::{BrokerContext, Clients, Stop, System};
 use crate::trace::Fnv;
+use rot::RottenEntries;
 use seams::{BrokerNet, SimulatedClock};
 
 /// Small segments, so that a run of a minute rolls and frees some.
@@ -41,6 +48,8 @@ const SEGMENT_BYTES: u64 = 256 * 1024;
 const REPLAY_BYTES_MAX: u64 = 1024 * 1024;
 /// How often a broker's disk is looked at, only to count the effect of slow ones.
 const SYNC_SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
+/// Time of a pass of the scrub where disks are damaged; nowhere else has it anything to find.
+const SCRUB_INTERVAL: Duration = Duration::from_secs(4);
 const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
 /// A simulated cluster.
@@ -50,6 +59,7 @@ pub struct Cluster {
     disks: BTreeMap<u32, MemoryDisk>,
     clocks: BTreeMap<u32, SimulatedClock>,
     running: Rc<RefCell<BTreeMap<u32, Running>>>,
+    rotten: RefCell<RottenEntries>,
 }
 
 #[derive(Debug)]
@@ -70,6 +80,7 @@ impl Cluster {
             disks: ids.clone().map(|id| (id, MemoryDisk::new())).collect(),
             clocks: ids.map(|id| (id, SimulatedClock::default())).collect(),
             running: Rc::default(),
+            rotten: RefCell::default(),
         }
     }
 
@@ -78,13 +89,19 @@ impl Cluster {
             id,
             endpoint: format!("{}:{PEER_PORT}", Host::Broker(id)),
         });
+        let defaults = NodeConfig::default();
+        let has_rot = self.options.faults.contains(&FaultClass::BitRot);
         NodeConfig {
+            scrub_interval: match has_rot {
+                true => SCRUB_INTERVAL,
+                false => defaults.scrub_interval,
+            },
             broker_id: id,
             grpc_listen: format!("{}:{GRPC_PORT}", Host::Broker(id)),
             peer_listen: format!("{}:{PEER_PORT}", Host::Broker(id)),
             http_listen: String::new(),
             kafka: KafkaConfig {
-                listeners: Vec::new(),
+                listeners: self.kafka_listener(id).into_iter().collect(),
                 ..KafkaConfig::default()
             },
             amqp: AmqpConfig {
@@ -96,8 +113,17 @@ impl Cluster {
                 disk_reserve_bytes: DISK_RESERVE_BYTES,
                 ..Limits::default()
             },
-            ..NodeConfig::default()
+            ..defaults
         }
+    }
+}
+
+impl Cluster {
+    fn kafka_listener(&self, id: u32) -> Option<NamedEndpoint> {
+        self.options.has_kafka_clients().then(|| NamedEndpoint {
+            name: "PLAINTEXT".to_owned(),
+            endpoint: format!("{}:{KAFKA_PORT}", Host::Broker(id)),
+        })
     }
 }
 
@@ -108,27 +134,28 @@ async fn run_broker(
     config: NodeConfig,
     (disk, clock): (MemoryDisk, SimulatedClock),
     running: Rc<RefCell<BTreeMap<u32, Running>>>,
-) -> Result<(), String> {
+) -> Result<(), Stop> {
     let journal = JournalConfig {
         segment_bytes: SEGMENT_BYTES,
         replay_bytes_max: REPLAY_BYTES_MAX,
         index_memory_bytes: MEMORY_BYTES,
         ..JournalConfig::default()
     };
-    let engine = MemoryEngine::open_with(&disk, journal).map_err(|error| error.to_string())?;
+    let engine =
+        MemoryEngine::open_with(&disk, journal).map_err(|error| rot::store_stop(&error))?;
     let store_config = StoreConfig {
         tail_cache_bytes: MEMORY_BYTES,
         ..StoreConfig::default()
     };
     let store = Store::open(Arc::new(engine), CommitDriver::Task, store_config)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| rot::store_stop(&error))?;
     let env = Env::new(
         Arc::new(BrokerNet(context.net)),
         Arc::new(clock),
         context.rng_seed,
     );
     let node = Node::start_with(config, env, store.clone()).await;
-    let node = node.map_err(|error| error.to_string())?;
+    let node = node.map_err(|error| rot::node_stop(&error))?;
     let parts = node.parts().clone();
     let incarnation = context.incarnation;
     let sync_wait: Rc<Cell<Duration>> = Rc::default();
@@ -146,7 +173,7 @@ async fn run_broker(
     );
     tokio::select! {
         biased;
-        error = node.failed() => return Err(error.to_string()),
+        error = node.failed() => return Err(rot::node_stop(&error)),
         () = asked.notified() => {}
     }
     node.leave().await;
@@ -165,7 +192,7 @@ async fn watch_syncs(store: Store, sync_wait: Rc<Cell<Duration>>) {
 }
 
 impl System for Cluster {
-    fn run_broker(&self, context: BrokerContext) -> LocalBoxFuture<'static, Result<(), String>> {
+    fn run_broker(&self, context: BrokerContext) -> LocalBoxFuture<'static, Result<(), Stop>> {
         let config = self.config(context.id);
         let disk = self.disks.get(&context.id).cloned().unwrap_or_default();
         let clock = self.clocks.get(&context.id).cloned().unwrap_or_default();
@@ -207,6 +234,24 @@ impl System for Cluster {
             let used = disk.used_bytes();
             disk.set_capacity(free_bytes.map(|free| used.saturating_add(free)));
         }
+    }
+
+    fn rot(&self, broker: u32, rot: Rot) -> u64 {
+        let Some(disk) = self.disks.get(&broker) else {
+            return 0;
+        };
+        self.rotten.borrow_mut().damage(broker, disk, rot)
+    }
+
+    fn is_rotten(&self, broker: u32) -> bool {
+        let running = self.running.borrow();
+        let (Some(disk), Some(one)) = (self.disks.get(&broker), running.get(&broker)) else {
+            return true;
+        };
+        !self
+            .rotten
+            .borrow_mut()
+            .are_whole(broker, disk, &one.parts.host)
     }
 
     fn is_short_of_space(&self, broker: u32) -> bool {
@@ -254,14 +299,15 @@ fn statuses_of(running: &Running) -> Vec<RaftStatus> {
     host.groups().iter().map(of).collect()
 }
 
-/// What replicas must agree on, in constant time: bounds, size, epoch, producers, newest timestamp.
+/// What replicas must agree on, in constant time: bounds, payload ever written, epoch, producers, newest
+/// timestamp. Not the readable size: what a replica finds in its index is its own matter.
 fn state_of(partition: &Partition) -> StateStatus {
     let (log_start, log_end) = (partition.log_start().get(), partition.log_end().get());
     let epoch = partition.latest_epoch().map_or(0, Term::get);
     let producers_count = u64::try_from(partition.producers_count()).unwrap_or(u64::MAX);
     let newest_ms = partition.max_timestamp_ms().unwrap_or(i64::MIN);
     let mut hash = Fnv::default();
-    for fact in [epoch, partition.size_bytes(), producers_count] {
+    for fact in [epoch, partition.written_bytes(), producers_count] {
         hash.add(&fact.to_le_bytes());
     }
     hash.add(&newest_ms.to_le_bytes());
@@ -289,6 +335,9 @@ fn translate(status: &BrokerStatus, running: &Running) -> RaftStatus {
         },
         last_log: status.last_log_index,
         flushed: None,
+        lost_up_to: status
+            .is_recovering
+            .then_some(position(status.acknowledged).unwrap_or(LogPosition::MAX)),
         committed: position(status.committed),
         applied: position(status.applied),
         snapshot: position(status.snapshot),

@@ -4,6 +4,7 @@
 //! the same format can be written by a harness with real processes.
 
 mod event;
+mod kept;
 mod operation;
 mod recorder;
 
@@ -12,6 +13,7 @@ use std::io::{BufRead, Write};
 use serde::{Deserialize, Serialize};
 
 pub use event::{Event, TimedEvent};
+pub use kept::{Cleanup, Kept, KeptRecord, KeptSend, KeptTopic, StartEvent};
 pub use operation::{Acks, Action, Operation, Outcome, Poll, PollMode, Read, Send, Value};
 pub use recorder::{OperationId, Recorder};
 

@@ -2,8 +2,9 @@
 //! majority of every voter set (Vanlightly's `CommittedEntriesReachMajority`), and *flushed* there.
 //!
 //! Entries of earlier terms were committed under an earlier membership and are not judged, nor
-//! those before the membership itself. A voter that is not running is counted as having the entry:
-//! this check finds false commits among those that run, and never raises a false alarm.
+//! those before the membership itself. A voter that is not running is counted as having the entry, and
+//! so is one whose disk had it and lost it: this check finds false commits among those that run, and
+//! never raises a false alarm.
 
 use std::collections::BTreeSet;
 
@@ -45,10 +46,11 @@ fn lacks(replicas: &[&RaftStatus], voter: u32, entry: LogPosition) -> bool {
     let Some(status) = replicas.iter().find(|status| status.broker == voter) else {
         return false;
     };
-    if status
+    let is_purged = status
         .purged
-        .is_some_and(|purged| purged.index >= entry.index)
-    {
+        .is_some_and(|purged| purged.index >= entry.index);
+    let is_lost = status.lost_up_to.is_some_and(|lost| lost >= entry);
+    if is_purged || is_lost {
         return false;
     }
     status
@@ -87,6 +89,20 @@ mod tests {
         let mut found = Found::new();
         check(&replicas.iter().collect::<Vec<_>>(), &mut found);
 
+        assert_eq!(kinds(&found), [Invariant::CommittedOnQuorum]);
+    }
+
+    #[test]
+    fn an_entry_that_a_damaged_disk_had_counts_and_a_later_one_does_not() {
+        let mut replicas = [leader(1, 2, 9), follower(2, 2, 5), follower(3, 2, 8)];
+        replicas[0].committed = at(2, 9);
+        replicas[1].lost_up_to = at(2, 9);
+        let mut found = Found::new();
+        check(&replicas.iter().collect::<Vec<_>>(), &mut found);
+        assert_eq!(found, []);
+
+        replicas[1].lost_up_to = at(2, 8);
+        check(&replicas.iter().collect::<Vec<_>>(), &mut found);
         assert_eq!(kinds(&found), [Invariant::CommittedOnQuorum]);
     }
 

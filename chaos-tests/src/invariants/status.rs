@@ -13,6 +13,14 @@ pub struct LogPosition {
     pub index: u64,
 }
 
+impl LogPosition {
+    /// Behind every entry.
+    pub const MAX: Self = Self {
+        term: u64::MAX,
+        index: u64::MAX,
+    };
+}
+
 /// A vote; the order is Raft's: term, then granted before committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct VoteStatus {
@@ -63,6 +71,9 @@ pub struct RaftStatus {
     pub last_log: Option<u64>,
     /// Index of the last entry that is on its disk; `None` where the harness cannot tell.
     pub flushed: Option<u64>,
+    /// Up to where its disk had the log before some of it was damaged; the rest is on its way again.
+    /// `None` where nothing is missing.
+    pub lost_up_to: Option<LogPosition>,
     /// Last entry that it knows to be committed.
     pub committed: Option<LogPosition>,
     /// Last entry that its state machine has.

@@ -20,6 +20,7 @@ pub(super) fn follower(broker: u32, term: u64, last: u64) -> RaftStatus {
         },
         last_log: Some(last),
         flushed: Some(last),
+        lost_up_to: None,
         committed: at(term, last),
         applied: at(term, last),
         snapshot: None,

@@ -4,10 +4,12 @@
 //! at the cluster, so a schedule can be printed, replayed and shrunk.
 //! Every fault ends by itself before the safety phase does; then comes [`Action::HealAll`].
 
+mod scenario;
 mod schedule;
 
 use std::fmt;
 
+pub use scenario::{Scenario, UnknownScenario};
 pub use schedule::{QUIET_START_MS, schedule};
 
 use crate::faults::FaultClass;
@@ -30,6 +32,17 @@ pub enum Farewell {
     Reset,
     /// Not at all: its host is gone, and nothing answers until it starts again.
     Silence,
+}
+
+/// Which of a broker's stored entries are damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rot {
+    /// How many, at most.
+    pub entries_count: u32,
+    /// Whether only the newest of a group are, instead of any.
+    pub is_at_the_end: bool,
+    /// Chooses them.
+    pub rng_seed: u64,
 }
 
 /// A host of the simulation: brokers from 1, then the clients' host.
@@ -151,6 +164,33 @@ pub enum Action {
         /// Which.
         broker: u32,
     },
+    /// Bits flip on a broker's disk, unless another one's disk is still damaged. Where the damage is
+    /// noticed the broker stops, and its supervisor starts it again.
+    Rot {
+        /// Which.
+        broker: u32,
+        /// What is damaged.
+        rot: Rot,
+        /// Whether it loses power just before; otherwise it runs on.
+        is_stopped: bool,
+    },
+    /// A broker stands still from now on.
+    Pause {
+        /// Which.
+        broker: u32,
+    },
+    /// A broker that stood still goes on.
+    Resume {
+        /// Which.
+        broker: u32,
+    },
+    /// Looks whether one of these brokers leads each group and has committed something in its term.
+    LookForLeaders {
+        /// Which.
+        among: Vec<u32>,
+        /// Whether it is a failure if not; otherwise it is a coverage mark if so.
+        is_demanded: bool,
+    },
     /// Everything is mended and every broker runs.
     HealAll,
 }
@@ -172,12 +212,16 @@ impl Action {
             } => Some(FaultClass::ClockJump),
             Self::Reassign { .. } => Some(FaultClass::Reassignment),
             Self::FillDisk { .. } => Some(FaultClass::DiskFull),
+            Self::Rot { .. } => Some(FaultClass::BitRot),
+            Self::Pause { .. } => Some(FaultClass::Pause),
             Self::Restart { .. }
             | Self::RestartAll
             | Self::Mend { .. }
             | Self::RestoreLink { .. }
             | Self::RestoreDisk { .. }
             | Self::WidenDisk { .. }
+            | Self::Resume { .. }
+            | Self::LookForLeaders { .. }
             | Self::JumpClock { offset_ms: 0, .. }
             | Self::HealAll => None,
         }

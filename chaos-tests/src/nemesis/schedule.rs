@@ -3,6 +3,8 @@
 //! Crashes take at most one broker more than a minority down by themselves, and that one not for long
 //! (`PowerLoss` takes all); all else may overlap.
 
+mod rot;
+
 use std::ops::Range;
 
 use rand::Rng;
@@ -27,6 +29,8 @@ const AFTERSHOCK_LENGTH_MS: Range<u32> = 20..300;
 const FLAP_MS: Range<u32> = 20..200;
 /// Syncs of a hung disk; a session lasts a second.
 const HUNG_SYNC_MS: Range<u32> = 1_500..5_000;
+/// How long a broker stands still; a session lasts a second.
+const PAUSE_MS: Range<u32> = 500..5_000;
 /// A little more than what is tolerated, an hour, a day.
 const CLOCK_JUMPS_MS: [i64; 3] = [11_000, 3_600_000, 86_400_000];
 
@@ -34,6 +38,9 @@ const CLOCK_JUMPS_MS: [i64; 3] = [11_000, 3_600_000, 86_400_000];
 /// safety phase, and no step comes later.
 #[must_use]
 pub fn schedule(options: &Options) -> Vec<Step> {
+    if let Some(scenario) = options.scenario {
+        return scenario.steps(options);
+    }
     let mut steps = Vec::new();
     for class in &options.faults {
         let mut rng = stream(options.seed, Stream::Nemesis, *class as u64);
@@ -56,6 +63,10 @@ pub fn schedule(options: &Options) -> Vec<Step> {
             FaultClass::Reassignment => timeline.each(Timeline::reassignment),
             FaultClass::Leave => timeline.each(Timeline::leave),
             FaultClass::DiskFull => timeline.each(Timeline::disk_full),
+            FaultClass::BitRot => timeline.each(Timeline::bit_rot),
+            FaultClass::Pause => timeline.each(Timeline::pause),
+            // The workload deletes by itself, as fast as it writes.
+            FaultClass::Cleanup => {}
         }
     }
     steps.push(Step {
@@ -268,10 +279,13 @@ impl Timeline<'_> {
         self.push(end, Action::JumpClock { broker, offset_ms });
     }
 
-    /// To two or three brokers; the next one may come before this one has ended.
+    /// To two or three brokers; the next one may come before this one has ended. Two of which one is
+    /// damaged are no majority: where disks rot it is always three.
     fn reassignment(&mut self, begin: u32, _end: u32) {
         let mut replicas = self.shuffled();
-        replicas.truncate(self.rng.random_range(2..=3));
+        let count = self.rng.random_range(2..=3);
+        let may_rot = self.options.faults.contains(&FaultClass::BitRot);
+        replicas.truncate(if may_rot { 3 } else { count });
         let partition = self.rng.random_range(0..self.options.partitions_count);
         self.push(
             begin,
@@ -385,6 +399,14 @@ impl Timeline<'_> {
             self.push(begin, Action::FillDisk { broker, free_bytes });
             self.push(end, Action::WidenDisk { broker });
         }
+    }
+
+    fn pause(&mut self, begin: u32, _end: u32) {
+        let broker = self.broker();
+        let length_ms = self.rng.random_range(PAUSE_MS);
+        let end = (begin + length_ms).min(self.options.safety_ms);
+        self.push(begin, Action::Pause { broker });
+        self.push(end, Action::Resume { broker });
     }
 
     fn leave(&mut self, begin: u32, end: u32) {

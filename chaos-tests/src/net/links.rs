@@ -3,7 +3,7 @@
 //! Owns the state that the nemesis changes and every stream asks. Cuts of one link add up; each is
 //! counted as an effect of its class once a byte, a connection or a close has met it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::task::Waker;
 
@@ -29,6 +29,8 @@ struct State {
     slow: BTreeMap<Link, u32>,
     wakers: BTreeMap<Link, Vec<Waker>>,
     buried: Vec<(Link, TcpStream)>,
+    paused: BTreeSet<Host>,
+    sleepers: BTreeMap<Host, Vec<Waker>>,
 }
 
 impl fmt::Debug for Links {
@@ -75,6 +77,42 @@ impl Links {
         }
         woken.into_iter().for_each(Waker::wake);
         self.mended.notify_waiters();
+    }
+
+    /// From now on `host` reads and writes nothing; connections to it are taken by nobody.
+    pub fn pause(&self, host: Host) {
+        self.state.lock().paused.insert(host);
+    }
+
+    /// Takes a pause back; one that does not stand still is left alone.
+    pub fn resume(&self, host: Host) {
+        let woken = {
+            let mut state = self.state.lock();
+            state.paused.remove(&host);
+            state.sleepers.remove(&host).unwrap_or_default()
+        };
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether `host` does anything; if not, `waker` is woken when it does again.
+    pub(super) fn poll_awake(&self, host: Host, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        if !state.paused.contains(&host) {
+            return true;
+        }
+        let sleepers = state.sleepers.entry(host).or_default();
+        sleepers.push(waker.clone());
+        self.effects.add(FaultClass::Pause, 1);
+        false
+    }
+
+    /// Waits until `host` does something.
+    pub(super) async fn until_awake(&self, host: Host) {
+        std::future::poll_fn(|context| match self.poll_awake(host, context.waker()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        })
+        .await;
     }
 
     /// Opens every link.
@@ -191,6 +229,19 @@ mod tests {
 
         links.mend(&[A], &[B]);
         assert!(!links.is_cut(A, B));
+    }
+
+    #[test]
+    fn a_host_that_stands_still_is_woken_when_it_goes_on() {
+        let effects = Effects::default();
+        let links = Links::new(effects.clone());
+        links.pause(A);
+        assert!(links.poll_awake(B, Waker::noop()));
+        assert!(!links.poll_awake(A, Waker::noop()));
+
+        links.resume(A);
+        assert!(links.poll_awake(A, Waker::noop()));
+        assert_eq!(effects.counts(), [(FaultClass::Pause, 1)].into());
     }
 
     #[test]

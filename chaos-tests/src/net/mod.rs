@@ -21,6 +21,8 @@ use crate::nemesis::Host;
 
 /// Port on which every simulated broker listens for clients.
 pub const GRPC_PORT: u16 = 9090;
+/// Port on which simulated brokers listen for Kafka clients, where there are some.
+pub const KAFKA_PORT: u16 = 9092;
 /// Port on which every simulated broker listens for other brokers.
 pub const PEER_PORT: u16 = 9190;
 
@@ -45,6 +47,7 @@ impl SimNet {
     pub async fn connect(&self, endpoint: &str) -> io::Result<SimStream> {
         let (name, port) = split(endpoint)?;
         let peer = parse_host(name)?;
+        self.links.until_awake(self.host).await;
         self.links.until_open(self.host, peer).await;
         self.links.until_open(peer, self.host).await;
         let stream = TcpStream::connect((name, port)).await?;
@@ -111,6 +114,7 @@ impl SimListener {
     /// # Errors
     /// What the network says.
     pub async fn accept(&mut self) -> io::Result<(SimStream, String)> {
+        self.links.until_awake(self.host).await;
         let (stream, address) = self.listener.accept().await?;
         let is_local =
             address.ip().is_loopback() || address.ip() == turmoil::lookup(self.host.to_string());

@@ -45,7 +45,16 @@ impl SimStream {
         )
     }
 
+    fn poll_awake(&self, context: &Context<'_>) -> Poll<()> {
+        if self.links.poll_awake(self.local, context.waker()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
     fn poll_open(&self, context: &Context<'_>) -> Poll<()> {
+        ready!(self.poll_awake(context));
         if self.links.poll_open(self.local, self.peer, context.waker()) {
             Poll::Ready(())
         } else {
@@ -60,6 +69,7 @@ impl AsyncRead for SimStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_awake(context));
         self.inner().poll_read(context, buffer)
     }
 }

@@ -9,7 +9,7 @@ use rand::Rng;
 use super::value::decode;
 use super::{Phase, Workload, now_us};
 use crate::history::{Action, OperationId, Outcome, Poll, PollMode, Read};
-use crate::seed::{Stream, stream};
+use crate::seed::{Protocol, Stream, stream};
 use crate::system::{Clients, Consumer, Polled};
 
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
@@ -27,9 +27,10 @@ pub(super) async fn follow(workload: Workload, clients: Rc<dyn Clients>, process
         Stream::Workload,
         100 + u64::from(process),
     );
+    let protocol = workload.options.protocol_of_consumer(process);
     let mut positions = start(&workload);
     while !workload.has_reached(Phase::Done) {
-        let Ok(mut consumer) = clients.consumer(positions.clone()).await else {
+        let Ok(mut consumer) = clients.consumer(protocol, positions.clone()).await else {
             tokio::time::sleep(RESTART_PAUSE).await;
             continue;
         };
@@ -59,7 +60,7 @@ pub(super) async fn commit_first(workload: Workload, clients: Rc<dyn Clients>, p
     // Survives the consumer: the position that it saved.
     let mut saved = start(&workload);
     while !workload.has_reached(Phase::Done) {
-        let Ok(mut consumer) = clients.consumer(saved.clone()).await else {
+        let Ok(mut consumer) = clients.consumer(Protocol::Grpc, saved.clone()).await else {
             tokio::time::sleep(RESTART_PAUSE).await;
             continue;
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::consumer::{advance, complete, invoke, poll, start};
 use super::{Workload, now_us};
 use crate::history::{Event, Outcome, PollMode};
+use crate::seed::Protocol;
 use crate::system::Clients;
 
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -29,7 +30,7 @@ pub(super) async fn run(workload: Workload, clients: Rc<dyn Clients>, process: u
             .all(|(partition, end)| positions.get(partition) >= Some(end))
     };
     while !is_drained(&positions) {
-        let Ok(mut consumer) = clients.consumer(positions.clone()).await else {
+        let Ok(mut consumer) = clients.consumer(Protocol::Grpc, positions.clone()).await else {
             tokio::time::sleep(RETRY_PAUSE).await;
             continue;
         };

@@ -5,6 +5,7 @@
 
 mod consumer;
 mod drain;
+mod kept;
 mod operator;
 mod probe;
 mod producer;
@@ -18,8 +19,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::faults::Effects;
-use crate::history::Recorder;
+use crate::faults::{Effects, FaultClass};
+use crate::history::{Cleanup, Kept, Recorder};
 use crate::net::SimNet;
 use crate::seed::{Options, Stream, derive};
 use crate::system::{Clients, System};
@@ -49,6 +50,8 @@ pub struct Workload {
     pub options: Options,
     /// Where operations are written.
     pub recorder: Recorder,
+    /// Where what concerns topics from which records go is written.
+    pub kept: Kept,
     /// Tells clients when to stop, and the run when they have.
     pub phase: watch::Sender<Phase>,
     sessions: Rc<std::cell::Cell<u64>>,
@@ -72,6 +75,7 @@ impl Workload {
         Self {
             options,
             recorder,
+            kept: Kept::default(),
             phase: watch::Sender::new(Phase::Load),
             sessions: Rc::default(),
             values: Rc::default(),
@@ -95,6 +99,9 @@ impl Workload {
         for process in 0..self.options.producers.len() {
             producers.spawn_local(producer::run(self.clone(), Rc::clone(&clients), process));
         }
+        for cleanup in self.cleanups() {
+            producers.spawn_local(kept::run(self.clone(), Rc::clone(&clients), cleanup));
+        }
         let first = u32::try_from(self.options.producers.len()).unwrap_or(u32::MAX);
         let mut readers = JoinSet::new();
         for number in 0..self.options.consumers_count {
@@ -112,6 +119,9 @@ impl Workload {
         // A panic of a task stops the whole simulation, so there is no result to look at.
         while producers.join_next().await.is_some() {}
         self.advance(Phase::Drain);
+        for cleanup in self.cleanups() {
+            kept::drain(&self, &*clients, cleanup).await;
+        }
         drain::run(self.clone(), clients, next + 2).await;
         self.advance(Phase::Done);
         while readers.join_next().await.is_some() {}
@@ -140,6 +150,12 @@ impl Workload {
     #[must_use]
     pub fn has_reached(&self, phase: Phase) -> bool {
         *self.phase.borrow() >= phase
+    }
+
+    /// Why records go in this run.
+    fn cleanups(&self) -> impl Iterator<Item = Cleanup> + use<> {
+        let happens = self.options.faults.contains(&FaultClass::Cleanup);
+        Cleanup::ALL.into_iter().filter(move |_| happens)
     }
 
     fn next_session(&self) -> u64 {

@@ -34,7 +34,10 @@ pub(super) async fn run(workload: Workload, clients: Rc<dyn Clients>, process: u
     while !process.workload.has_reached(Phase::Quiesce) {
         match clients.producer(options).await {
             Ok(producer) => process.session(Rc::from(producer)).await,
-            Err(_) => tokio::time::sleep(RESTART_PAUSE).await,
+            Err(error) => {
+                tracing::debug!(process = process.process, error, "no producer");
+                tokio::time::sleep(RESTART_PAUSE).await;
+            }
         }
     }
     while process.in_flight.join_next().await.is_some() {}

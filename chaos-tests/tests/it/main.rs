@@ -19,6 +19,7 @@ fn short_plan() -> Plan {
         plant: None,
         without: Vec::new(),
         with: Vec::new(),
+        scenario: None,
         jobs: 2,
         stop_at_first: false,
     }

@@ -6,14 +6,21 @@
 
 use std::ops::Range;
 
+use raftmq_chaos::faults::FaultClass;
 use raftmq_chaos::sweep::Plan;
 use raftmq_chaos::verdict::Verdict;
 
 /// Runs seeds until one is anomalous with the bug and good without it; fails when none is. The
 /// ranges begin a few seeds before the first that finds the bug, counted from seed 1.
-fn is_found(bug: &str, mut seeds: Range<u64>) {
+fn is_found(bug: &str, seeds: Range<u64>) {
+    is_found_with(&[], bug, seeds);
+}
+
+/// [`is_found`] with classes of faults on that not every seed draws.
+fn is_found_with(with: &[FaultClass], bug: &str, mut seeds: Range<u64>) {
     let good = Plan {
         seconds: 60,
+        with: with.to_vec(),
         ..super::short_plan()
     };
     let planted = Plan {
@@ -61,4 +68,24 @@ fn a_vote_that_is_not_synced_is_found() {
 #[test]
 fn an_answer_to_what_waited_during_a_handover_is_found() {
     is_found("handover-answers-waiting", 1..30);
+}
+
+#[test]
+fn damage_that_is_served_is_found() {
+    is_found_with(&[FaultClass::BitRot], "damage-served", 1..10);
+}
+
+#[test]
+fn an_acknowledgement_of_kafkas_produce_before_the_commit_is_found() {
+    is_found("kafka-acks-all-as-leader", 1..60);
+}
+
+#[test]
+fn a_fetch_session_that_keeps_its_offsets_is_found() {
+    is_found("kafka-session-keeps-offsets", 1..20);
+}
+
+#[test]
+fn a_compaction_that_drops_the_newest_record_of_a_key_is_found() {
+    is_found_with(&[FaultClass::Cleanup], "compaction-drops-newest", 1..20);
 }

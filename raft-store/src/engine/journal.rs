@@ -25,6 +25,7 @@ use super::{
 };
 use crate::config::JournalConfig;
 use crate::error::{Site, StoreError};
+use crate::planted::{self, Bug};
 use crate::types::GroupId;
 
 /// Entries that lie one after the other are read with one call of at most this many bytes.
@@ -477,7 +478,8 @@ pub(super) fn verified(
     head: &EntryHead,
     payload: Bytes,
 ) -> Result<EntryRecord, StoreError> {
-    if entry_crc(group, head.index, head.term, head.kind, &payload) != head.crc {
+    let is_whole = entry_crc(group, head.index, head.term, head.kind, &payload) == head.crc;
+    if !is_whole && !planted::is_planted(Bug::DamageServed) {
         return Err(StoreError::DamagedEntry {
             group,
             index: head.index,

@@ -4,7 +4,7 @@
 //! asking its disk.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use super::index::{Index, IndexOp, Row, Visitor};
 use super::memory::DiskHandle;
@@ -64,6 +64,11 @@ impl SimIndex {
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Vec<u8>> {
         self.rows.get(key)
+    }
+
+    /// Keys in a range, in order.
+    pub(super) fn keys(&self, range: Range<Vec<u8>>) -> impl Iterator<Item = &Vec<u8>> {
+        self.rows.range(range).map(|(key, _)| key)
     }
 
     /// Flips a bit of a row, behind the back of the undo log.

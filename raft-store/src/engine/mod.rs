@@ -30,6 +30,7 @@ use crate::types::GroupId;
 
 pub use self::disk::DiskEngine;
 pub use self::memory::{MemoryDisk, MemoryEngine, Torn};
+pub use self::memory_damage::EntryCondition;
 
 /// What an entry carries, as a stable number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

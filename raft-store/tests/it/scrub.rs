@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use raftmq_store::{
-    Checkpoint, CommitDriver, GroupHealth, GroupId, JournalConfig, MemoryDisk, MemoryEngine, Scrub,
-    ScrubStep, StateUpdate, Store, StoreConfig, StoreError, StoredMembership, Vote, log_id,
+    Checkpoint, CommitDriver, EntryCondition, GroupHealth, GroupId, JournalConfig, MemoryDisk,
+    MemoryEngine, Scrub, ScrubStep, StateUpdate, Store, StoreConfig, StoreError, StoredMembership,
+    Vote, log_id,
 };
 
-use crate::support::{GROUP, append, both_stores, entry, payload, save_vote};
+use crate::support::{GROUP, append, both_stores, entry, payload, purge, save_vote};
 
 const KIB: u64 = 1024;
 
@@ -86,6 +87,27 @@ async fn an_empty_store_is_scrubbed_in_one_step() {
         assert!(step.is_pass_complete, "{name}");
         store.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_disk_tells_what_it_holds_in_the_place_of_an_entry() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    fill(&store, GROUP).await;
+    assert_eq!(disk.entries().len(), 10);
+    assert!(disk.flip_bit_in_entry(GROUP, 5));
+    purge(&store.group(GROUP), log_id(1, 3)).await;
+
+    for (group, index, expected) in [
+        (GROUP, 3, EntryCondition::Purged),
+        (GROUP, 4, EntryCondition::Whole),
+        (GROUP, 5, EntryCondition::Damaged),
+        (GROUP, 11, EntryCondition::Missing),
+        (GroupId(8), 1, EntryCondition::Purged),
+    ] {
+        assert_eq!(disk.condition_of_entry(group, index), expected, "{index}");
+    }
+    store.shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,54 +1,47 @@
 //! AlterConfigs (KIP-133): what is named is set, everything else goes back to its default. Older than
 //! IncrementalAlterConfigs, and all that some clients have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use raftmq_core::cluster::{Image, Topic};
 use raftmq_kafka_protocol::ErrorCode;
-use raftmq_kafka_protocol::messages::alter_configs::request::AlterableConfig;
+use raftmq_kafka_protocol::messages::alter_configs::request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use raftmq_kafka_protocol::messages::alter_configs::response::AlterConfigsResourceResponse;
 use raftmq_kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::incremental_alter_configs::{Changes, Refusal, Resource, alter};
+use super::altering::{Altered, Changes, Refusal, Resource, alter_each};
 use crate::config::cluster_config_name;
 use crate::kafka::context::Context;
-use crate::kafka::wire::text;
 
 pub(in crate::kafka) async fn serve(
     context: Context,
     _version: i16,
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
-    let mut responses = Vec::new();
-    let mut seen = BTreeSet::new();
-    for resource in &request.resources {
-        let is_new = seen.insert((resource.resource_type, resource.resource_name.clone()));
-        let altered = if is_new {
-            let named = Resource {
-                kind: resource.resource_type,
-                name: &resource.resource_name,
-            };
-            let configs = &resource.configs;
-            let changes = |image: &Image, topic: Option<&Topic>| changes(image, topic, configs);
-            alter(&context, named, request.validate_only, changes).await
-        } else {
-            let words = "the request names the resource twice".to_owned();
-            Err((ErrorCode::InvalidRequest, words))
-        };
-        let (code, message) = match altered {
-            Ok(()) => (ErrorCode::None, None),
-            Err((code, words)) => (code, Some(text(&words))),
-        };
-        responses.push(AlterConfigsResourceResponse {
-            error_code: code.into(),
-            error_message: message,
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-        });
-    }
+    let resources = request.resources.into_iter().map(resource).collect();
+    let altered = alter_each(&context, resources, request.validate_only, changes).await;
     AlterConfigsResponse {
-        responses,
+        responses: altered.into_iter().map(response).collect(),
         ..AlterConfigsResponse::default()
+    }
+}
+
+fn resource(resource: AlterConfigsResource) -> Resource<AlterableConfig> {
+    Resource {
+        kind: resource.resource_type,
+        name: resource.resource_name,
+        configs: resource.configs,
+    }
+}
+
+fn response(altered: Altered) -> AlterConfigsResourceResponse {
+    AlterConfigsResourceResponse {
+        error_code: altered.error_code,
+        error_message: altered.error_message,
+        resource_type: altered.kind,
+        resource_name: altered.name,
     }
 }
 

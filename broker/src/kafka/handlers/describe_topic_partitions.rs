@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use raftmq_core::cluster::{Image, PartitionInfo, check_topic_name};
-use raftmq_core::ids::BrokerId;
 use raftmq_kafka_protocol::messages::describe_topic_partitions::response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -12,13 +11,11 @@ use raftmq_kafka_protocol::messages::{
 };
 use raftmq_kafka_protocol::{ErrorCode, Uuid};
 
-use super::metadata::offline;
-use super::{OPERATIONS_OMITTED, TOPIC_OPERATIONS};
+use super::{OPERATIONS_OMITTED, TOPIC_OPERATIONS, metadata};
 use crate::kafka::context::Context;
-use crate::kafka::leaders::live_leader;
 use crate::kafka::limits::DESCRIBED_PARTITIONS_MAX;
 use crate::kafka::topics::TopicName;
-use crate::kafka::wire::{NO_NODE, count, epoch, index, node_id, text};
+use crate::kafka::wire::{count, text};
 
 pub(in crate::kafka) async fn serve(
     context: Context,
@@ -99,21 +96,17 @@ fn describe(
 }
 
 fn partition(image: &Image, info: &PartitionInfo) -> DescribeTopicPartitionsResponsePartition {
-    let leader = live_leader(image, info);
-    let error = match leader {
-        Some(_) => ErrorCode::None,
-        None => ErrorCode::LeaderNotAvailable,
-    };
+    let told = metadata::partition(image, info);
     DescribeTopicPartitionsResponsePartition {
-        error_code: error.into(),
-        partition_index: index(info.index.get()),
-        leader_id: leader.map_or(NO_NODE, |id| node_id(BrokerId(id))),
-        leader_epoch: epoch(info.leader_epoch),
-        replica_nodes: info.replicas.iter().copied().map(node_id).collect(),
-        isr_nodes: info.isr.iter().copied().map(node_id).collect(),
+        error_code: told.error_code,
+        partition_index: told.partition_index,
+        leader_id: told.leader_id,
+        leader_epoch: told.leader_epoch,
+        replica_nodes: told.replica_nodes,
+        isr_nodes: told.isr_nodes,
         // Deviation: a majority holds every committed record, so there is no such list to keep.
         eligible_leader_replicas: Some(Vec::new()),
         last_known_elr: Some(Vec::new()),
-        offline_replicas: offline(image, info),
+        offline_replicas: told.offline_replicas,
     }
 }

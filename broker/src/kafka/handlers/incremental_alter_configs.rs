@@ -1,27 +1,23 @@
 //! IncrementalAlterConfigs (KIP-339): sets, unsets, adds to and takes from settings of topics and of
 //! the cluster.
-//!
-//! Deviation: settings of one broker stand in its file; those of all brokers (the empty name) are the
-//! cluster's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use raftmq_core::cluster::config_keys::find;
-use raftmq_core::cluster::{Command, Image, Topic};
-use raftmq_kafka_protocol::messages::incremental_alter_configs::request::AlterableConfig;
+use raftmq_core::cluster::{Image, Topic};
+use raftmq_kafka_protocol::ErrorCode;
+use raftmq_kafka_protocol::messages::incremental_alter_configs::request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use raftmq_kafka_protocol::messages::incremental_alter_configs::response::AlterConfigsResourceResponse;
 use raftmq_kafka_protocol::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
-use raftmq_kafka_protocol::{ErrorCode, Uuid};
 
-use super::describe_configs::{BROKER, TOPIC, is_list};
+use super::altering::{Altered, Changes, Refusal, Resource, alter_each};
+use super::describe_configs::is_list;
 use crate::config::cluster_config_name;
 use crate::kafka::context::Context;
-use crate::kafka::error::of_control;
-use crate::kafka::limits::COMMAND_WAIT;
-use crate::kafka::topics::TopicName;
-use crate::kafka::wire::text;
 
 /// Kafka's numbers of operations.
 const SET: i8 = 0;
@@ -29,97 +25,35 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-/// A code and its words.
-pub(super) type Refusal = (ErrorCode, String);
-
 pub(in crate::kafka) async fn serve(
     context: Context,
     _version: i16,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let mut responses = Vec::new();
-    let mut seen = BTreeSet::new();
-    for resource in &request.resources {
-        let is_new = seen.insert((resource.resource_type, resource.resource_name.clone()));
-        let altered = if is_new {
-            let named = Resource {
-                kind: resource.resource_type,
-                name: &resource.resource_name,
-            };
-            let configs = &resource.configs;
-            let changes = |image: &Image, topic: Option<&Topic>| changes(image, topic, configs);
-            alter(&context, named, request.validate_only, changes).await
-        } else {
-            let words = "the request names the resource twice".to_owned();
-            Err((ErrorCode::InvalidRequest, words))
-        };
-        let (code, message) = match altered {
-            Ok(()) => (ErrorCode::None, None),
-            Err((code, words)) => (code, Some(text(&words))),
-        };
-        responses.push(AlterConfigsResourceResponse {
-            error_code: code.into(),
-            error_message: message,
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-        });
-    }
+    let resources = request.resources.into_iter().map(resource).collect();
+    let altered = alter_each(&context, resources, request.validate_only, changes).await;
     IncrementalAlterConfigsResponse {
-        responses,
+        responses: altered.into_iter().map(response).collect(),
         ..IncrementalAlterConfigsResponse::default()
     }
 }
 
-/// What is to be altered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Resource<'a> {
-    /// Kafka's number.
-    pub(super) kind: i8,
-    /// A topic, or empty for all brokers.
-    pub(super) name: &'a str,
+fn resource(resource: AlterConfigsResource) -> Resource<AlterableConfig> {
+    Resource {
+        kind: resource.resource_type,
+        name: resource.resource_name,
+        configs: resource.configs,
+    }
 }
 
-/// Alters the settings of one resource as `changes` says, which is given its topic, if it is one.
-pub(super) async fn alter(
-    context: &Context,
-    resource: Resource<'_>,
-    validate_only: bool,
-    changes: impl FnOnce(&Image, Option<&Topic>) -> Result<Changes, Refusal>,
-) -> Result<(), Refusal> {
-    let image = context.image();
-    let command = match resource.kind {
-        TOPIC => {
-            let named = TopicName::new(resource.name, Uuid::ZERO, false);
-            let topic = named.find(&image);
-            let topic = topic.map_err(|error| (error, error.name().to_owned()))?;
-            let (set, unset) = changes(&image, Some(&topic))?;
-            Command::AlterTopicConfigs {
-                topic_id: topic.id,
-                set,
-                unset,
-            }
-        }
-        BROKER if resource.name.is_empty() => {
-            let (set, unset) = changes(&image, None)?;
-            Command::AlterClusterConfigs { set, unset }
-        }
-        BROKER => {
-            let words = "settings of one broker stand in its configuration; \
-                         those of all brokers can be altered (--entity-default)";
-            return Err((ErrorCode::InvalidRequest, words.to_owned()));
-        }
-        other => {
-            let words = format!("resources of type {other} have no settings here");
-            return Err((ErrorCode::InvalidRequest, words));
-        }
-    };
-    let done = context.propose_or_preview(command, validate_only, COMMAND_WAIT);
-    done.await
-        .map_err(|error| (of_control(&error), error.to_string()))
+fn response(altered: Altered) -> AlterConfigsResourceResponse {
+    AlterConfigsResourceResponse {
+        error_code: altered.error_code,
+        error_message: altered.error_message,
+        resource_type: altered.kind,
+        resource_name: altered.name,
+    }
 }
-
-/// What is to be set, and what unset.
-pub(super) type Changes = (BTreeMap<String, String>, Vec<String>);
 
 fn changes(
     image: &Image,

@@ -151,7 +151,8 @@ fn describe(image: &Image, topic: &Topic) -> MetadataResponseTopic {
     }
 }
 
-fn partition(image: &Image, info: &PartitionInfo) -> MetadataResponsePartition {
+/// What clients are told of a partition.
+pub(super) fn partition(image: &Image, info: &PartitionInfo) -> MetadataResponsePartition {
     let leader = live_leader(image, info);
     let error = match leader {
         Some(_) => ErrorCode::None,
@@ -169,7 +170,7 @@ fn partition(image: &Image, info: &PartitionInfo) -> MetadataResponsePartition {
 }
 
 /// The replicas whose brokers are out of service.
-pub(super) fn offline(image: &Image, info: &PartitionInfo) -> Vec<i32> {
+fn offline(image: &Image, info: &PartitionInfo) -> Vec<i32> {
     let replicas = info.replicas.iter().copied();
     let offline = replicas.filter(|id| !image.is_alive(*id));
     offline.map(node_id).collect()

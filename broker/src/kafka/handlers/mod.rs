@@ -3,6 +3,7 @@
 
 pub(super) mod alter_client_quotas;
 pub(super) mod alter_configs;
+mod altering;
 pub(super) mod api_versions;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;

@@ -26,6 +26,7 @@ use crate::kafka::leaders::Hints;
 use crate::kafka::limits::PRODUCE_WAIT_MAX;
 use crate::kafka::topics::TopicName;
 use crate::kafka::wire::{NONE, text};
+use crate::planted::{Bug, is_planted};
 use crate::replica::{Acks, Appended, ReplicaError};
 
 /// First version that may carry zstd (KIP-110).
@@ -90,6 +91,7 @@ pub(in crate::kafka) async fn begin(
     let acks = match request.acks {
         0 => Some(Acks::None),
         1 => Some(Acks::Leader),
+        -1 if is_planted(Bug::KafkaAcksAllAsLeader) => Some(Acks::Leader),
         -1 => Some(Acks::All),
         _ => None,
     };

@@ -141,11 +141,28 @@ fn take(consumer: &BaseConsumer, count: i64) -> Vec<Shown> {
     let mut patience = PATIENCE;
     while (read.len() as u64) < count.cast_unsigned() {
         match consumer.poll(POLL) {
-            Some(message) => read.push(shown(&message.expect("a record"))),
-            None => patience = patience.checked_sub(POLL).expect("records come in time"),
+            Some(Err(error)) if is_passing(&error) => {}
+            Some(message) => {
+                read.push(shown(&message.expect("a record")));
+                continue;
+            }
+            None => {}
         }
+        patience = patience.checked_sub(POLL).expect("records come in time");
     }
     read
+}
+
+/// A connection that was lost: the client says so, and goes on with the other brokers.
+fn is_passing(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    let is_lost = |code| {
+        matches!(
+            code,
+            RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown
+        )
+    };
+    code.is_some_and(is_lost)
 }
 
 fn shown(message: &impl Message) -> Shown {

@@ -42,6 +42,38 @@ fn only_the_classes_of_the_options_appear() {
 }
 
 #[test]
+fn a_broker_that_stands_still_goes_on() {
+    let mut pauses_count = 0;
+    for seed in 0..50 {
+        let mut options = Options::expand(seed, 60);
+        options.faults = [FaultClass::Pause].into();
+        let steps = schedule(&options);
+        let of = |is: fn(&Action) -> bool| steps.iter().filter(|step| is(&step.action)).count();
+
+        let begun = of(|action| matches!(action, Action::Pause { .. }));
+        assert_eq!(begun, of(|action| matches!(action, Action::Resume { .. })));
+        pauses_count += begun;
+    }
+    assert!(pauses_count > 100, "{pauses_count}");
+}
+
+#[test]
+fn a_broker_whose_disk_rots_while_it_is_down_starts_again() {
+    let mut options = Options::expand(11, 60);
+    options.faults = [FaultClass::BitRot].into();
+    let steps = schedule(&options);
+    let count = |is: fn(&Action) -> bool| steps.iter().filter(|step| is(&step.action)).count();
+
+    let stopped = count(|action| matches!(action, Action::Rot { is_stopped, .. } if *is_stopped));
+    assert!(stopped > 0);
+    assert!(count(|action| matches!(action, Action::Rot { .. })) > stopped);
+    assert_eq!(
+        count(|action| matches!(action, Action::Restart { .. })),
+        stopped
+    );
+}
+
+#[test]
 fn turning_a_class_off_leaves_the_others_as_they_were() {
     let options = Options::expand(3, 60);
     let class = *options.faults.first().unwrap();
