@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use raftmq::planted::{Bug, plant};
 use raftmq::queues::{Published, QueueError};
-use raftmq_client::{Client, Record};
+use raftmq_client::{Client, Permissions, Record};
 use raftmq_records::BatchHeader;
 use raftmq_store::log_id;
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ mod queues;
 
 use in_process::{eventually, in_service, peer, start, try_start};
 use lone_replica::Lone;
-use queues::{Brokers, Client as QueueClient, message, publish};
+use queues::{Brokers, Client as QueueClient, counts, message, publish};
 
 const RECORDS: i64 = 100;
 
@@ -123,6 +123,25 @@ async fn any_password_lets_an_amqp_client_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permission_is_set_that_can_never_permit_anything() {
+    plant(Bug::PatternsNotChecked);
+    let folder = TempDir::new().expect("a folder");
+    let node = start(1, Vec::new(), &folder).await;
+    in_service(&[&node]).await;
+    let images = node.parts().controller.images();
+    eventually("the first user", || images.current().amqp.is_seeded).await;
+    let client = Client::builder().bootstrap(node.grpc_endpoint());
+    let admin = client.build().await.expect("a client").admin();
+    let broken = Permissions {
+        configure: "(".to_owned(),
+        ..Permissions::default()
+    };
+    let set = admin.set_permissions("/", "guest", &broken).await;
+    assert_eq!(set, Ok(()), "the bug did no harm");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exclusive_queue_is_there_when_its_connection_is_gone() {
     plant(Bug::OwnQueuesOutliveConnection);
     let folder = TempDir::new().expect("a folder");
@@ -149,6 +168,9 @@ async fn a_message_is_confirmed_that_no_majority_has() {
     let leader = brokers.leader(queue).expect("a leader");
     let queues = brokers.queues(leader).clone();
     publish(&queues, queue, "first").await;
+    // That is answered before it is committed, too, and what is proposed next waits for it: it must be
+    // committed while there is a majority.
+    assert_eq!(counts(&queues, queue).await.ready, 1);
 
     brokers.kill(3 - leader).await;
     let published = queues.publish(&[queue], message("lost"));

@@ -4,12 +4,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use raftmq_core::ids::LogIndex;
+use raftmq_core::ids::{ConsumerId, LogIndex};
 use raftmq_core::partition::isr::IsrTracker;
 use raftmq_core::queue::{Delivery, MessageRef, Published, Reply};
 
 use super::bodies::Bodies;
 use super::deciding::Slot;
+use super::outgoing::Outgoing;
 use super::submission::{Answer, NotDone, ReplySender};
 use super::{Counts, Got};
 
@@ -49,34 +50,63 @@ impl Submitted {
         None
     }
 
-    fn answered(self, replies: &[Reply], counts: Counts) -> Answered {
-        let mut replies = replies.iter().skip(self.first);
-        let answer = |slot: Slot| match slot {
+    /// The answers, given the replies to all commands of the entry and what is there now.
+    pub(super) fn answered(self, replies: &[Reply], counts: Counts) -> Answered {
+        let mut replies = replies.iter().skip(self.first).cloned();
+        let mut reply = || Answer::Reply(replies.next().unwrap_or(Reply::Done));
+        let mut ended = Vec::new();
+        let slots = self.slots.into_iter().enumerate();
+        let answers = slots.map(|(at, slot)| match slot {
             Slot::Decided(answer) => answer,
             Slot::Counts => Answer::Counts(counts),
-            Slot::Proposed | Slot::Enqueued => {
-                Answer::Reply(replies.next().cloned().unwrap_or(Reply::Done))
+            Slot::Proposed | Slot::Enqueued => reply(),
+            Slot::Detached(consumer) => {
+                ended.push((at, consumer));
+                reply()
             }
-        };
+            Slot::Drained(consumer) => {
+                ended.push((at, consumer));
+                Answer::Reply(Reply::Done)
+            }
+        });
         Answered {
-            answers: self.slots.into_iter().map(answer).collect(),
+            answers: answers.collect(),
+            ended,
             reply: self.reply,
         }
     }
 }
 
+/// A submission whose entry is applied.
 #[derive(Debug)]
-struct Answered {
-    answers: Vec<Answer>,
+pub(super) struct Answered {
+    pub(super) answers: Vec<Answer>,
+    /// Consumers that get nothing more, and which answers say whether all that they got has been sent.
+    ended: Vec<(usize, ConsumerId)>,
     reply: ReplySender,
 }
 
 impl Answered {
+    /// Notes which consumers still have deliveries on the way.
+    fn look_at_ended(&mut self, has_deliveries: impl Fn(ConsumerId) -> bool) {
+        for (at, consumer) in &self.ended {
+            if has_deliveries(*consumer)
+                && let Some(answer) = self.answers.get_mut(*at)
+            {
+                *answer = Answer::Draining;
+            }
+        }
+    }
+
     /// The messages that gets took.
     fn taken(&self) -> impl Iterator<Item = MessageRef> + '_ {
         self.answers.iter().filter_map(|answer| match answer {
             Answer::Reply(Reply::Got { delivery, .. }) => delivery.map(|taken| taken.message),
-            Answer::Reply(_) | Answer::Got(_) | Answer::Counts(_) | Answer::Full(_) => None,
+            Answer::Reply(_)
+            | Answer::Got(_)
+            | Answer::Counts(_)
+            | Answer::Full(_)
+            | Answer::Draining => None,
         })
     }
 }
@@ -85,13 +115,15 @@ impl Answered {
 #[derive(Debug)]
 pub(super) struct Answering {
     bodies: Arc<Bodies>,
+    outgoing: Arc<Outgoing>,
     applied: VecDeque<(LogIndex, Vec<Answered>)>,
 }
 
 impl Answering {
-    pub(super) fn new(bodies: Arc<Bodies>) -> Self {
+    pub(super) fn new(bodies: Arc<Bodies>, outgoing: Arc<Outgoing>) -> Self {
         Self {
             bodies,
+            outgoing,
             applied: VecDeque::new(),
         }
     }
@@ -118,14 +150,15 @@ impl Answering {
         for message in answered.iter().flat_map(Answered::taken) {
             self.bodies.hold(message);
         }
+        // Until now that kept what was taken for good.
+        self.outgoing.release_got(replies);
         self.applied.push_back((log_index, answered));
     }
 
     /// Answers everybody whose entry every in-sync replica has, in order of the log.
     pub(super) fn answer_in_sync(&mut self, isr: &IsrTracker) {
         while let Some((log_index, _)) = self.applied.front() {
-            // With a minimum of one the only error would be that nobody is in sync: not even the leader.
-            if isr.check_after_append(*log_index) == Ok(false) {
+            if !has_everybody(isr, *log_index) {
                 return;
             }
             let Some((_, answered)) = self.applied.pop_front() else {
@@ -135,9 +168,10 @@ impl Answering {
         }
     }
 
-    fn give(&self, answered: Answered) {
+    fn give(&self, mut answered: Answered) {
+        answered.look_at_ended(|consumer| self.outgoing.has_deliveries_of(consumer));
         let taken: Vec<MessageRef> = answered.taken().collect();
-        let Answered { answers, reply } = answered;
+        let Answered { answers, reply, .. } = answered;
         let is_got = |answer: &Answer| matches!(answer, Answer::Reply(Reply::Got { .. }));
         if !answers.iter().any(is_got) {
             let _ = reply.send(Ok(answers));
@@ -159,6 +193,12 @@ impl Answering {
             }
         }
     }
+}
+
+/// Whether every in-sync replica has flushed an applied entry, however few they are: a majority has it, or it
+/// would not have been applied.
+fn has_everybody(isr: &IsrTracker, log_index: LogIndex) -> bool {
+    isr.all_in_sync_flushed_up_to() >= log_index
 }
 
 /// Reads the bodies of what gets took.
@@ -190,4 +230,88 @@ async fn read(bodies: &Bodies, delivery: &Delivery) -> Result<bytes::Bytes, NotD
         tracing::error!(%error, "the body of a message was not read");
         NotDone::Unknown
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use raftmq_core::ids::{BrokerId, DeliveryId};
+    use raftmq_core::queue::{ChannelId, Queue, QueueEvent};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const ME: BrokerId = BrokerId(1);
+    const COUNTS: Counts = Counts {
+        ready: 4,
+        consumers: 2,
+    };
+
+    #[test]
+    fn an_answer_waits_for_the_leader_itself_although_fewer_than_a_majority_are_in_sync() {
+        let replicas = [ME, BrokerId(2), BrokerId(3)];
+        let mut isr = IsrTracker::new(ME, &replicas, &[ME], 1_000, 0);
+        isr.observe_leader_last(LogIndex(5), 0);
+        assert!(isr.check_after_append(LogIndex(5)).is_err());
+
+        assert!(!has_everybody(&isr, LogIndex(5)), "it is not flushed here");
+        isr.observe(ME, LogIndex(5), 1);
+
+        assert!(has_everybody(&isr, LogIndex(5)));
+        assert!(!has_everybody(&isr, LogIndex(6)));
+    }
+
+    #[test]
+    fn who_ends_a_consumer_is_told_as_long_as_its_deliveries_are_on_the_way() {
+        let (ended, other) = (ConsumerId(1), ConsumerId(2));
+        let outgoing = Outgoing::default();
+        outgoing.begin(1, &Queue::default());
+        outgoing.take(QueueEvent::Delivered(Delivery {
+            id: DeliveryId(1),
+            channel: ChannelId {
+                broker: ME,
+                ..ChannelId::default()
+            },
+            consumer: Some(ended),
+            message: MessageRef::default(),
+            size: 0,
+            attempts: 0,
+            is_redelivered: false,
+            is_settled: true,
+        }));
+        let slots = || {
+            vec![
+                Slot::Proposed,
+                Slot::Detached(ended),
+                Slot::Drained(ended),
+                Slot::Detached(other),
+            ]
+        };
+        let answers = || {
+            let submitted = Submitted::new(slots(), 1, oneshot::channel().0);
+            let replies = [
+                Reply::Settled { count: 8 },
+                Reply::Settled { count: 9 },
+                Reply::Done,
+                Reply::Done,
+            ];
+            let mut answered = submitted.answered(&replies, COUNTS);
+            answered.look_at_ended(|consumer| outgoing.has_deliveries_of(consumer));
+            answered.answers
+        };
+        let (done, settled) = (
+            Answer::Reply(Reply::Done),
+            Answer::Reply(Reply::Settled { count: 9 }),
+        );
+
+        let draining = [
+            settled.clone(),
+            Answer::Draining,
+            Answer::Draining,
+            done.clone(),
+        ];
+        assert_eq!(answers(), draining);
+        outgoing.end(1);
+
+        assert_eq!(answers(), [settled, done.clone(), done.clone(), done]);
+    }
 }

@@ -1,11 +1,14 @@
 //! What becomes of one thing that is asked, before anything is written: pure, against the applied queue
 //! and what is in flight.
 
+use raftmq_core::ids::{BrokerEpoch, BrokerId, ConsumerId};
 use raftmq_core::queue::{
-    Arrival, Command, Decision, Message, Pending, Published, Queue, Reply, Ticket,
+    Arrival, ChannelId, Command, Decision, Message, Pending, Published, Queue, Refusal, Reply,
+    Ticket,
 };
 
 use super::submission::{Answer, Ask};
+use super::view::QueueView;
 
 /// How a thing is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +19,12 @@ pub(super) enum Slot {
     Proposed,
     /// The same: a message.
     Enqueued,
+    /// The same, with word of whether everything that the consumer was delivered has been sent.
+    Detached(ConsumerId),
     /// By what is there when everything asked before is done.
     Counts,
+    /// By whether everything that the consumer was delivered has been sent.
+    Drained(ConsumerId),
 }
 
 /// See the module.
@@ -28,13 +35,45 @@ pub(super) struct Decided {
     pub(super) ticket: Option<Ticket>,
 }
 
+/// Who asks: a registration of a broker; `None` = the leader itself.
+pub(super) type Asker = Option<(BrokerId, BrokerEpoch)>;
+
+/// By what it is decided.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub(super) state: &'a Queue,
+    pub(super) view: &'a QueueView,
+    /// The leader's wall clock, with which the entry will be proposed.
+    pub(super) now_ms: i64,
+    /// Brokers whose disks have no room for messages.
+    pub(super) full: Option<&'a [u32]>,
+}
+
+impl Rules<'_> {
+    /// Whether a channel may be given messages: it is of the registration that asks, and that is in force.
+    /// Whatever is left of an earlier one was or will be closed before this is applied, and nobody would
+    /// close the channel again.
+    fn is_open(&self, channel: ChannelId, asker: Asker) -> bool {
+        let is_askers = asker.is_none_or(|asker| asker == (channel.broker, channel.broker_epoch));
+        is_askers && !self.view.is_over(channel)
+    }
+}
+
 impl Decided {
     fn at_once(answer: Answer) -> Self {
+        Self::without_command(Slot::Decided(answer))
+    }
+
+    const fn without_command(slot: Slot) -> Self {
         Self {
-            slot: Slot::Decided(answer),
+            slot,
             command: None,
             ticket: None,
         }
+    }
+
+    fn gone() -> Self {
+        Self::at_once(Answer::Reply(Reply::Refused(Refusal::Gone)))
     }
 
     fn proposed(command: Command) -> Self {
@@ -46,48 +85,48 @@ impl Decided {
     }
 }
 
-/// Decides; `full` names the brokers whose disks have no room for messages.
-pub(super) fn decide(
-    ask: Ask,
-    state: &Queue,
-    pending: &mut Pending,
-    now_ms: i64,
-    full: Option<&[u32]>,
-) -> Decided {
-    match ask {
-        Ask::Counts => Decided {
-            slot: Slot::Counts,
-            command: None,
-            ticket: None,
-        },
-        Ask::Run(Command::Publish(messages)) => {
-            if let Some(brokers) = full {
-                return Decided::at_once(Answer::Full(brokers.to_vec()));
-            }
-            let mut messages = messages.into_iter();
-            match (messages.next(), messages.next()) {
-                (Some(message), None) => decide_message(message, state, pending, now_ms),
-                // Brokers submit them one by one.
-                (None | Some(_), None | Some(_)) => {
-                    Decided::at_once(Answer::Reply(Reply::Published(Published::default())))
-                }
-            }
-        }
-        Ask::Run(command) => Decided::proposed(command),
+/// Decides.
+pub(super) fn decide(ask: Ask, asker: Asker, rules: &Rules<'_>, pending: &mut Pending) -> Decided {
+    let command = match ask {
+        Ask::Counts if rules.state.ended().is_some() => return Decided::gone(),
+        Ask::Counts => return Decided::without_command(Slot::Counts),
+        Ask::Drained(consumer) => return Decided::without_command(Slot::Drained(consumer)),
+        Ask::Run(Command::Publish(messages)) => return decide_publish(messages, rules, pending),
+        Ask::Run(command) => command,
+    };
+    if !command
+        .takers()
+        .all(|channel| rules.is_open(channel, asker))
+    {
+        tracing::trace!(target: "raftmq::mark", name = "channel_of_another_registration_refused");
+        return Decided::gone();
+    }
+    if let Command::Detach { consumer } = command {
+        return Decided {
+            slot: Slot::Detached(consumer),
+            ..Decided::proposed(command)
+        };
+    }
+    Decided::proposed(command)
+}
+
+fn decide_publish(messages: Vec<Message>, rules: &Rules<'_>, pending: &mut Pending) -> Decided {
+    if let Some(brokers) = rules.full {
+        return Decided::at_once(Answer::Full(brokers.to_vec()));
+    }
+    // Brokers submit them one by one: nothing else is read from bytes.
+    match <[Message; 1]>::try_from(messages) {
+        Ok([message]) => decide_message(message, rules, pending),
+        Err(_none_or_more) => Decided::at_once(published(Vec::new(), vec![0])),
     }
 }
 
-fn decide_message(
-    mut message: Message,
-    state: &Queue,
-    pending: &mut Pending,
-    now_ms: i64,
-) -> Decided {
+fn decide_message(mut message: Message, rules: &Rules<'_>, pending: &mut Pending) -> Decided {
     // A queue that has ended says so itself, when the command is applied.
-    let decision = if state.ended().is_some() {
+    let decision = if rules.state.ended().is_some() {
         Decision::Publish
     } else {
-        state.decide(pending, &message, now_ms)
+        rules.state.decide(pending, &message, rules.now_ms)
     };
     match decision {
         Decision::Publish => {}
@@ -119,87 +158,4 @@ fn published(duplicates: Vec<usize>, refused: Vec<usize>) -> Answer {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use raftmq_core::Effects;
-    use raftmq_core::machine::{EntryMeta, Machine};
-    use raftmq_core::queue::{DedupSettings, Overflow, Settings};
-
-    use super::*;
-
-    fn queue(settings: Settings) -> Queue {
-        let mut queue = Queue::default();
-        let meta = EntryMeta {
-            log_index: 1,
-            term: 1,
-            proposed_at_ms: 1,
-            machine_version: 1,
-        };
-        queue.apply(&meta, Command::Configure(settings), &mut Effects::default());
-        queue
-    }
-
-    fn publish(id: Option<&'static [u8]>) -> Ask {
-        Ask::Run(Command::Publish(vec![Message {
-            dedup_id: id.map(Bytes::from_static),
-            body: Bytes::from_static(b"body"),
-            ..Message::default()
-        }]))
-    }
-
-    #[test]
-    fn messages_in_flight_count_against_a_length_limit() {
-        let queue = queue(Settings {
-            length_max: Some(1),
-            overflow: Overflow::RejectPublish,
-            ..Settings::default()
-        });
-        let mut pending = Pending::new();
-
-        let first = decide(publish(None), &queue, &mut pending, 2, None);
-        let second = decide(publish(None), &queue, &mut pending, 2, None);
-
-        assert_eq!(
-            (first.slot, first.ticket),
-            (Slot::Enqueued, Some(Ticket(0)))
-        );
-        assert!(first.command.is_some());
-        assert_eq!(second.slot, Slot::Decided(published(Vec::new(), vec![0])));
-        assert!(second.command.is_none());
-        assert_eq!(pending.in_flight_count(), 1);
-    }
-
-    #[test]
-    fn a_duplicate_of_a_message_in_flight_is_not_proposed() {
-        let dedup = DedupSettings {
-            window_ms: 1_000,
-            ids_count_max: 10,
-        };
-        let queue = queue(Settings {
-            dedup: Some(dedup),
-            ..Settings::default()
-        });
-        let mut pending = Pending::new();
-        decide(publish(Some(b"a")), &queue, &mut pending, 2, None);
-
-        let again = decide(publish(Some(b"a")), &queue, &mut pending, 2, None);
-
-        assert_eq!(again.slot, Slot::Decided(published(vec![0], Vec::new())));
-        assert!(again.command.is_none());
-    }
-
-    #[test]
-    fn full_disks_keep_messages_out_and_nothing_else() {
-        let queue = queue(Settings::default());
-        let mut pending = Pending::new();
-        let full = [3];
-
-        let refused = decide(publish(None), &queue, &mut pending, 2, Some(&full));
-        let purge = Ask::Run(Command::Purge);
-        let taken = decide(purge, &queue, &mut pending, 2, Some(&full));
-
-        assert_eq!(refused.slot, Slot::Decided(Answer::Full(vec![3])));
-        assert_eq!(taken.slot, Slot::Proposed);
-        assert_eq!(pending.in_flight_count(), 0);
-    }
-}
+mod tests;

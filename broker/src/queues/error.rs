@@ -28,7 +28,8 @@ pub enum QueueError {
         /// Whose disks.
         brokers: Vec<u32>,
     },
-    /// Too much waits for the queue on this broker; nothing was done.
+    /// Too much waits for the queue on this broker; nothing was done. Never said of what settles, gives
+    /// credit, or ends a consumer or a channel.
     #[error("too much waits for the queue on this broker")]
     Overloaded,
     /// This broker is stopping.

@@ -12,11 +12,16 @@ mod channel;
 mod channels;
 mod dead_letters;
 mod deciding;
+mod errands;
 mod error;
+mod events;
 mod follow;
+mod gauges;
 mod letters;
+mod lines;
 mod outgoing;
 mod peers;
+mod posting;
 mod purge;
 mod push;
 mod pusher;
@@ -24,7 +29,9 @@ mod replica;
 mod requests;
 mod session;
 mod submission;
+mod survivors;
 mod view;
+mod waiting;
 mod way;
 
 use std::collections::BTreeMap;
@@ -37,7 +44,7 @@ use parking_lot::{Mutex, RwLock};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, GroupNumber};
 use raftmq_core::queue::{Attempt, ChannelId, Command, Delivery};
 use raftmq_store::GroupId;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -45,11 +52,13 @@ pub use binding::{HostedQueue, QueueBinding};
 pub use channel::{ChannelEvent, QueueChannel};
 pub use dead_letters::{DeadLetterRouter, DeadMessage, Undeliverable};
 pub use error::QueueError;
+pub use events::ChannelEvents;
 
 use self::channel::Closer;
 use self::channels::Channels;
+use self::errands::Errands;
 use self::replica::QueueReplica;
-use self::way::{Errand, Way};
+use self::way::Way;
 use crate::controller::Controller;
 use crate::hosting::Hosting;
 use crate::raft::transport::Transport;
@@ -62,7 +71,8 @@ const CHANNELS_LOOK: Duration = Duration::from_millis(100);
 pub enum Published {
     /// Every queue has it, or had it before: `basic.ack`.
     Enqueued,
-    /// A queue refused it (`reject-publish`): `basic.nack`.
+    /// A queue refused it (`reject-publish`), or it is larger than any message may be (48 MiB with its
+    /// properties; no queue has it then): `basic.nack`.
     Refused,
 }
 
@@ -107,7 +117,7 @@ struct Shared {
     hosting: Hosting,
     router: RwLock<Arc<dyn DeadLetterRouter>>,
     replicas: RwLock<BTreeMap<GroupId, Arc<QueueReplica>>>,
-    ways: Mutex<BTreeMap<GroupNumber, mpsc::Sender<Errand>>>,
+    ways: Mutex<BTreeMap<GroupNumber, Arc<Errands>>>,
     channels: Channels,
     publish_budget: Arc<Semaphore>,
     publish_budget_bytes: usize,
@@ -156,7 +166,7 @@ impl Queues {
     /// # Errors
     ///
     /// `Unavailable` while this broker is out of service.
-    pub fn open_channel(&self) -> Result<(QueueChannel, mpsc::Receiver<ChannelEvent>), QueueError> {
+    pub fn open_channel(&self) -> Result<(QueueChannel, ChannelEvents), QueueError> {
         let Some(broker_epoch) = self.epoch_in_service() else {
             let within = Duration::ZERO;
             return Err(QueueError::Unavailable { within });
@@ -173,7 +183,7 @@ impl Queues {
         }
     }
 
-    fn way(&self, queue: GroupNumber) -> Result<mpsc::Sender<Errand>, QueueError> {
+    fn way(&self, queue: GroupNumber) -> Result<Arc<Errands>, QueueError> {
         if self.shared.stopping.is_cancelled() {
             return Err(QueueError::Stopping);
         }
@@ -216,6 +226,15 @@ impl Queues {
 
     fn replica(&self, id: GroupId) -> Option<Arc<QueueReplica>> {
         self.shared.replicas.read().get(&id).cloned()
+    }
+
+    /// The machines of the queues that have a replica here; a simulation compares them.
+    #[must_use]
+    pub fn machines(&self) -> Vec<(GroupId, Arc<HostedQueue>)> {
+        let replicas = self.shared.replicas.read();
+        let machine =
+            |(id, replica): (&GroupId, &Arc<QueueReplica>)| (*id, replica.machine().clone());
+        replicas.iter().map(machine).collect()
     }
 
     fn all_replicas(&self) -> Vec<Arc<QueueReplica>> {

@@ -2,17 +2,26 @@
 //!
 //! Everything takes effect in the order of calls; the futures only wait.
 
+use std::time::Duration;
+
 use futures_util::future::{BoxFuture, join_all, ready};
 use raftmq_core::ids::{ConsumerId, GroupNumber};
 use raftmq_core::queue::{AckMode, ChannelId, Command, Message, Refusal, Reply};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::errands::Errand;
 use super::error::QueueError;
-use super::submission::{Answer, Ask};
+use super::submission::{Answer, Ask, MESSAGE_BYTES_MAX, message_bytes};
 use super::view::settings_of;
-use super::way::Errand;
 use super::{Counts, Got, Published, Queues};
+
+/// How long the answer to a `Detach` waits for deliveries that came before it.
+const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before it is asked again whether they have come; doubled each time.
+const DRAINED_PAUSE_MIN: Duration = Duration::from_millis(5);
+/// The longest one.
+const DRAINED_PAUSE_MAX: Duration = Duration::from_millis(200);
 
 type Answered = BoxFuture<'static, Result<Answer, QueueError>>;
 
@@ -31,18 +40,29 @@ impl Queues {
     ) -> impl Future<Output = Result<Published, QueueError>> + Send + use<> {
         let publish = |message| Ask::Run(Command::Publish(vec![message]));
         let mut sent: Vec<Answered> = Vec::with_capacity(queues.len());
-        if let Some((last, others)) = queues.split_last() {
+        let is_too_large = message_bytes(&message) > MESSAGE_BYTES_MAX;
+        if let Some((last, others)) = queues.split_last().filter(|_| !is_too_large) {
             for queue in others {
                 sent.push(self.send(*queue, publish(message.clone())));
             }
             sent.push(self.send(*last, publish(message)));
         }
-        async move { published(join_all(sent).await) }
+        async move {
+            if is_too_large {
+                tracing::trace!(target: "raftmq::mark", name = "message_too_large_refused");
+                return Ok(Published::Refused);
+            }
+            published(join_all(sent).await)
+        }
     }
 
     /// Runs a command at the queue's leader, wherever that is; a refusal is a reply, but for
     /// `Refusal::Gone`. Takes effect in the order of calls (publishes and gets included); the future
     /// only waits. Repeated over moves of the leader: such commands may be. Not for `Publish` and `Get`.
+    ///
+    /// What a consumer was delivered is in its channel's receiver before the answer to its `Detach`, unless
+    /// the channel has had no room for it for ten seconds. What settles, gives credit or ends something is
+    /// never `Overloaded`.
     ///
     /// # Errors
     ///
@@ -68,14 +88,18 @@ impl Queues {
             {
                 attaching.consumer = Some(*consumer);
             }
-            // From now on its deliveries may come.
+            // Its deliveries may have come before; from now on it is known whose they are.
             drop(attaching);
-            if let (Some(consumer), Ok(_)) = (detaching, &answer) {
+            if let (Some(consumer), Ok(answer)) = (detaching, &answer) {
+                if *answer == Answer::Draining {
+                    queues.until_drained(queue, consumer).await;
+                }
                 channels.detached(queue, consumer);
             }
             match answer? {
                 Answer::Reply(Reply::Refused(Refusal::Gone)) => Err(QueueError::Gone),
                 Answer::Reply(reply) => Ok(reply),
+                Answer::Draining => Ok(Reply::Done),
                 Answer::Full(brokers) => Err(QueueError::Full { brokers }),
                 Answer::Got(_) | Answer::Counts(_) => Err(QueueError::OutcomeUnknown),
             }
@@ -100,7 +124,7 @@ impl Queues {
             match sent.await? {
                 Answer::Got(got) => Ok(got),
                 Answer::Reply(Reply::Refused(Refusal::Gone)) => Err(QueueError::Gone),
-                Answer::Reply(_) | Answer::Full(_) | Answer::Counts(_) => {
+                Answer::Reply(_) | Answer::Full(_) | Answer::Counts(_) | Answer::Draining => {
                     Err(QueueError::OutcomeUnknown)
                 }
             }
@@ -120,11 +144,31 @@ impl Queues {
         async move {
             match sent.await? {
                 Answer::Counts(counts) => Ok(counts),
-                Answer::Reply(_) | Answer::Full(_) | Answer::Got(_) => {
+                Answer::Reply(Reply::Refused(Refusal::Gone)) => Err(QueueError::Gone),
+                Answer::Reply(_) | Answer::Full(_) | Answer::Got(_) | Answer::Draining => {
                     Err(QueueError::OutcomeUnknown)
                 }
             }
         }
+    }
+
+    /// Waits until everything that a consumer was delivered has come, or will not come soon: its channel
+    /// has no room. Asks again and again, because an answer that is held back at the leader would hold back
+    /// those of all others on this way.
+    async fn until_drained(&self, queue: GroupNumber, consumer: ConsumerId) {
+        tracing::trace!(target: "raftmq::mark", name = "detach_waits_for_deliveries");
+        let drained = async {
+            let mut pause = DRAINED_PAUSE_MIN;
+            loop {
+                sleep(pause).await;
+                pause = DRAINED_PAUSE_MAX.min(pause * 2);
+                match self.send(queue, Ask::Drained(consumer)).await {
+                    Ok(Answer::Draining) | Err(QueueError::Overloaded) => {}
+                    Ok(_) | Err(_) => return,
+                }
+            }
+        };
+        let _ = timeout(DRAINED_WITHIN, drained).await;
     }
 
     /// Sends something on the way to a queue, at once.
@@ -138,26 +182,21 @@ impl Queues {
             Err(error) => return Box::pin(ready(Err(error))),
         };
         let (errand, answer) = self.errand(queue, ask, permit);
-        match way.try_send(errand) {
+        match way.push(errand) {
             Ok(()) => Box::pin(async move { answer.await.unwrap_or(Err(QueueError::Stopping)) }),
-            Err(mpsc::error::TrySendError::Full(_)) => Box::pin(ready(Err(QueueError::Overloaded))),
-            // It ends only with its queue, or with the broker.
-            Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(ready(Err(QueueError::Gone))),
+            Err(error) => Box::pin(ready(Err(error))),
         }
     }
 
-    /// Sends something that nobody waits for and that must not be lost: at once, or as soon as there is
-    /// room.
+    /// Sends something that nobody waits for and that must arrive.
     pub(super) fn send_surely(&self, queue: GroupNumber, command: Command) {
         let Ok(way) = self.way(queue) else {
             // The queue is no more, or the broker stops: then it is fenced.
             return;
         };
         let (errand, _) = self.errand(queue, Ask::Run(command), None);
-        if let Err(mpsc::error::TrySendError::Full(errand)) = way.try_send(errand) {
-            // Ends with the way at the latest.
-            tokio::spawn(async move { way.send(errand).await });
-        }
+        // A way that has ended has ended with the queue, or with the broker.
+        let _ = way.push(errand);
     }
 
     fn errand(
@@ -172,6 +211,7 @@ impl Queues {
             ask,
             reply,
             since: Instant::now(),
+            is_repeated: false,
             _permit: permit,
         };
         (errand, answer)
@@ -197,7 +237,7 @@ impl Queues {
                 messages.iter().all(|message| message.dedup_id.is_some())
                     && self.deduplicates(queue)
             }
-            Ask::Run(_) | Ask::Counts => true,
+            Ask::Run(_) | Ask::Counts | Ask::Drained(_) => true,
         }
     }
 
@@ -246,7 +286,7 @@ fn published(answers: Vec<Result<Answer, QueueError>>) -> Result<Published, Queu
             }
             Ok(Answer::Reply(Reply::Refused(_))) | Err(QueueError::Gone) => {}
             Ok(Answer::Full(brokers)) => return Err(QueueError::Full { brokers }),
-            Ok(Answer::Reply(_) | Answer::Got(_) | Answer::Counts(_)) => {
+            Ok(Answer::Reply(_) | Answer::Got(_) | Answer::Counts(_) | Answer::Draining) => {
                 return Err(QueueError::OutcomeUnknown);
             }
             Err(error) => return Err(error),

@@ -4,7 +4,7 @@
 //!
 //! Also proposes what the queue itself needs: settings, ticks, and the end of channels whose broker is
 //! gone. Does not know where answers and deliveries go. Ends with its term, or when openraft refuses a
-//! proposal.
+//! proposal or takes none any more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use raftmq_core::ids::{BrokerId, LogIndex};
+use raftmq_core::limits::APPEND_BYTES_MAX;
 use raftmq_core::queue::link::Intake;
 use raftmq_core::queue::{self, Command, Pending, Settings, Ticket};
 use tokio::sync::watch;
@@ -23,9 +24,10 @@ use super::Counts;
 use super::answers::{Answering, Submitted};
 use super::binding::HostedQueue;
 use super::bodies::Bodies;
-use super::deciding::decide;
-use super::submission::{Ask, NotDone, Submission};
+use super::deciding::Rules;
+use super::submission::{NotDone, Submission};
 use super::view::QueueView;
+use super::waiting::{Content, ENTRY_BYTES_TARGET, Waiting};
 use crate::env::Env;
 use crate::hosting::{Ended, Handover, InSync, Inbox, Reports};
 use crate::planted::{self, Bug};
@@ -33,12 +35,8 @@ use crate::raft::group::{Proposal, outcome};
 use crate::raft::machine::put_envelope;
 use crate::raft::{Group, ProposeError, Reply};
 
-/// Payload at which an entry is closed.
-const ENTRY_BYTES_TARGET: usize = 1 << 20;
 /// Payload that is worth another entry while others are in flight.
 const ENTRY_BYTES_WORTH_PIPELINING: usize = 256 << 10;
-/// Things asked in one entry.
-const ENTRY_ASKS_MAX: usize = 16_384;
 /// Entries of one queue in flight.
 const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 /// Submissions waiting for one queue; the brokers that send them bound their bytes.
@@ -71,8 +69,7 @@ pub(super) struct Session {
     context: Context,
     inbox: Inbox<Submission>,
     intake: Intake,
-    waiting: VecDeque<Submission>,
-    waiting_bytes: usize,
+    waiting: Waiting,
     /// What the queue itself asks for; goes before what waits.
     own: Vec<Command>,
     pending: Pending,
@@ -98,15 +95,15 @@ impl Session {
             let metrics = raft.borrow_watched();
             metrics.last_applied.map_or(0, |log_id| log_id.index)
         };
-        let answering = Answering::new(context.bodies.clone());
+        let outgoing = context.machine.binding().outgoing().clone();
+        let answering = Answering::new(context.bodies.clone(), outgoing);
         let lag_ms = view.lag_time_max_ms;
         let in_sync = InSync::new(context.broker_id, &view.group, lag_ms, applied);
         Self {
             context,
             inbox,
             intake: Intake::default(),
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            waiting: Waiting::default(),
             own: Vec::new(),
             pending: Pending::new(),
             in_flight: VecDeque::new(),
@@ -132,9 +129,11 @@ impl Session {
         isr_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.look_at_deadline();
         let ended = loop {
-            self.propose_what_waits().await;
+            if let Some(ended) = self.propose_what_waits().await {
+                break ended;
+            }
             let watches = self.watches_replicas();
-            let has_room = self.waiting_bytes < ENTRY_BYTES_TARGET;
+            let has_room = self.waiting.bytes() < ENTRY_BYTES_TARGET;
             let tick_at = self.tick_at;
             tokio::select! {
                 biased;
@@ -210,104 +209,91 @@ impl Session {
     }
 
     fn take(&mut self, submission: Submission) {
-        self.take_one(submission);
+        self.waiting.take(submission, &mut self.intake);
         // Whatever else has come in meanwhile rides along.
-        while self.waiting_bytes < ENTRY_BYTES_TARGET {
+        while self.waiting.bytes() < ENTRY_BYTES_TARGET {
             let Ok(submission) = self.inbox.items.try_recv() else {
                 return;
             };
-            self.take_one(submission);
+            self.waiting.take(submission, &mut self.intake);
         }
     }
 
-    fn take_one(&mut self, submission: Submission) {
-        if let Some((sender, place)) = submission.from
-            && !self.intake.admit(sender, place)
-        {
-            tracing::trace!(target: "raftmq::mark", name = "submission_out_of_order");
-            drop(submission);
-            return;
-        }
-        self.waiting_bytes += submission.bytes();
-        self.waiting.push_back(submission);
-    }
-
-    async fn propose_what_waits(&mut self) {
+    /// Proposes as much as is worth it now. Says why the session must end, if it must: what is recorded as
+    /// pending is not on its way then, and nobody may be answered by it.
+    async fn propose_what_waits(&mut self) -> Option<Ended> {
         while (!self.waiting.is_empty() || !self.own.is_empty()) && self.handover.is_none() {
             let is_worth_it = self.in_flight.is_empty()
                 || (!self.is_configuring
                     && self.in_flight.len() < ENTRIES_IN_FLIGHT_MAX
-                    && self.waiting_bytes >= ENTRY_BYTES_WORTH_PIPELINING);
+                    && self.waiting.bytes() >= ENTRY_BYTES_WORTH_PIPELINING);
             if !is_worth_it {
-                return;
+                return None;
             }
             let Some((bytes, mut entry)) = self.build_entry() else {
                 continue;
             };
-            match self.context.group.propose(self.context.term, bytes).await {
-                Ok(proposal) => {
-                    if planted::is_planted(Bug::QueueConfirmBeforeCommit) {
-                        let all = std::mem::take(&mut entry.submitted).into_iter();
-                        entry.submitted = all.filter_map(Submitted::pretend).collect();
-                    }
-                    self.in_flight.push_back(InFlight {
-                        proposal,
-                        command: entry.command,
-                        submitted: entry.submitted,
-                        last_ticket: entry.last_ticket,
-                    });
-                }
-                Err(_stopped) => {
-                    self.is_configuring = false;
-                    let failed = entry.submitted.into_iter();
-                    failed.for_each(|submitted| submitted.fail(NotDone::NotTaken));
-                }
+            let is_readable = bytes.len() <= APPEND_BYTES_MAX;
+            let proposed = if is_readable {
+                self.context.group.propose(self.context.term, bytes).await
+            } else {
+                // A bug: the bounds of what is taken add up to less. No replica could apply it, ever.
+                tracing::error!(bytes = bytes.len(), "an entry is too large");
+                Err(ProposeError::Stopped)
+            };
+            let Ok(proposal) = proposed else {
+                let failed = entry.submitted.into_iter();
+                failed.for_each(|submitted| submitted.fail(NotDone::NotTaken));
+                let ended = if is_readable {
+                    Ended::Closed
+                } else {
+                    Ended::Refused
+                };
+                return Some(ended);
+            };
+            if planted::is_planted(Bug::QueueConfirmBeforeCommit) {
+                let all = std::mem::take(&mut entry.submitted).into_iter();
+                entry.submitted = all.filter_map(Submitted::pretend).collect();
             }
+            self.in_flight.push_back(InFlight {
+                proposal,
+                command: entry.command,
+                submitted: entry.submitted,
+                last_ticket: entry.last_ticket,
+            });
         }
+        None
     }
 
     /// Decides what waits, and builds one entry of what is to be written. `None` when nothing is.
     fn build_entry(&mut self) -> Option<(Bytes, Entry)> {
         let now_ms = self.context.env.clock.now_ms();
-        let mut commands = std::mem::take(&mut self.own);
-        let mut submitted: Vec<Submitted> = Vec::new();
-        let mut last_ticket = None;
-        let mut bytes = 0_usize;
-        let machine = self.context.machine.clone();
-        let state = machine.read();
-        while !self.is_configuring && bytes < ENTRY_BYTES_TARGET && commands.len() < ENTRY_ASKS_MAX
-        {
-            let Some(submission) = self.waiting.pop_front() else {
-                break;
+        let own = std::mem::take(&mut self.own);
+        let view = self.context.view.borrow().clone();
+        let content = if self.is_configuring {
+            Content::only(own)
+        } else {
+            let state = self.context.machine.read();
+            let rules = Rules {
+                state: &state,
+                view: &view,
+                now_ms,
+                full: self.full.as_deref(),
             };
-            let submission_bytes = submission.bytes();
-            self.waiting_bytes -= submission_bytes;
-            bytes += submission_bytes;
-            let first = commands.len();
-            let slots = submission.asks.into_iter().map(|ask| {
-                let decided = decide(ask, &state, &mut self.pending, now_ms, self.full.as_deref());
-                last_ticket = decided.ticket.or(last_ticket);
-                commands.extend(decided.command);
-                decided.slot
-            });
-            let slots = slots.collect();
-            if let Some(reply) = submission.reply.take() {
-                submitted.push(Submitted::new(slots, first, reply));
-            }
-        }
-        drop(state);
-        if commands.is_empty() {
-            self.join_newest(submitted);
+            self.waiting.next_entry(own, &rules, &mut self.pending)
+        };
+        if content.commands.is_empty() {
+            self.join_newest(content.submitted);
             return None;
         }
-        let command = Command::Batch(commands);
+        let command = Command::Batch(content.commands);
         let mut prefix = BytesMut::new();
         put_envelope(&mut prefix, now_ms);
         let encoded = command.encode_behind(&prefix);
         let entry = Entry {
             command: Arc::new(command),
-            submitted,
-            last_ticket,
+            submitted: content.submitted,
+            last_ticket: content.last_ticket,
         };
         Some((encoded, entry))
     }
@@ -338,6 +324,8 @@ impl Session {
         if let Some(ticket) = entry.last_ticket {
             self.pending.settle(ticket);
         }
+        let view = self.context.view.borrow().clone();
+        let is_late = entry.command.takers().any(|channel| view.is_over(channel));
         if !self.context.machine.binding().outgoing().is_empty() {
             self.context.bodies.keep(log_index, entry.command);
         }
@@ -348,6 +336,10 @@ impl Session {
         self.answering
             .applied(at, entry.submitted, &replies, counts);
         self.look_at_deadline();
+        if is_late {
+            // Its broker was fenced while it was in flight.
+            self.close_gone(&view);
+        }
         true
     }
 
@@ -362,21 +354,21 @@ impl Session {
 
     /// Sets the time of the queue's next tick, or proposes one if that has come.
     fn look_at_deadline(&mut self) {
-        let deadline_ms = self.context.machine.read().next_deadline_ms();
+        let (deadline_ms, replicated_ms) = {
+            let state = self.context.machine.read();
+            (state.next_deadline_ms(), state.now_ms())
+        };
         self.tick_at = None;
         let Some(deadline_ms) = deadline_ms else {
             return;
         };
-        let left_ms = deadline_ms.saturating_sub(self.context.env.clock.now_ms());
-        match u64::try_from(left_ms) {
-            Ok(left_ms) if left_ms > 0 => {
-                let left = Duration::from_millis(left_ms).min(DEADLINE_LOOK);
-                self.tick_at = Some(Instant::now() + left);
-            }
-            // The entries under way do what is due; then it is looked at again.
-            Ok(_) | Err(_) if !self.in_flight.is_empty() => {}
-            Ok(_) | Err(_) => self.own.push(Command::Tick),
+        let left = time_left(deadline_ms, replicated_ms, self.context.env.clock.now_ms());
+        if !left.is_zero() {
+            self.tick_at = Some(Instant::now() + left.min(DEADLINE_LOOK));
+        } else if self.in_flight.is_empty() {
+            self.own.push(Command::Tick);
         }
+        // Else the entries under way do what is due; then it is looked at again.
     }
 
     fn follow_view(&mut self, view: &QueueView) {
@@ -391,7 +383,14 @@ impl Session {
             }
             self.configured = Some(settings.clone());
         }
-        for (broker, broker_epoch) in view.over(state.channels()) {
+        drop(state);
+        self.close_gone(view);
+    }
+
+    /// Closes the channels of registrations that are over, and takes nothing of these any more.
+    fn close_gone(&mut self, view: &QueueView) {
+        let gone = view.over(self.context.machine.read().channels());
+        for (broker, broker_epoch) in gone {
             tracing::info!(
                 raft_group = self.context.group.id().0,
                 broker = broker.get(),
@@ -439,8 +438,32 @@ async fn sleep_until_some(deadline: Option<Instant>) {
     }
 }
 
-impl Submission {
-    fn bytes(&self) -> usize {
-        self.asks.iter().map(Ask::bytes).sum()
+/// How long it is until a deadline; nothing when it has come. Deadlines are in replicated time, which a leader
+/// whose clock was ahead may have left ahead of the wall clock.
+fn time_left(deadline_ms: i64, replicated_ms: i64, wall_ms: i64) -> Duration {
+    if deadline_ms <= replicated_ms {
+        return Duration::ZERO;
+    }
+    let left_ms = deadline_ms.saturating_sub(wall_ms);
+    Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_has_come_by_either_time() {
+        let millis = Duration::from_millis;
+
+        assert_eq!(time_left(100, 50, 60), millis(40));
+        assert_eq!(time_left(100, 50, 100), Duration::ZERO);
+        assert_eq!(time_left(100, 50, 900), Duration::ZERO);
+        assert_eq!(time_left(100, 100, 60), Duration::ZERO, "work is left over");
+        assert_eq!(time_left(100, 99, 60), millis(40), "the wall clock lags");
+        assert_eq!(
+            time_left(i64::MAX, 0, i64::MIN),
+            millis(i64::MAX.unsigned_abs())
+        );
     }
 }

@@ -1,13 +1,14 @@
 //! What is asked of a queue's leader, and what it answers: on one broker by a channel, between brokers as
 //! bytes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use raftmq_core::codec::{CodecError, Reader, Writer};
 use raftmq_core::ids::{BrokerEpoch, BrokerId, ConsumerId, DeliveryId, LogIndex};
-use raftmq_core::limits::QUEUE_BATCH_COUNT_MAX;
 use raftmq_core::queue::link::Place;
 use raftmq_core::queue::{
-    self, ChannelId, Command, Delivery, MessageRef, Published, Refusal, Reply,
+    self, ChannelId, Command, Delivery, Message, MessageRef, Published, Refusal, Reply,
 };
 use tokio::sync::oneshot;
 
@@ -20,22 +21,58 @@ pub(super) enum Ask {
     Run(Command),
     /// Count what is there.
     Counts,
+    /// Whether everything that a consumer was delivered has reached its broker.
+    Drained(ConsumerId),
 }
 
-/// What a thing counts for beside its messages, bytes.
+/// Time within which a submission is answered, whatever the state of its replicas.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// Things in one submission.
+pub(super) const ASKS_COUNT_MAX: usize = 4_096;
+/// Bytes after which a sender closes a submission.
+pub(super) const SUBMISSION_BYTES_TARGET: usize = 1 << 20;
+/// Size of a published message, as [`message_bytes`] counts, inclusive.
+pub(super) const MESSAGE_BYTES_MAX: usize = 48 << 20;
+/// What is asked in one submission, as [`Ask::bytes`] counts, inclusive: the last thing in it may be
+/// the largest message.
+pub(super) const SUBMISSION_BYTES_MAX: usize =
+    SUBMISSION_BYTES_TARGET + ASK_BYTES + MESSAGE_BYTES_MAX;
+
+/// What a thing takes in a log or on its way beside what it counts itself, bytes, at most.
 const ASK_BYTES: usize = 64;
+/// What a message takes beside its body and its id, bytes, at most.
+const MESSAGE_HEAD_BYTES: usize = 32;
+const SPAN_BYTES: usize = 16;
+const DEAD_LETTER_ID_BYTES: usize = 8;
+/// Bytes in front of the asks of a submission on its way.
+const SUBMISSION_HEAD_BYTES: usize = 20;
+
+/// What a message takes in a log or on its way, bytes, at most.
+pub(super) fn message_bytes(message: &Message) -> usize {
+    let id = message.dedup_id.as_ref().map_or(0, Bytes::len);
+    MESSAGE_HEAD_BYTES + id + message.body.len()
+}
 
 impl Ask {
-    /// What it takes in a log or on its way, roughly, bytes.
+    /// What it takes in a log or on its way, bytes, at most. Settings are not asked for.
     pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Run(Command::Publish(messages)) => {
-                let bodies = messages.iter().map(|message| message.body.len());
-                ASK_BYTES + bodies.sum::<usize>()
-            }
-            Self::Run(Command::Settle { spans, .. }) => ASK_BYTES + spans.len() * 16,
-            Self::Run(_) | Self::Counts => ASK_BYTES,
+        let counted = match self {
+            Self::Run(Command::Publish(messages)) => messages.iter().map(message_bytes).sum(),
+            Self::Run(Command::Settle { spans, .. }) => spans.len() * SPAN_BYTES,
+            Self::Run(Command::Attach(attach)) => attach.tag.len(),
+            Self::Run(Command::DeadLettersPublished(ids)) => ids.len() * DEAD_LETTER_ID_BYTES,
+            Self::Run(_) | Self::Counts | Self::Drained(_) => 0,
+        };
+        ASK_BYTES + counted
+    }
+
+    /// What it counts for in a submission, bytes: a get fills one, because the answer may hold the largest
+    /// message, and all answers must fit into one frame.
+    pub(super) fn submission_bytes(&self) -> usize {
+        if matches!(self, Self::Run(Command::Get { .. })) {
+            return SUBMISSION_BYTES_TARGET;
         }
+        self.bytes()
     }
 }
 
@@ -50,6 +87,8 @@ pub(super) enum Answer {
     Counts(Counts),
     /// The disks of these brokers are full; nothing was written.
     Full(Vec<u32>),
+    /// It is done, or known, but deliveries of the consumer are still on their way to its broker.
+    Draining,
 }
 
 /// Why nothing was answered.
@@ -100,6 +139,7 @@ impl Drop for Untaken {
 
 const ASK_RUN: u8 = 1;
 const ASK_COUNTS: u8 = 2;
+const ASK_DRAINED: u8 = 3;
 
 /// Smallest bytes of an ask or an answer: its tag.
 const TAG_BYTES: usize = 1;
@@ -120,35 +160,54 @@ pub(super) fn encode_asks<'a>(
             Ask::Counts => {
                 writer.u8(ASK_COUNTS);
             }
+            Ask::Drained(consumer) => {
+                writer.u8(ASK_DRAINED).u64(consumer.0);
+            }
         }
     }
     writer.finish()
 }
 
 pub(super) fn decode_asks(body: Bytes, broker_epoch: u64) -> Result<(Place, Vec<Ask>), CodecError> {
+    let limit = SUBMISSION_HEAD_BYTES + SUBMISSION_BYTES_MAX;
+    if body.len() > limit {
+        return Err(CodecError::OverLimit {
+            what: "submission".to_owned(),
+            actual: body.len(),
+            limit,
+        });
+    }
     let mut reader = Reader::new(body);
     let place = Place {
         broker_epoch: BrokerEpoch(broker_epoch),
         stream: reader.u64()?,
         number: reader.u64()?,
     };
-    let count = reader.count("asks", TAG_BYTES, QUEUE_BATCH_COUNT_MAX)?;
+    let count = reader.count("asks", TAG_BYTES, ASKS_COUNT_MAX)?;
     let asks = (0..count).map(|_| match reader.u8()? {
         ASK_RUN => {
             let length = reader.u32()? as usize;
             let command = Command::decode(&reader.take(length)?)?;
-            // A session puts what comes into batches of its own.
-            if matches!(command, Command::Batch(_)) {
+            if !may_be_asked(&command) {
                 return Err(unknown("ask", ASK_RUN));
             }
             Ok(Ask::Run(command))
         }
         ASK_COUNTS => Ok(Ask::Counts),
+        ASK_DRAINED => Ok(Ask::Drained(ConsumerId(reader.u64()?))),
         tag => Err(unknown("ask", tag)),
     });
     let asks = asks.collect::<Result<Vec<Ask>, CodecError>>()?;
     reader.finish()?;
     Ok((place, asks))
+}
+
+/// A session puts what comes into batches of its own, and each message is answered by itself.
+fn may_be_asked(command: &Command) -> bool {
+    if let Command::Publish(messages) = command {
+        return messages.len() == 1;
+    }
+    !matches!(command, Command::Batch(_))
 }
 
 fn unknown(what: &str, tag: u8) -> CodecError {
@@ -171,6 +230,7 @@ const NOT_EMPTY: u8 = 10;
 const GONE: u8 = 11;
 const COUNTS: u8 = 12;
 const FULL: u8 = 13;
+const DRAINING: u8 = 14;
 /// Brokers whose disks are named in one answer, at most.
 const FULL_COUNT_MAX: usize = 1_024;
 
@@ -203,6 +263,9 @@ fn write_answer(writer: &mut Writer, answer: &Answer) {
             for broker in brokers {
                 writer.u32(*broker);
             }
+        }
+        Answer::Draining => {
+            writer.u8(DRAINING);
         }
     }
 }
@@ -247,7 +310,7 @@ fn write_reply(writer: &mut Writer, reply: &Reply) {
 
 pub(super) fn decode_answers(body: Bytes) -> Result<Vec<Answer>, CodecError> {
     let mut reader = Reader::new(body);
-    let count = reader.count("answers", TAG_BYTES, QUEUE_BATCH_COUNT_MAX)?;
+    let count = reader.count("answers", TAG_BYTES, ASKS_COUNT_MAX)?;
     let answers = (0..count).map(|_| read_answer(&mut reader));
     let answers = answers.collect::<Result<Vec<Answer>, CodecError>>()?;
     reader.finish()?;
@@ -299,6 +362,7 @@ fn read_answer(reader: &mut Reader) -> Result<Answer, CodecError> {
             let brokers = (0..count).map(|_| reader.u32());
             return Ok(Answer::Full(brokers.collect::<Result<_, _>>()?));
         }
+        DRAINING => return Ok(Answer::Draining),
         tag => return Err(unknown("answer", tag)),
     };
     Ok(Answer::Reply(reply))

@@ -5,29 +5,25 @@
 //! is no more.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use raftmq_core::ids::{BrokerEpoch, GroupNumber};
-use raftmq_core::queue::Command;
-use raftmq_core::queue::link::{Fate, Item, Outbox, Place};
+use raftmq_core::queue::link::{Fate, Outbox, Place};
 use raftmq_store::GroupId;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Queues;
+use super::errands::{Errand, Errands, ITEMS_WAITING_MAX};
 use super::error::QueueError;
-use super::submission::{Answer, Ask, NotDone, decode_answers, encode_asks};
+use super::submission::{
+    ANSWER_WITHIN, ASKS_COUNT_MAX, Answer, Ask, NotDone, SUBMISSION_BYTES_TARGET, decode_answers,
+    encode_asks,
+};
 use crate::controller::Images;
-use crate::planted::{Bug, is_planted};
 use crate::raft::transport::{Lane, Method, PeerError, Refusal};
 
-/// Things that wait on one way.
-const ITEMS_WAITING_MAX: usize = 8_192;
-/// Bytes after which a batch is sent.
-const BATCH_BYTES_TARGET: usize = 1 << 20;
-/// Things in one batch.
-const BATCH_ITEMS_MAX: usize = 4_096;
 /// Batches under way.
 const BATCHES_IN_FLIGHT_MAX: usize = 8;
 /// Pause after a batch was not taken, unless the image shows another leader before.
@@ -38,48 +34,6 @@ const LAST_ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 const UNAVAILABLE_AFTER: Duration = Duration::from_secs(30);
 /// How often it is looked for things that wait for too long.
 const PATIENCE_TICK: Duration = Duration::from_secs(1);
-
-/// One thing on its way.
-#[derive(Debug)]
-pub(super) struct Errand {
-    pub(super) ask: Ask,
-    pub(super) reply: oneshot::Sender<Result<Answer, QueueError>>,
-    pub(super) since: Instant,
-    /// May be sent again although nobody knows whether it was carried out.
-    pub(super) is_repeatable: bool,
-    /// Its part of the budget, until it is done with.
-    pub(super) _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Item for Errand {
-    fn bytes(&self) -> usize {
-        self.ask.bytes()
-    }
-
-    fn is_repeatable(&self) -> bool {
-        let is_settle = matches!(self.ask, Ask::Run(Command::Settle { .. }));
-        self.is_repeatable && !(is_settle && is_planted(Bug::QueueSettleNotRepeated))
-    }
-}
-
-impl Errand {
-    /// Whether its client is told when nobody leads the queue for too long; the others must arrive.
-    fn may_be_given_up(&self) -> bool {
-        !matches!(
-            self.ask,
-            Ask::Run(
-                Command::Settle { .. }
-                    | Command::Credit { .. }
-                    | Command::Detach { .. }
-                    | Command::CloseChannel { .. }
-            )
-        )
-    }
-
-    fn fail(self, error: QueueError) {
-        let _ = self.reply.send(Err(error));
-    }
-}
 
 type Outcome = Result<Vec<Answer>, NotDone>;
 
@@ -95,7 +49,7 @@ pub(super) struct Way {
     queue: GroupNumber,
     images: Images,
     seen_version: u64,
-    inbox: mpsc::Receiver<Errand>,
+    errands: Arc<Errands>,
     outbox: Outbox<Errand>,
     under_way: VecDeque<UnderWay>,
     /// Whom the last batch went to.
@@ -107,15 +61,15 @@ pub(super) struct Way {
 
 impl Way {
     /// Starts the way to a queue, which ends by itself; what is sent into it is carried out in order.
-    pub(super) fn start(queues: Queues, queue: GroupNumber) -> mpsc::Sender<Errand> {
-        let (errands, inbox) = mpsc::channel(ITEMS_WAITING_MAX);
+    pub(super) fn start(queues: Queues, queue: GroupNumber) -> Arc<Errands> {
+        let errands = Arc::new(Errands::default());
         let images = queues.controller().images();
         let way = Self {
             queues,
             queue,
             images,
             seen_version: 0,
-            inbox,
+            errands: errands.clone(),
             outbox: Outbox::new(1),
             under_way: VecDeque::new(),
             last_to: None,
@@ -150,10 +104,7 @@ impl Way {
                     self.retry_at = None;
                     self.look_for_another_leader();
                 }
-                errand = self.inbox.recv(), if has_room => match errand {
-                    Some(errand) => self.take(errand),
-                    None => break,
-                },
+                errand = self.errands.next(), if has_room => self.take(errand),
                 () = sleep_until_some(retry_at) => self.retry_at = None,
                 () = sleep_until_some(give_up_at) => self.give_lost_leader_up(),
                 _ = patience.tick(), if is_busy => self.give_late_up(),
@@ -170,8 +121,8 @@ impl Way {
 
     fn take(&mut self, errand: Errand) {
         self.outbox.push(errand);
-        for _ in 1..BATCH_ITEMS_MAX {
-            let Ok(errand) = self.inbox.try_recv() else {
+        for _ in 1..ASKS_COUNT_MAX {
+            let Some(errand) = self.errands.try_next() else {
                 return;
             };
             self.outbox.push(errand);
@@ -190,7 +141,9 @@ impl Way {
             if self.last_to.replace(to).is_some_and(|last| last != to) {
                 self.outbox.begin_stream();
             }
-            let batch = self.outbox.next_batch(BATCH_BYTES_TARGET, BATCH_ITEMS_MAX);
+            let batch = self
+                .outbox
+                .next_batch(SUBMISSION_BYTES_TARGET, ASKS_COUNT_MAX);
             let Some((stream, number, errands)) = batch else {
                 return;
             };
@@ -221,6 +174,10 @@ impl Way {
             Err(NotDone::NotTaken) => (Fate::NotTaken, Vec::new()),
             Err(NotDone::Unknown) => (Fate::Unknown, Vec::new()),
         };
+        if fate == Fate::Unknown {
+            // Everything under way was sent behind it, and is repeated behind it.
+            self.under_way.clear();
+        }
         if fate != Fate::Answered {
             tracing::trace!(target: "raftmq::mark", name = "submission_repeated");
             metrics::counter!("raftmq_queue_submissions_failed_total").increment(1);
@@ -238,6 +195,9 @@ impl Way {
             let answer = answers.next().ok_or(QueueError::OutcomeUnknown);
             let _ = errand.reply.send(answer);
         }
+        if fate != Fate::Answered {
+            self.give_late_up();
+        }
     }
 
     fn look_for_another_leader(&mut self) {
@@ -254,38 +214,39 @@ impl Way {
     /// The leader has been replaced, and does not answer any more: it may hang.
     fn give_lost_leader_up(&mut self) {
         self.give_up_at = None;
-        for lost in std::mem::take(&mut self.under_way) {
-            self.settle(lost.number, Err(NotDone::Unknown));
+        if let Some(oldest) = self.under_way.pop_front() {
+            self.settle(oldest.number, Err(NotDone::Unknown));
         }
         self.retry_at = None;
     }
 
-    /// Tells clients that have waited for too long.
+    /// Tells clients that have waited for too long, unless a leader may still answer.
     fn give_late_up(&mut self) {
         if !self.under_way.is_empty() {
             return;
         }
         for errand in self.outbox.take_waiting() {
-            let is_late = errand.since.elapsed() >= UNAVAILABLE_AFTER;
-            if is_late && errand.may_be_given_up() {
-                let within = UNAVAILABLE_AFTER;
-                errand.fail(QueueError::Unavailable { within });
-            } else {
+            if errand.must_arrive() || errand.since.elapsed() < UNAVAILABLE_AFTER {
                 self.outbox.push(errand);
+                continue;
             }
+            let within = UNAVAILABLE_AFTER;
+            let error = if errand.is_repeated {
+                QueueError::OutcomeUnknown
+            } else {
+                QueueError::Unavailable { within }
+            };
+            errand.fail(error);
         }
     }
 
     /// Answers everybody: nothing will be carried out any more.
     fn end(mut self, error: &QueueError) {
-        for under_way in std::mem::take(&mut self.under_way) {
-            self.settle(under_way.number, Err(NotDone::Unknown));
+        if let Some(oldest) = self.under_way.pop_front() {
+            self.settle(oldest.number, Err(NotDone::Unknown));
         }
-        self.inbox.close();
-        while let Ok(errand) = self.inbox.try_recv() {
-            self.outbox.push(errand);
-        }
-        for errand in self.outbox.take_waiting() {
+        let waiting = self.outbox.take_waiting().into_iter();
+        for errand in waiting.chain(self.errands.close()) {
             errand.fail(error.clone());
         }
     }
@@ -319,7 +280,11 @@ fn submit_here(
     let submitted = replica.map_or(Err(NotDone::NotTaken), |replica| {
         replica.submit(Some((me, place)), asks)
     });
-    Box::pin(async move { submitted?.await.unwrap_or(Err(NotDone::Unknown)) })
+    Box::pin(async move {
+        let answers = timeout(ANSWER_WITHIN, submitted?).await;
+        let answers = answers.map_err(|_elapsed| NotDone::Unknown)?;
+        answers.unwrap_or(Err(NotDone::Unknown))
+    })
 }
 
 fn submit_to(

@@ -165,15 +165,26 @@ impl Command {
     /// Finds a message of this entry by its position.
     #[must_use]
     pub fn message(&self, position: u32) -> Option<&Message> {
-        let commands = if let Self::Batch(commands) = self {
-            commands.as_slice()
-        } else {
-            std::slice::from_ref(self)
-        };
-        commands
-            .iter()
-            .flat_map(Self::messages)
-            .nth(position as usize)
+        let commands = self.commands().iter();
+        commands.flat_map(Self::messages).nth(position as usize)
+    }
+
+    /// Shows the channels that get messages by this: what they get is theirs until they are closed.
+    pub fn takers(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.commands().iter().filter_map(|command| {
+            if let Self::Attach(Attach { channel, .. }) | Self::Get { channel, .. } = command {
+                return Some(*channel);
+            }
+            None
+        })
+    }
+
+    /// The commands of a batch, or the one.
+    const fn commands(&self) -> &[Self] {
+        if let Self::Batch(commands) = self {
+            return commands.as_slice();
+        }
+        std::slice::from_ref(self)
     }
 
     /// The messages of one command that is no batch.
@@ -191,4 +202,39 @@ impl Command {
 /// As for [`Command::decode`].
 pub fn message_in_entry(entry: &Bytes, message: MessageRef) -> Result<Option<Message>, CodecError> {
     Ok(Command::decode(entry)?.message(message.position).cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_that_attach_or_get_are_takers_in_a_batch_or_alone() {
+        let channel = |number| ChannelId {
+            number,
+            ..ChannelId::default()
+        };
+        let get = |number| Command::Get {
+            channel: channel(number),
+            ack_mode: AckMode::Manual,
+        };
+        let attach = Command::Attach(Attach {
+            channel: channel(2),
+            tag: String::new(),
+            priority: 0,
+            is_exclusive: false,
+            ack_mode: AckMode::Manual,
+            prefetch: 0,
+            granted: 0,
+        });
+        let close = Command::CloseChannel {
+            channel: channel(3),
+            attempt: Attempt::Counts,
+        };
+        let batch = Command::Batch(vec![get(1), Command::Tick, attach, close.clone()]);
+
+        assert!(batch.takers().eq([channel(1), channel(2)]));
+        assert!(get(4).takers().eq([channel(4)]));
+        assert_eq!(close.takers().count(), 0);
+    }
 }

@@ -1,15 +1,18 @@
 //! What travels between brokers reads as it was written, and whatever else comes is refused.
 
-use raftmq_core::queue::{AckMode, Message};
+use raftmq_core::ids::DeadLetterId;
+use raftmq_core::queue::{AckMode, Attach, Attempt, Outcome, Span};
 
 use super::*;
 
+const CHANNEL: ChannelId = ChannelId {
+    broker: BrokerId(3),
+    broker_epoch: BrokerEpoch(9),
+    number: 4,
+};
+
 fn asks() -> Vec<Ask> {
-    let channel = ChannelId {
-        broker: BrokerId(3),
-        broker_epoch: BrokerEpoch(9),
-        number: 4,
-    };
+    let channel = CHANNEL;
     let message = Message {
         body: Bytes::from_static(b"body"),
         ..Message::default()
@@ -21,6 +24,7 @@ fn asks() -> Vec<Ask> {
             channel,
             ack_mode: AckMode::Manual,
         }),
+        Ask::Drained(ConsumerId(7)),
     ]
 }
 
@@ -71,6 +75,7 @@ fn answers() -> Vec<Answer> {
         consumers: 8,
     }));
     answers.push(Answer::Full(vec![1, 2]));
+    answers.push(Answer::Draining);
     answers
 }
 
@@ -109,6 +114,94 @@ fn a_batch_of_commands_is_refused() {
     let batch = [Ask::Run(Command::Batch(vec![Command::Tick]))];
     let bytes = encode_asks((1, 0), batch.iter());
     assert!(decode_asks(bytes, 1).is_err());
+}
+
+#[test]
+fn a_publish_of_more_or_less_than_one_message_is_refused() {
+    for count in [0, 2] {
+        let publish = [Ask::Run(Command::Publish(vec![Message::default(); count]))];
+        let bytes = encode_asks((1, 0), publish.iter());
+        assert!(decode_asks(bytes, 1).is_err(), "{count}");
+    }
+}
+
+#[test]
+fn more_asks_than_a_sender_puts_together_are_refused() {
+    let most = vec![Ask::Counts; ASKS_COUNT_MAX];
+    let decoded = decode_asks(encode_asks((1, 0), most.iter()), 1);
+    assert_eq!(decoded.map(|(_, asks)| asks), Ok(most));
+    let more = vec![Ask::Counts; ASKS_COUNT_MAX + 1];
+    assert!(decode_asks(encode_asks((1, 0), more.iter()), 1).is_err());
+}
+
+#[test]
+fn a_submission_with_the_largest_message_passes_and_a_larger_one_does_not() {
+    let publish = |bytes| {
+        Ask::Run(Command::Publish(vec![Message {
+            body: Bytes::from(vec![7; bytes]),
+            ..Message::default()
+        }]))
+    };
+    let largest = publish(MESSAGE_BYTES_MAX - MESSAGE_HEAD_BYTES);
+    let mut asks = vec![publish(SUBMISSION_BYTES_TARGET - 1_000), largest];
+    let bytes = encode_asks((1, 0), asks.iter());
+    assert!(asks.iter().map(Ask::bytes).sum::<usize>() <= SUBMISSION_BYTES_MAX);
+    assert!(decode_asks(bytes, 1).is_ok());
+
+    asks.push(publish(SUBMISSION_BYTES_TARGET));
+    let bytes = encode_asks((1, 0), asks.iter());
+    assert!(decode_asks(bytes, 1).is_err());
+}
+
+#[test]
+fn an_ask_takes_no_more_than_it_counts_for() {
+    let message = Message {
+        priority: 1,
+        ttl_ms: Some(2),
+        delay_ms: Some(3),
+        dedup_id: Some(Bytes::from(vec![4; 255])),
+        body: Bytes::from_static(b"body"),
+        ..Message::default()
+    };
+    let attach = Attach {
+        channel: CHANNEL,
+        tag: "t".repeat(255),
+        priority: 5,
+        is_exclusive: true,
+        ack_mode: AckMode::Automatic,
+        prefetch: 6,
+        granted: 7,
+    };
+    let credit = Command::Credit {
+        consumer: ConsumerId(1),
+        prefetch: 2,
+        granted: 3,
+    };
+    let settle = Command::Settle {
+        channel: CHANNEL,
+        spans: vec![Span::one(DeliveryId(1)); 100],
+        outcome: Outcome::Acked,
+    };
+    let close = Command::CloseChannel {
+        channel: CHANNEL,
+        attempt: Attempt::Counts,
+    };
+    let commands = [
+        Command::Publish(vec![message]),
+        Command::Attach(attach),
+        credit,
+        settle,
+        close,
+        Command::DeadLettersPublished(vec![DeadLetterId(1); 100]),
+    ];
+    for command in commands {
+        let ask = Ask::Run(command.clone());
+        let sent = encode_asks((1, 0), std::iter::once(&ask)).len();
+        assert!(sent <= SUBMISSION_HEAD_BYTES + ask.bytes(), "{command:?}");
+        let one = Command::Batch(vec![command.clone()]).encode().len();
+        let none = Command::Batch(Vec::new()).encode().len();
+        assert!(one - none <= ask.bytes(), "{command:?}");
+    }
 }
 
 #[test]

@@ -95,6 +95,24 @@ async fn a_full_queue_refuses_and_settings_are_in_force_before_the_first_message
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_no_entry_could_hold_is_refused_and_the_queue_goes_on() {
+    let brokers = Brokers::start(1).await;
+    let queue = brokers.declare("q", &[]).await;
+    let queues = brokers.queues(1);
+    let too_large = Message {
+        body: Bytes::from(vec![7; 48 << 20]),
+        ..Message::default()
+    };
+
+    let refused = queues.publish(&[queue], too_large).await;
+
+    assert_eq!(refused, Ok(Published::Refused));
+    publish(queues, queue, "one").await;
+    assert_eq!(counts(queues, queue).await.ready, 1);
+    brokers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_cancels_its_consumers_and_leaves_the_metadata() {
     let brokers = Brokers::start(1).await;
     let queue = brokers.declare("q", &[]).await;

@@ -1,8 +1,12 @@
 //! Clients of brokers that do not lead the queue.
 
-use raftmq_core::queue::{AckMode, Attempt, Reply};
+use std::time::Duration;
 
-use super::support::{Brokers, Client, counts, publish, until_ready};
+use raftmq::queues::Published;
+use raftmq_core::queue::{AckMode, Attach, Attempt, Command, Reply};
+use tokio::time::timeout;
+
+use super::support::{Brokers, Client, counts, message, publish, until_ready};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_is_used_through_any_broker() {
@@ -38,10 +42,7 @@ async fn publishes_and_gets_of_one_channel_take_effect_in_the_order_of_calls() {
     let other = brokers.queues(brokers.others(queue)[0]);
     let client = Client::of(other);
 
-    let publishes = (0..100).map(|number| {
-        let message = super::support::message(&format!("{number}"));
-        other.publish(&[queue], message)
-    });
+    let publishes = (0..100).map(|number| other.publish(&[queue], message(&format!("{number}"))));
     let publishes: Vec<_> = publishes.collect();
     let got = other.get(queue, client.channel.id(), AckMode::Automatic);
 
@@ -80,5 +81,45 @@ async fn a_remote_channel_that_closes_gives_everything_back_uncounted_or_counted
     drop(second);
     until_ready(other, queue, 1).await;
     assert_eq!(counts(other, queue).await.consumers, 0);
+    brokers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_consumer_is_answered_once_all_that_it_was_delivered_has_come() {
+    // More than a channel has room for: the rest waits at the leader.
+    const COUNT: u32 = 4_500;
+    let brokers = Brokers::start(3).await;
+    let queue = brokers.declare("q", &[]).await;
+    let other = brokers.queues(brokers.others(queue)[0]);
+    let published = (0..COUNT).map(|number| other.publish(&[queue], message(&number.to_string())));
+    for published in published.collect::<Vec<_>>() {
+        assert_eq!(published.await, Ok(Published::Enqueued));
+    }
+    let mut client = Client::of(other);
+    let attach = Command::Attach(Attach {
+        channel: client.channel.id(),
+        tag: "consumer".to_owned(),
+        priority: 0,
+        is_exclusive: false,
+        ack_mode: AckMode::Automatic,
+        prefetch: 0,
+        granted: u64::from(COUNT),
+    });
+    let Ok(Reply::Attached { consumer }) = other.run(queue, attach).await else {
+        panic!("not attached");
+    };
+
+    let mut detached = Box::pin(other.run(queue, Command::Detach { consumer }));
+
+    let early = timeout(Duration::from_millis(500), &mut detached).await;
+    assert!(early.is_err(), "answered before its deliveries: {early:?}");
+    // Meanwhile others are answered on the same way.
+    assert_eq!(counts(other, queue).await.consumers, 0);
+    for number in 0..COUNT {
+        assert_eq!(client.delivery().await.1, number.to_string());
+    }
+    assert_eq!(detached.await, Ok(Reply::Done));
+    assert!(client.events.try_recv().is_err(), "nothing comes after it");
+    drop(client);
     brokers.stop().await;
 }

@@ -3,6 +3,8 @@
 //!
 //! Batches of one stream go to one leader. After the first one that fails nothing more is sent until
 //! every batch under way has its fate; then a new stream begins, with what has to be repeated in front.
+//! What was sent behind a batch of unknown fate has an unknown fate, too, answered or not: everything
+//! is repeated in its order, so that nothing is repeated behind what was asked after it.
 
 use std::collections::VecDeque;
 
@@ -12,6 +14,8 @@ pub trait Item {
     fn bytes(&self) -> usize;
     /// Whether it may be sent again when nobody knows whether it was carried out.
     fn is_repeatable(&self) -> bool;
+    /// It will be sent again although it may have been carried out.
+    fn note_repeated(&mut self);
 }
 
 /// What became of a batch.
@@ -117,7 +121,8 @@ impl<T: Item> Outbox<T> {
         Some((self.stream, number, &sent.items))
     }
 
-    /// Takes note of the fate of a batch; one that is not under way is ignored.
+    /// Takes note of the fate of a batch; one that is not under way is ignored. If nobody knows it, those
+    /// sent behind it are not under way any more either: what is still said of them is ignored.
     pub fn settle(&mut self, number: u64, fate: Fate) -> Settled<T> {
         let is_it = |sent: &Sent<T>| sent.number == number && sent.failed.is_none();
         let mut answered = Vec::new();
@@ -130,10 +135,16 @@ impl<T: Item> Outbox<T> {
                         .map(|sent| sent.items)
                         .unwrap_or_default();
                 }
-                Fate::NotTaken | Fate::Unknown => {
+                Fate::NotTaken => {
                     self.has_failed = true;
                     if let Some(sent) = self.sent.get_mut(at) {
                         sent.failed = Some(fate);
+                    }
+                }
+                Fate::Unknown => {
+                    self.has_failed = true;
+                    for sent in self.sent.range_mut(at..) {
+                        sent.failed.get_or_insert(fate);
                     }
                 }
             }
@@ -164,8 +175,11 @@ impl<T: Item> Outbox<T> {
     fn begin_anew(&mut self) -> Vec<T> {
         let (mut again, mut lost) = (Vec::new(), Vec::new());
         for sent in self.sent.drain(..) {
-            for item in sent.items {
-                if sent.failed == Some(Fate::NotTaken) || item.is_repeatable() {
+            for mut item in sent.items {
+                if sent.failed == Some(Fate::NotTaken) {
+                    again.push(item);
+                } else if item.is_repeatable() {
+                    item.note_repeated();
                     again.push(item);
                 } else {
                     lost.push(item);
@@ -190,6 +204,7 @@ mod tests {
     struct Thing {
         number: u32,
         is_repeatable: bool,
+        is_repeated: bool,
     }
 
     impl Item for Thing {
@@ -200,12 +215,17 @@ mod tests {
         fn is_repeatable(&self) -> bool {
             self.is_repeatable
         }
+
+        fn note_repeated(&mut self) {
+            self.is_repeated = true;
+        }
     }
 
     fn settle(number: u32) -> Thing {
         Thing {
             number,
             is_repeatable: true,
+            is_repeated: false,
         }
     }
 
@@ -213,6 +233,7 @@ mod tests {
         Thing {
             number,
             is_repeatable: false,
+            is_repeated: false,
         }
     }
 
@@ -278,8 +299,8 @@ mod tests {
         outbox.next_batch(20, 2);
         send(&mut outbox);
 
-        assert_eq!(outbox.settle(0, Fate::Unknown).lost, []);
-        let settled = outbox.settle(1, Fate::NotTaken);
+        assert_eq!(outbox.settle(1, Fate::NotTaken).lost, []);
+        let settled = outbox.settle(0, Fate::Unknown);
 
         assert_eq!(settled.lost, [publish(2)]);
         assert_eq!(send(&mut outbox), Some((2, 0, 1)));
@@ -287,16 +308,44 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_after_a_failure_counts_and_lets_the_rest_begin_anew() {
-        let mut outbox = outbox(&[settle(1), publish(2)]);
-        send(&mut outbox);
-        send(&mut outbox);
+    fn what_was_sent_behind_a_batch_of_unknown_fate_is_repeated_behind_it_answered_or_not() {
+        let mut outbox = outbox(&[settle(1), settle(2), publish(3), settle(4)]);
+        (0..3).for_each(|_| _ = send(&mut outbox));
 
-        assert_eq!(outbox.settle(0, Fate::Unknown).answered, []);
-        let settled = outbox.settle(1, Fate::Answered);
+        let settled = outbox.settle(0, Fate::Unknown);
+        assert_eq!((settled.answered, settled.lost), (vec![], vec![publish(3)]));
+        assert_eq!(outbox.settle(1, Fate::Answered).answered, []);
 
-        assert_eq!(settled.answered, [publish(2)]);
         assert_eq!(send(&mut outbox), Some((2, 0, 1)));
+        assert_eq!(send(&mut outbox), Some((2, 1, 2)));
+        assert_eq!(send(&mut outbox), Some((2, 2, 4)));
+    }
+
+    #[test]
+    fn what_was_sent_before_a_batch_of_unknown_fate_keeps_its_own() {
+        let mut outbox = outbox(&[publish(1), settle(2)]);
+        send(&mut outbox);
+        send(&mut outbox);
+
+        assert_eq!(outbox.settle(1, Fate::Unknown).lost, []);
+        assert_eq!(send(&mut outbox), None, "one is still under way");
+        let settled = outbox.settle(0, Fate::Answered);
+
+        assert_eq!(settled.answered, [publish(1)]);
+        assert_eq!(send(&mut outbox), Some((2, 0, 2)));
+    }
+
+    #[test]
+    fn what_may_have_been_carried_out_is_marked_when_it_is_sent_again() {
+        let mut outbox = outbox(&[settle(1), settle(2)]);
+        outbox.next_batch(100, 2);
+        outbox.settle(0, Fate::NotTaken);
+        let again = outbox.next_batch(100, 2).expect("it is sent again").2;
+        assert!(again.iter().all(|thing| !thing.is_repeated));
+
+        outbox.settle(0, Fate::Unknown);
+
+        assert!(outbox.take_waiting().iter().all(|thing| thing.is_repeated));
     }
 
     #[test]
