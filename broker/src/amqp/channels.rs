@@ -5,25 +5,30 @@
 //! before its consumer is known waits for that. Does not know frames or delivery tags.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::ready;
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
+use parking_lot::Mutex;
 use raftmq_amqp::{AskId, ChannelKey, ConsumerKey};
 use raftmq_core::queue::{Attempt, ChannelId};
 use raftmq_core::{ConsumerId, GroupNumber};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
-use crate::queues::{ChannelEvent, QueueChannel, QueueError, Queues};
+use crate::queues::{ChannelEvent, ChannelEvents, QueueChannel, QueueError, Queues};
 
 /// An event and whose it is; `None` = the channel is lost to the service.
 pub(super) type Told = (ChannelKey, Option<ChannelEvent>);
+
+/// Never locked across a wait, and by one task only.
+type SharedEvents = Arc<Mutex<ChannelEvents>>;
 
 /// One channel.
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     /// Opened for the first consumer or `basic.get`.
     opened: Option<QueueChannel>,
+    /// What it is told; the same as among the events of all channels.
+    events: Option<SharedEvents>,
     keys: BTreeMap<(GroupNumber, ConsumerId), ConsumerKey>,
     ids: BTreeMap<ConsumerKey, (GroupNumber, ConsumerId)>,
     /// A consumer is being started: who it is at its queue is not known yet.
@@ -97,15 +102,27 @@ impl Channels {
         let (opened, events) = queues.open_channel()?;
         let id = opened.id();
         channel.opened = Some(opened);
-        self.events.push(told(key, events));
+        self.listen(key, events);
         Ok(id)
+    }
+
+    fn listen(&mut self, key: ChannelKey, events: ChannelEvents) {
+        let events = Arc::new(Mutex::new(events));
+        self.entry(key).events = Some(Arc::clone(&events));
+        self.events.push(told(key, events));
+    }
+
+    /// Takes what a channel was told already.
+    pub(super) fn next_of(&self, key: ChannelKey) -> Option<ChannelEvent> {
+        let events = self.map.get(&key)?.events.as_ref()?;
+        events.lock().try_recv().ok()
     }
 }
 
 /// The events of a channel, and their end.
-fn told(key: ChannelKey, events: mpsc::Receiver<ChannelEvent>) -> BoxStream<'static, Told> {
-    let events = ReceiverStream::new(events).map(Some);
-    let events = events.chain(stream::once(ready(None)));
+fn told(key: ChannelKey, events: SharedEvents) -> BoxStream<'static, Told> {
+    let events = stream::poll_fn(move |context| events.lock().poll_next_unpin(context));
+    let events = events.map(Some).chain(stream::once(ready(None)));
     events.map(move |event| (key, event)).boxed()
 }
 
@@ -184,17 +201,44 @@ mod tests {
         assert_eq!(channel.key_of(QUEUE, id), None);
     }
 
+    fn channel_key(number: u16) -> ChannelKey {
+        ChannelKey { number, opening: 1 }
+    }
+
+    fn cancelled(id: u64) -> ChannelEvent {
+        ChannelEvent::ConsumerCancelled {
+            queue: QUEUE,
+            consumer: ConsumerId(id),
+        }
+    }
+
     #[tokio::test]
     async fn the_end_of_a_channels_events_is_an_event() {
-        let key = ChannelKey {
-            number: 1,
-            opening: 1,
-        };
-        let (sender, receiver) = mpsc::channel(1);
-        drop(sender);
+        let key = channel_key(1);
         let mut channels = Channels::default();
-        channels.events.push(told(key, receiver));
+        channels.listen(key, ChannelEvents::of([]));
         assert_eq!(channels.events.next().await, Some((key, None)));
         assert_eq!(channels.events.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn what_one_channel_was_told_is_taken_without_the_others() {
+        let (one, other) = (channel_key(1), channel_key(2));
+        let mut channels = Channels::default();
+        channels.listen(one, ChannelEvents::of([cancelled(1), cancelled(2)]));
+        channels.listen(other, ChannelEvents::of([cancelled(3)]));
+
+        assert_eq!(channels.next_of(one), Some(cancelled(1)));
+        assert_eq!(channels.next_of(one), Some(cancelled(2)));
+        assert_eq!(channels.next_of(one), None);
+        assert_eq!(channels.next_of(channel_key(3)), None);
+
+        let mut rest = Vec::new();
+        while let Some(told) = channels.events.next().await {
+            rest.push(told);
+        }
+        rest.sort_by_key(|(key, event)| (key.number, event.is_none()));
+        let expected = [(one, None), (other, Some(cancelled(3))), (other, None)];
+        assert_eq!(rest, expected);
     }
 }

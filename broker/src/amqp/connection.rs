@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use futures_util::future::FutureExt;
 use futures_util::stream::StreamExt;
-use raftmq_amqp::{AskId, CloseReason, Event, Phase, Settings};
+use raftmq_amqp::{AskId, ChannelKey, CloseReason, Event, Phase, Settings};
 use raftmq_amqp_protocol::Text;
 use raftmq_core::cluster::amqp::ConnectionId;
 use raftmq_core::exchange::Route;
@@ -261,9 +261,12 @@ impl Connection {
         }
     }
 
-    /// Takes everything that was told already.
-    pub(super) fn hear_all(&mut self) {
-        while self.hear_one() {}
+    /// Takes everything that a channel was told already, whether the client takes anything off or not: no
+    /// more than may wait for a channel.
+    pub(super) fn hear_all_of(&mut self, channel: ChannelKey) {
+        while let Some(event) = self.channels.next_of(channel) {
+            self.hear((channel, Some(event)));
+        }
     }
 
     fn hear_one(&mut self) -> bool {

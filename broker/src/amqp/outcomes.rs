@@ -54,7 +54,7 @@ impl Connection {
                 consumer,
             } => {
                 // Its last deliveries come before the answer.
-                self.hear_all();
+                self.hear_all_of(channel);
                 if let Some(known) = self.channels.get_mut(channel) {
                     known.detached(consumer);
                 }
@@ -193,6 +193,7 @@ impl Connection {
                 // It stays with the channel, unsettled: nothing is thrown away.
                 self.shared.metrics.unreadable.increment(1);
                 tracing::error!(%queue, %error, "a message cannot be read");
+                self.machine.pass_over(channel, consumer);
             }
         }
     }

@@ -221,6 +221,10 @@ impl Node {
             let queues = queues.clone();
             self.spawn(async move { queues.run_purges().await });
         }
+        {
+            let queues = queues.clone();
+            self.spawn(async move { queues.run_gauges().await });
+        }
         self.spawn(async move { queues.run_channels().await });
         {
             let replicas = replicas.clone();

@@ -26,6 +26,7 @@ impl QueueBinding {
 
 impl Binding<Queue> for QueueBinding {
     fn reply(&self, reply: queue::Reply) -> Reply {
+        self.outgoing.take_got(&reply);
         Reply::Queue(reply)
     }
 

@@ -1,26 +1,32 @@
 //! Finds the bodies of messages: in the log, or, below the purge point, among the survivors.
 //!
-//! Keeps the entries that were read last, because the messages of an entry are mostly delivered together.
+//! Keeps the entries that were read last, because the messages of an entry are mostly delivered together,
+//! and the chunk of survivors that was; few bytes of them, because every queue that is led has its own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::EntryPayload;
 use parking_lot::Mutex;
-use raftmq_core::ids::LogIndex;
 use raftmq_core::queue::survivors::bodies;
 use raftmq_core::queue::{Command, MessageRef};
 use raftmq_store::GroupStore;
 use thiserror::Error;
+use tokio::time::sleep;
 
-use super::purge::survivor_key;
+use super::survivors::survivor_key;
 use crate::raft::machine::open_envelope;
 
 /// Entries that are kept.
 const ENTRIES_KEPT: usize = 4;
+/// Bytes of bodies that are kept, unless the last entry alone is larger.
+const BYTES_KEPT: usize = 4 << 20;
 /// Looks at the survivors anew, when one went while it was read.
-const ATTEMPTS_MAX: usize = 16;
+const ATTEMPTS_MAX: usize = 300;
+/// Pause between them: what took its place is known a moment after it is gone.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a body was not found.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -37,6 +43,7 @@ pub(super) enum BodyError {
 struct Kept {
     log_index: u64,
     command: Arc<Command>,
+    bytes: usize,
 }
 
 /// See the module.
@@ -44,8 +51,10 @@ struct Kept {
 pub(super) struct Bodies {
     store: GroupStore,
     kept: Mutex<VecDeque<Kept>>,
+    /// Bodies of the survivors that were read last.
+    kept_chunk: Mutex<BTreeMap<MessageRef, Bytes>>,
     /// Bodies that will be read although their messages may be settled, and how often.
-    held: Mutex<BTreeMap<LogIndex, usize>>,
+    held: Mutex<BTreeMap<MessageRef, usize>>,
 }
 
 fn storage(error: impl std::fmt::Display) -> BodyError {
@@ -57,43 +66,55 @@ impl Bodies {
         Self {
             store,
             kept: Mutex::default(),
+            kept_chunk: Mutex::default(),
             held: Mutex::default(),
         }
     }
 
-    /// A body will be read: its log must not go before [`Self::release`].
+    /// A body will be read: it must not go before [`Self::release`].
     pub(super) fn hold(&self, message: MessageRef) {
-        *self.held.lock().entry(message.log_index).or_default() += 1;
+        *self.held.lock().entry(message).or_default() += 1;
     }
 
     /// It was read, or nobody wants it any more.
     pub(super) fn release(&self, message: MessageRef) {
         let mut held = self.held.lock();
-        if let Some(count) = held.get_mut(&message.log_index) {
+        if let Some(count) = held.get_mut(&message) {
             *count -= 1;
             if *count == 0 {
-                held.remove(&message.log_index);
+                held.remove(&message);
             }
         }
     }
 
-    /// Log index of the oldest body that is held.
-    pub(super) fn oldest_held(&self) -> Option<LogIndex> {
-        self.held.lock().keys().next().copied()
+    /// The bodies that are held.
+    pub(super) fn held(&self) -> Vec<MessageRef> {
+        self.held.lock().keys().copied().collect()
     }
 
     /// Keeps an entry that is likely to be asked for.
     pub(super) fn keep(&self, log_index: u64, command: Arc<Command>) {
+        let bytes = bytes_of(&command);
         let mut kept = self.kept.lock();
-        if kept.len() == ENTRIES_KEPT {
-            kept.pop_front();
+        kept.retain(|other| other.log_index != log_index);
+        let mut kept_bytes = bytes + kept.iter().map(|other| other.bytes).sum::<usize>();
+        while kept.len() >= ENTRIES_KEPT || kept_bytes > BYTES_KEPT {
+            let Some(oldest) = kept.pop_front() else {
+                break;
+            };
+            kept_bytes -= oldest.bytes;
         }
-        kept.push_back(Kept { log_index, command });
+        kept.push_back(Kept {
+            log_index,
+            command,
+            bytes,
+        });
     }
 
     /// Lets go of what is kept: nothing is to be read for now.
     pub(super) fn clear(&self) {
         self.kept.lock().clear();
+        self.kept_chunk.lock().clear();
     }
 
     /// Reads a body.
@@ -136,6 +157,10 @@ impl Bodies {
     }
 
     async fn read_survivor(&self, message: MessageRef) -> Result<Bytes, BodyError> {
+        // A body never changes: where it was read does not matter.
+        if let Some(body) = self.kept_chunk.lock().get(&message) {
+            return Ok(body.clone());
+        }
         for _ in 0..ATTEMPTS_MAX {
             let index = self.store.survivors().await.map_err(storage)?;
             let chunk = index.heads.range(..=survivor_key(message)).next_back();
@@ -144,12 +169,33 @@ impl Bodies {
             };
             let chunk = self.store.read_survivor(index.generation, *key).await;
             if let Some(chunk) = chunk.map_err(storage)? {
-                let found = bodies(&chunk).map_err(storage)?.remove(&message);
+                let bodies = bodies(&chunk).map_err(storage)?;
+                let found = bodies.get(&message).cloned();
+                *self.kept_chunk.lock() = bodies;
                 return found.ok_or(BodyError::Missing(message));
             }
-            // The index of a later moment names what took its place.
-            tokio::task::yield_now().await;
+            tracing::trace!(target: "raftmq::mark", name = "queue_survivor_went_while_it_was_read");
+            sleep(ATTEMPT_PAUSE).await;
         }
         Err(BodyError::Missing(message))
     }
 }
+
+/// Bytes of the bodies in an entry.
+fn bytes_of(command: &Command) -> usize {
+    let commands = if let Command::Batch(commands) = command {
+        commands.as_slice()
+    } else {
+        std::slice::from_ref(command)
+    };
+    let messages = commands.iter().filter_map(|command| {
+        if let Command::Publish(messages) = command {
+            return Some(messages);
+        }
+        None
+    });
+    messages.flatten().map(|message| message.body.len()).sum()
+}
+
+#[cfg(test)]
+mod tests;

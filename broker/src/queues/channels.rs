@@ -9,23 +9,20 @@ use parking_lot::Mutex;
 use raftmq_core::ids::{BrokerEpoch, BrokerId, ConsumerId, GroupNumber};
 use raftmq_core::queue::ChannelId;
 use raftmq_core::queue::link::Received;
-use tokio::sync::mpsc;
 
 use super::channel::ChannelEvent;
+use super::events::{ChannelEvents, EventSender, Sent, events};
 use super::push::Push;
 use crate::planted::{Bug, is_planted};
 
-/// Events that wait for a channel's owner; leaders wait when there are more.
-const CHANNEL_EVENTS_MAX: usize = 4_096;
-
 #[derive(Debug)]
 struct Open {
-    events: mpsc::Sender<ChannelEvent>,
+    events: EventSender,
     received: Received,
     /// Queues that may know the channel.
     touched: BTreeSet<GroupNumber>,
     consumers: BTreeSet<(GroupNumber, ConsumerId)>,
-    /// Consumers that are being attached, by queue: their deliveries wait for the answer.
+    /// How many consumers are being attached, by queue: who they are is not known yet.
     attaching: BTreeMap<GroupNumber, usize>,
 }
 
@@ -47,8 +44,8 @@ impl Channels {
         &self,
         broker: BrokerId,
         broker_epoch: BrokerEpoch,
-    ) -> (ChannelId, mpsc::Receiver<ChannelEvent>) {
-        let (events, receiver) = mpsc::channel(CHANNEL_EVENTS_MAX);
+    ) -> (ChannelId, ChannelEvents) {
+        let (events, receiver) = events();
         let mut state = self.state.lock();
         state.last_number += 1;
         let id = ChannelId {
@@ -123,24 +120,24 @@ impl Channels {
         }
     }
 
-    /// Takes in what a queue's leader pushes, as far as there is room; says how many events that were.
-    /// What came before, or is for a channel that is closed, counts as taken.
-    pub(super) fn take(&self, queue: GroupNumber, pushes: Vec<Push>) -> usize {
+    /// Takes in what a queue's leader pushes, as far as its channels have room; says which events were not
+    /// taken, by their numbers. Behind one of them nothing is taken for its channel: order is kept. What came
+    /// before, or is for a channel that is closed, counts as taken.
+    pub(super) fn take(&self, queue: GroupNumber, pushes: Vec<Push>) -> Vec<usize> {
         let mut state = self.state.lock();
-        let mut taken = 0;
-        for push in pushes {
-            let channel = match &push {
-                Push::Delivered(delivery, _) => delivery.channel,
-                Push::TakenBack(channel, _) | Push::Cancelled(channel, _) => *channel,
+        let mut full = BTreeSet::new();
+        let mut refused = Vec::new();
+        for (number, push) in pushes.into_iter().enumerate() {
+            let channel = push.channel();
+            let Some(open) = state.open.get_mut(&channel) else {
+                continue;
             };
-            if let Some(open) = state.open.get_mut(&channel)
-                && !open.take(queue, push)
-            {
-                break;
+            if full.contains(&channel) || !open.take(queue, push) {
+                full.insert(channel);
+                refused.push(number);
             }
-            taken += 1;
         }
-        taken
+        refused
     }
 
     /// The queues that some consumer is attached to.
@@ -175,13 +172,6 @@ impl Open {
                     tracing::trace!(target: "raftmq::mark", name = "delivery_came_again");
                     return true;
                 }
-                let is_known = delivery
-                    .consumer
-                    .is_none_or(|consumer| self.consumers.contains(&(queue, consumer)));
-                if !is_known && self.attaching.contains_key(&queue) {
-                    // Whoever attaches it is told its number first.
-                    return false;
-                }
                 ChannelEvent::Delivered {
                     queue,
                     delivery,
@@ -193,26 +183,30 @@ impl Open {
                 deliveries: vec![delivery],
             },
             Push::Cancelled(_, consumer) => {
-                if !self.consumers.contains(&(queue, consumer)) {
-                    return !self.attaching.contains_key(&queue);
+                let is_known = self.consumers.contains(&(queue, consumer));
+                if !is_known && !self.attaching.contains_key(&queue) {
+                    // It was told, or ended it itself.
+                    return true;
                 }
                 ChannelEvent::ConsumerCancelled { queue, consumer }
             }
         };
-        let room = match self.events.try_reserve() {
-            Ok(room) => room,
-            Err(mpsc::error::TrySendError::Full(())) => return false,
-            // Its owner is closing it.
-            Err(mpsc::error::TrySendError::Closed(())) => return true,
+        let (delivered, cancelled) = match &event {
+            ChannelEvent::Delivered { delivery, .. } => (Some(delivery.id), None),
+            ChannelEvent::ConsumerCancelled { consumer, .. } => (None, Some(*consumer)),
+            ChannelEvent::TakenBack { .. } => (None, None),
         };
-        match &event {
-            ChannelEvent::Delivered { delivery, .. } => self.received.note(queue, delivery.id),
-            ChannelEvent::ConsumerCancelled { consumer, .. } => {
-                self.consumers.remove(&(queue, *consumer));
-            }
-            ChannelEvent::TakenBack { .. } => {}
+        match self.events.try_send(event) {
+            Sent::Taken => {}
+            Sent::NoRoom => return false,
+            Sent::Closed => return true,
         }
-        room.send(event);
+        if let Some(delivery) = delivered {
+            self.received.note(queue, delivery);
+        }
+        if let Some(consumer) = cancelled {
+            self.consumers.remove(&(queue, consumer));
+        }
         true
     }
 }

@@ -1,21 +1,15 @@
 //! What other brokers ask of this one's queues: commands for those it leads, and what leaders have for
 //! the channels of its clients.
 
-use std::time::Duration;
-
-use bytes::Bytes;
 use raftmq_core::codec::CodecError;
 use raftmq_core::ids::{BrokerId, GroupNumber};
 use raftmq_store::GroupId;
 use tokio::time::timeout;
 
 use super::Queues;
-use super::push::{Push, decode_pushes};
-use super::submission::{NotDone, decode_asks, encode_answers};
+use super::push::{Push, decode_pushes, encode_refused};
+use super::submission::{ANSWER_WITHIN, NotDone, decode_asks, encode_answers};
 use crate::raft::transport::{Inbound, Refusal, Served};
-
-/// Time within which a submission is answered, whatever the state of its replicas.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 impl Queues {
     /// Carries out what a broker's clients ask of a queue that this broker leads. Taken in the order of
@@ -40,23 +34,25 @@ impl Queues {
             .map_err(refusal)
     }
 
-    /// Takes in what a queue's leader has for channels of this broker's clients; answers how many of the
-    /// events.
+    /// Takes in what a queue's leader has for channels of this broker's clients; answers which of the events
+    /// found no room.
     ///
     /// # Errors
     ///
     /// Malformed.
     pub fn serve_push(&self, call: &Inbound) -> Served {
         let pushes = decode_pushes(call.body.clone()).map_err(|error| malformed(&error))?;
-        let taken = self.take_pushes(GroupNumber(call.group_id), pushes);
-        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
-        Ok(Bytes::copy_from_slice(&taken.to_be_bytes()))
+        let refused = self.take_pushes(GroupNumber(call.group_id), pushes);
+        Ok(encode_refused(&refused))
     }
 
-    pub(super) fn take_pushes(&self, queue: GroupNumber, pushes: Vec<Push>) -> usize {
-        let taken = self.shared.channels.take(queue, pushes);
+    /// Hands pushes to their channels; says which of them found no room.
+    pub(super) fn take_pushes(&self, queue: GroupNumber, pushes: Vec<Push>) -> Vec<usize> {
+        let count = pushes.len();
+        let refused = self.shared.channels.take(queue, pushes);
+        let taken = count - refused.len();
         metrics::counter!("raftmq_queue_deliveries_total").increment(taken as u64);
-        taken
+        refused
     }
 }
 

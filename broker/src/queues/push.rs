@@ -1,5 +1,7 @@
-//! What a queue's leader has for the channels of one broker, as bytes: the answer says how many of the
-//! events were taken.
+//! What a queue's leader has for the channels of one broker, as bytes: the answer says which of the events
+//! were not taken.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use raftmq_core::codec::{CodecError, Reader, Writer};
@@ -20,9 +22,21 @@ pub(super) enum Push {
     Cancelled(ChannelId, ConsumerId),
 }
 
+impl Push {
+    /// Whom it is for.
+    pub(super) const fn channel(&self) -> ChannelId {
+        match self {
+            Self::Delivered(delivery, _) => delivery.channel,
+            Self::TakenBack(channel, _) | Self::Cancelled(channel, _) => *channel,
+        }
+    }
+}
+
 const DELIVERED: u8 = 1;
 const TAKEN_BACK: u8 = 2;
 const CANCELLED: u8 = 3;
+/// Bytes of an event's number.
+const NUMBER_BYTES: usize = 4;
 
 pub(super) fn encode_pushes(pushes: &[Push]) -> Bytes {
     let mut writer = Writer::new();
@@ -76,6 +90,25 @@ fn read_push(reader: &mut Reader) -> Result<Push, CodecError> {
     })
 }
 
+/// The answer to a push: the numbers of the events that were not taken.
+pub(super) fn encode_refused(refused: &[usize]) -> Bytes {
+    let mut writer = Writer::new();
+    writer.count(refused.len());
+    for number in refused {
+        writer.u32(u32::try_from(*number).unwrap_or(u32::MAX));
+    }
+    writer.finish()
+}
+
+pub(super) fn decode_refused(body: Bytes) -> Result<BTreeSet<usize>, CodecError> {
+    let mut reader = Reader::new(body);
+    let count = reader.count("refused pushes", NUMBER_BYTES, QUEUE_BATCH_COUNT_MAX)?;
+    let refused = (0..count).map(|_| Ok(reader.u32()? as usize));
+    let refused = refused.collect::<Result<BTreeSet<usize>, CodecError>>()?;
+    reader.finish()?;
+    Ok(refused)
+}
+
 #[cfg(test)]
 mod tests {
     use raftmq_core::queue::MessageRef;
@@ -108,5 +141,15 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(decode_pushes(bytes.slice(..end)).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn which_events_were_refused_reads_as_it_was_written_and_nothing_else_is_taken() {
+        let bytes = encode_refused(&[0, 7]);
+        assert_eq!(decode_refused(bytes.clone()), Ok(BTreeSet::from([0, 7])));
+        for end in 0..bytes.len() {
+            assert!(decode_refused(bytes.slice(..end)).is_err(), "{end}");
+        }
+        assert_eq!(decode_refused(encode_refused(&[])), Ok(BTreeSet::new()));
     }
 }

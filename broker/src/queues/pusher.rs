@@ -1,10 +1,10 @@
 //! Carries what a queue's leader has for channels to the brokers of their clients: to each broker one push
-//! at a time, in order, again until it is taken.
+//! at a time, in order for each channel, again until it is taken.
 //!
 //! Reads bodies only when they are sent. Lives as long as a term; the next leader begins with what the
 //! state says that channels hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use raftmq_core::ids::BrokerId;
 use raftmq_core::queue::{ChannelId, QueueEvent};
 use tokio::time::{Instant, sleep_until};
 
-use super::push::{Push, encode_pushes};
+use super::lines::Took;
+use super::push::{Push, decode_refused, encode_pushes};
 use super::replica::QueueReplica;
 use crate::raft::transport::{Lane, Method};
 
@@ -23,17 +24,13 @@ use crate::raft::transport::{Lane, Method};
 const PUSH_BYTES_TARGET: usize = 1 << 20;
 /// Events in one push.
 const PUSH_EVENTS_MAX: usize = 4_096;
-/// Pause before a channel without room is tried again.
-const NO_ROOM_PAUSE: Duration = Duration::from_millis(5);
 /// Pause before a broker out of reach is tried again.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a push to a broker has ended.
 enum Pushed {
-    /// Everything was taken.
-    All,
-    /// Some channel has no room.
-    NoRoom,
+    /// Its channels have taken what they had room for.
+    Answered,
     /// The broker did not answer.
     Unreachable,
 }
@@ -46,28 +43,32 @@ pub(super) async fn run(replica: Arc<QueueReplica>, term: u64) {
     // `None`: a push is under way.
     let mut resting: BTreeMap<BrokerId, Option<Instant>> = BTreeMap::new();
     loop {
-        resting.retain(|_, until| until.is_none_or(|until| until > Instant::now()));
-        for broker in replica.outgoing().brokers(term) {
-            if let std::collections::btree_map::Entry::Vacant(free) = resting.entry(broker) {
-                free.insert(None);
-                under_way.push(Box::pin(push_to(replica.clone(), term, broker)));
+        let now = Instant::now();
+        resting.retain(|_, until| until.is_none_or(|until| until > now));
+        let mut next = resting.values().flatten().min().copied();
+        for (broker, ready_at) in replica.outgoing().ready_at(term, now) {
+            if resting.contains_key(&broker) {
+                continue;
             }
+            if ready_at > now {
+                // Its channels have no room.
+                next = Some(next.map_or(ready_at, |next| next.min(ready_at)));
+                continue;
+            }
+            resting.insert(broker, None);
+            under_way.push(Box::pin(push_to(replica.clone(), term, broker)));
         }
-        if under_way.is_empty() && replica.outgoing().is_empty() {
+        if under_way.is_empty() {
             replica.bodies().clear();
         }
-        let next = resting.values().flatten().min().copied();
         tokio::select! {
             biased;
             Some((broker, pushed)) = under_way.next(), if !under_way.is_empty() => {
-                let pause = match pushed {
-                    Pushed::All => None,
-                    Pushed::NoRoom => Some(NO_ROOM_PAUSE),
-                    Pushed::Unreachable => Some(UNREACHABLE_PAUSE),
-                };
-                match pause {
-                    Some(pause) => resting.insert(broker, Some(Instant::now() + pause)),
-                    None => resting.remove(&broker),
+                match pushed {
+                    Pushed::Answered => resting.remove(&broker),
+                    Pushed::Unreachable => {
+                        resting.insert(broker, Some(Instant::now() + UNREACHABLE_PAUSE))
+                    }
                 };
             }
             () = replica.outgoing().pushes.notified() => {}
@@ -83,63 +84,76 @@ async fn sleep_until_some(deadline: Option<Instant>) {
     }
 }
 
-/// Events on their way, and how many of the queue's events lie before each.
+/// Events on their way.
+#[derive(Debug, Default)]
 struct Batch {
     pushes: Vec<Push>,
-    before: Vec<usize>,
-    /// Events looked at.
-    count: usize,
+    /// Every event that was looked at: whose it is, and the number of its push, if it is worth one.
+    looked_at: Vec<(ChannelId, Option<usize>)>,
+}
+
+impl Batch {
+    /// What each channel is done with when some pushes were refused, in order of their turns.
+    fn took(&self, refused: &BTreeSet<usize>) -> Vec<(ChannelId, Took)> {
+        let mut took: Vec<(ChannelId, Took)> = Vec::new();
+        for (channel, number) in &self.looked_at {
+            if took.last().is_none_or(|(last, _)| last != channel) {
+                took.push((*channel, Took::default()));
+            }
+            let Some((_, took)) = took.last_mut() else {
+                continue;
+            };
+            took.is_full |= number.is_some_and(|number| refused.contains(&number));
+            // Behind one that was refused everything comes again.
+            took.count += usize::from(!took.is_full);
+        }
+        took
+    }
 }
 
 async fn push_to(replica: Arc<QueueReplica>, term: u64, broker: BrokerId) -> (BrokerId, Pushed) {
-    let batch = collect(&replica, term, broker).await;
-    let pushes_count = batch.pushes.len();
-    let taken = if pushes_count == 0 {
-        Some(0)
+    let mut batch = collect(&replica, term, broker).await;
+    let pushes = std::mem::take(&mut batch.pushes);
+    let refused = if pushes.is_empty() {
+        Some(BTreeSet::new())
     } else {
-        send(&replica, broker, batch.pushes).await
+        send(&replica, broker, pushes).await
     };
-    let Some(taken) = taken else {
+    let Some(refused) = refused else {
         return (broker, Pushed::Unreachable);
     };
-    let done = batch.before.get(taken).copied().unwrap_or(batch.count);
-    replica.outgoing().done(term, broker, done);
-    let pushed = if taken < pushes_count {
+    if !refused.is_empty() {
         tracing::trace!(target: "raftmq::mark", name = "push_waits_for_room");
-        Pushed::NoRoom
-    } else {
-        Pushed::All
-    };
-    (broker, pushed)
+    }
+    let took = batch.took(&refused);
+    replica.outgoing().done(term, &took, Instant::now());
+    (broker, Pushed::Answered)
 }
 
 /// Puts a push together. What is for channels that are gone with their broker is passed over.
 async fn collect(replica: &QueueReplica, term: u64, broker: BrokerId) -> Batch {
     let view = replica.view();
-    let mut batch = Batch {
-        pushes: Vec::new(),
-        before: Vec::new(),
-        count: 0,
-    };
+    let mut batch = Batch::default();
     let mut bytes = 0;
-    for event in replica.outgoing().peek(term, broker, PUSH_EVENTS_MAX) {
+    let now = Instant::now();
+    for event in replica.outgoing().peek(term, broker, now, PUSH_EVENTS_MAX) {
         if bytes >= PUSH_BYTES_TARGET {
             break;
         }
-        let is_over = channel_of(&event).is_none_or(|channel| view.is_over(channel));
-        let push = if is_over {
+        let Some(channel) = channel_of(&event) else {
+            continue;
+        };
+        let push = if view.is_over(channel) {
             None
         } else {
             push_of(replica, &event).await
         };
-        if let Some(push) = push {
-            if let Push::Delivered(_, body) = &push {
-                bytes += body.len();
-            }
-            batch.pushes.push(push);
-            batch.before.push(batch.count);
+        let number = push.is_some().then_some(batch.pushes.len());
+        batch.looked_at.push((channel, number));
+        if let Some(Push::Delivered(_, body)) = &push {
+            bytes += body.len();
         }
-        batch.count += 1;
+        batch.pushes.extend(push);
     }
     batch
 }
@@ -174,17 +188,68 @@ async fn push_of(replica: &QueueReplica, event: &QueueEvent) -> Option<Push> {
     }
 }
 
-/// Hands events to a broker; says how many it took.
-async fn send(replica: &QueueReplica, broker: BrokerId, pushes: Vec<Push>) -> Option<usize> {
+/// Hands events to a broker; says which of them it did not take.
+async fn send(
+    replica: &QueueReplica,
+    broker: BrokerId,
+    pushes: Vec<Push>,
+) -> Option<BTreeSet<usize>> {
     let queues = replica.queues()?;
     if broker == queues.broker_id() {
-        return Some(queues.take_pushes(replica.queue(), pushes));
+        let refused = queues.take_pushes(replica.queue(), pushes);
+        return Some(refused.into_iter().collect());
     }
     let body = encode_pushes(&pushes);
     let (to, group) = (broker.get(), replica.id());
     let transport = queues.transport();
     let call = transport.call(to, Lane::Queues, group, Method::QueuePush, body);
-    let answer = call.await.ok()?;
-    let taken = answer.as_ref().try_into().ok().map(u32::from_be_bytes)?;
-    usize::try_from(taken).ok()
+    decode_refused(call.await.ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(number: u64) -> ChannelId {
+        ChannelId {
+            number,
+            ..ChannelId::default()
+        }
+    }
+
+    fn took(count: usize, is_full: bool) -> Took {
+        Took { count, is_full }
+    }
+
+    #[test]
+    fn a_channel_that_refuses_keeps_what_is_behind_and_the_others_are_done() {
+        let batch = Batch {
+            pushes: Vec::new(),
+            looked_at: vec![
+                (channel(1), Some(0)),
+                (channel(1), None),
+                (channel(1), Some(1)),
+                (channel(1), None),
+                (channel(1), Some(2)),
+                (channel(2), Some(3)),
+                (channel(3), None),
+            ],
+        };
+
+        let all = batch.took(&BTreeSet::new());
+        let expected = [
+            (channel(1), took(5, false)),
+            (channel(2), took(1, false)),
+            (channel(3), took(1, false)),
+        ];
+        assert_eq!(all, expected);
+
+        let some = batch.took(&BTreeSet::from([1, 2, 99]));
+        let expected = [
+            (channel(1), took(2, true)),
+            (channel(2), took(1, false)),
+            (channel(3), took(1, false)),
+        ];
+        assert_eq!(some, expected);
+    }
 }

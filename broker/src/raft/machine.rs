@@ -86,7 +86,7 @@ pub trait HostedMachine: Send + Sync + 'static {
 
 /// What differs between kinds of machines on the host's side.
 pub trait Binding<M: Machine>: Send + Sync + 'static {
-    /// Wraps the machine's reply.
+    /// Wraps the machine's reply, and takes note of it where that matters. Runs as `effects` does.
     fn reply(&self, reply: M::Reply) -> Reply;
     /// Acts on the effects of one entry; returns true for a checkpoint. Runs under the machine's
     /// write lock: must not block and must not lock the machine.

@@ -37,6 +37,11 @@ impl Channel {
         self.send_delivery(delivery, session);
     }
 
+    /// Counts a delivery that nobody gets.
+    pub(crate) fn pass_over(&mut self, consumer: ConsumerKey) {
+        self.consumers.count_delivery(consumer);
+    }
+
     /// Sends what the limit of all consumers held back, as far as it now may.
     pub(super) fn release_held_back(&mut self, session: &mut Session) {
         while self.has_room() {

@@ -6,7 +6,7 @@ use crate::answer::{Delivery, Event, PublishOutcome};
 use crate::connection::Connection;
 use crate::connection::stage::Stage;
 use crate::exception::Exception;
-use crate::request::{ChannelKey, PublishNumber};
+use crate::request::{ChannelKey, ConsumerKey, PublishNumber};
 
 impl Connection {
     /// Takes the outcome of a publish. A second one, or one of a channel that is gone, does nothing.
@@ -25,6 +25,14 @@ impl Connection {
     pub fn deliver(&mut self, delivery: Delivery) {
         self.on_channel(delivery.channel, |channel, session| {
             channel.deliver(delivery, session);
+            Ok(())
+        });
+    }
+
+    /// Counts a delivery that the host cannot hand over: its consumer is granted another one in its place.
+    pub fn pass_over(&mut self, channel: ChannelKey, consumer: ConsumerKey) {
+        self.on_channel(channel, |channel, _session| {
+            channel.pass_over(consumer);
             Ok(())
         });
     }

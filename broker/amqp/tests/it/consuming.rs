@@ -1,6 +1,6 @@
 //! Consumers, deliveries, `basic.get`, `basic.qos`.
 
-use raftmq_amqp::{Answer, Ask, Event, GRANT_COUNT, Got, Kind, Refusal, Request};
+use raftmq_amqp::{Answer, Ask, ConsumerKey, Event, GRANT_COUNT, Got, Kind, Refusal, Request};
 use raftmq_amqp_protocol::{Method, Value, basic};
 use raftmq_core::DeliveryId;
 use raftmq_core::queue::{AckMode, Attempt, Outcome, Span};
@@ -337,6 +337,28 @@ fn a_consumer_is_granted_more_as_the_client_takes_frames() {
     };
     assert_eq!(client.requests(), [credit]);
     assert!(client.connection.flush().is_empty() && client.requests().is_empty());
+}
+
+#[test]
+fn a_delivery_that_cannot_be_handed_over_costs_its_consumer_nothing() {
+    let mut client = Client::with_channel();
+    let (channel, consume) = client.consume("a", true);
+    let consumer = consume.consumer;
+    for _ in 1..=GRANT_COUNT / 2 {
+        assert!(client.requests().is_empty());
+        client.connection.pass_over(channel, consumer);
+    }
+    assert_eq!(client.on_channel(), []);
+    let credit = Request::Credit {
+        channel,
+        consumer,
+        prefetch: 0,
+        granted: GRANT_COUNT / 2 + GRANT_COUNT,
+    };
+    assert_eq!(client.requests(), [credit]);
+    client.connection.pass_over(channel, ConsumerKey(99));
+    assert_eq!(client.on_channel(), []);
+    assert!(client.requests().is_empty());
 }
 
 #[test]

@@ -56,12 +56,26 @@ impl Queue {
     /// purge point, is settled: copying what is left then costs less than it frees.
     #[must_use]
     pub fn plan_purge(&self, purged: Boundary) -> Option<Plan> {
+        self.plan_purge_without(purged, &[])
+    }
+
+    /// As [`Self::plan_purge`], where some settled messages, given with the sizes of their bodies, are still
+    /// to be read: they are copied, too.
+    #[must_use]
+    pub fn plan_purge_without(
+        &self,
+        purged: Boundary,
+        unread: &[(MessageRef, u32)],
+    ) -> Option<Plan> {
         let candidates = self.boundaries.iter().copied();
         let candidates: Vec<Boundary> = candidates
             .filter(|boundary| boundary.log_index > purged.log_index)
             .collect();
+        if candidates.is_empty() {
+            return None;
+        }
         let mut held_bytes = vec![0_u64; candidates.len()];
-        for (message, size) in self.unsettled() {
+        for (message, size) in self.unsettled().chain(unread.iter().copied()) {
             if message.log_index <= purged.log_index {
                 continue;
             }
@@ -81,6 +95,10 @@ impl Queue {
         }
         let (boundary, survivors_bytes) = best?;
         let mut survivors = self.needed_up_to(boundary.log_index);
+        let unread = unread.iter().map(|(message, _)| *message);
+        survivors.extend(unread.filter(|one| one.log_index <= boundary.log_index));
+        survivors.sort_unstable();
+        survivors.dedup();
         let below = survivors.partition_point(|one| one.log_index <= purged.log_index);
         survivors.drain(..below);
         Some(Plan {
@@ -176,4 +194,41 @@ pub fn retain(chunk: &Bytes, needed: &[MessageRef]) -> Result<Option<Chunk>, Cod
 #[must_use]
 pub const fn chunk_bytes(body_bytes: usize) -> usize {
     body_bytes.saturating_add(BODY_HEAD_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn message(log_index: u64) -> MessageRef {
+        MessageRef {
+            log_index: LogIndex(log_index),
+            position: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_still_to_be_read_is_copied_and_counts_against_what_a_purge_frees() {
+        let purged = Boundary::default();
+        let boundary = Boundary {
+            log_index: LogIndex(10),
+            bytes_total: 100,
+        };
+        let queue = Queue {
+            boundaries: vec![boundary],
+            ..Queue::default()
+        };
+        let plan = |unread: &[(MessageRef, u32)]| queue.plan_purge_without(purged, unread);
+
+        assert_eq!(plan(&[(message(5), 51)]), None, "copying costs more");
+        let above = (message(11), 99);
+        let unread = [(message(7), 25), above, (message(5), 25)];
+        let expected = Plan {
+            boundary,
+            survivors: vec![message(5), message(7)],
+            survivors_bytes: 50,
+        };
+        assert_eq!(plan(&unread), Some(expected));
+        assert_eq!(Queue::default().plan_purge_without(purged, &unread), None);
+    }
 }

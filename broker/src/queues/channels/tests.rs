@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use raftmq_core::ids::DeliveryId;
 use raftmq_core::queue::{Delivery, MessageRef};
+use tokio::sync::mpsc::error::TryRecvError;
 
+use super::super::events::EVENTS_MAX;
 use super::*;
 
 const QUEUE: GroupNumber = GroupNumber(7);
 const CONSUMER: ConsumerId = ConsumerId(1);
 
-fn open(channels: &Channels) -> (ChannelId, mpsc::Receiver<ChannelEvent>) {
+fn open(channels: &Channels) -> (ChannelId, ChannelEvents) {
     channels.open(BrokerId(1), BrokerEpoch(3))
 }
 
@@ -27,7 +29,7 @@ fn delivered(channel: ChannelId, id: u64) -> Push {
     Push::Delivered(delivery, Bytes::new())
 }
 
-fn ids(events: &mut mpsc::Receiver<ChannelEvent>) -> Vec<u64> {
+fn ids(events: &mut ChannelEvents) -> Vec<u64> {
     let ids = std::iter::from_fn(|| match events.try_recv() {
         Ok(ChannelEvent::Delivered { delivery, .. }) => Some(delivery.id.0),
         Ok(ChannelEvent::TakenBack { .. } | ChannelEvent::ConsumerCancelled { .. }) | Err(_) => {
@@ -43,9 +45,9 @@ fn a_delivery_comes_once_however_often_it_is_pushed() {
     let (id, mut events) = open(&channels);
 
     let first = vec![delivered(id, 1), delivered(id, 2)];
-    assert_eq!(channels.take(QUEUE, first), 2);
+    assert!(channels.take(QUEUE, first).is_empty());
     let again = vec![delivered(id, 1), delivered(id, 2), delivered(id, 3)];
-    assert_eq!(channels.take(QUEUE, again), 3);
+    assert!(channels.take(QUEUE, again).is_empty());
 
     assert_eq!(ids(&mut events), [1, 2, 3]);
 }
@@ -54,27 +56,58 @@ fn a_delivery_comes_once_however_often_it_is_pushed() {
 fn a_full_channel_takes_the_rest_later() {
     let channels = Channels::default();
     let (id, mut events) = open(&channels);
-    let count = CHANNEL_EVENTS_MAX as u64 + 2;
+    let count = EVENTS_MAX as u64 + 2;
     let pushes = || (1..=count).map(|number| delivered(id, number)).collect();
 
-    assert_eq!(channels.take(QUEUE, pushes()), CHANNEL_EVENTS_MAX);
-    assert_eq!(ids(&mut events).len(), CHANNEL_EVENTS_MAX);
-    assert_eq!(channels.take(QUEUE, pushes()), CHANNEL_EVENTS_MAX + 2);
+    assert_eq!(channels.take(QUEUE, pushes()), [EVENTS_MAX, EVENTS_MAX + 1]);
+    assert_eq!(ids(&mut events).len(), EVENTS_MAX);
+    assert!(channels.take(QUEUE, pushes()).is_empty());
 
     assert_eq!(ids(&mut events), [count - 1, count]);
 }
 
 #[test]
-fn deliveries_of_a_consumer_wait_until_it_is_known() {
+fn a_full_channel_keeps_its_order_and_holds_up_no_other() {
+    let channels = Channels::default();
+    let (full, mut slow) = open(&channels);
+    let (other, mut events) = open(&channels);
+    let filling = (1..=EVENTS_MAX as u64).map(|number| delivered(full, number));
+    assert!(channels.take(QUEUE, filling.collect()).is_empty());
+    let [next, last] = [EVENTS_MAX as u64 + 1, EVENTS_MAX as u64 + 2];
+
+    // What takes no room would overtake what does.
+    let pushes = vec![
+        delivered(full, next),
+        delivered(other, 7),
+        Push::TakenBack(full, DeliveryId(next)),
+        delivered(full, last),
+    ];
+    assert_eq!(channels.take(QUEUE, pushes), [0, 2, 3]);
+
+    assert_eq!(ids(&mut events), [7]);
+    assert_eq!(ids(&mut slow).len(), EVENTS_MAX);
+    let again = vec![delivered(full, next), delivered(full, last)];
+    assert!(channels.take(QUEUE, again).is_empty());
+    assert_eq!(ids(&mut slow), [next, last]);
+}
+
+#[test]
+fn a_consumer_that_is_being_attached_holds_up_nobody() {
     let channels = Channels::default();
     let (id, mut events) = open(&channels);
     channels.attaching(id, QUEUE);
 
-    assert_eq!(channels.take(QUEUE, vec![delivered(id, 1)]), 0);
+    let early = vec![delivered(id, 1), Push::Cancelled(id, CONSUMER)];
+    assert!(channels.take(QUEUE, early).is_empty());
     channels.attached(id, QUEUE, Some(CONSUMER));
-    assert_eq!(channels.take(QUEUE, vec![delivered(id, 1)]), 1);
+    assert!(channels.take(QUEUE, vec![delivered(id, 2)]).is_empty());
 
     assert_eq!(ids(&mut events), [1]);
+    assert_eq!(
+        ids(&mut events),
+        [2],
+        "behind what its owner knows nothing of yet"
+    );
 }
 
 #[test]
@@ -85,7 +118,7 @@ fn what_is_for_a_closed_channel_counts_as_taken() {
 
     assert_eq!(channels.close(id), BTreeSet::from([QUEUE]));
 
-    assert_eq!(channels.take(QUEUE, vec![delivered(id, 1)]), 1);
+    assert!(channels.take(QUEUE, vec![delivered(id, 1)]).is_empty());
     assert_eq!(channels.close(id), BTreeSet::new(), "it is forgotten");
 }
 
@@ -98,7 +131,8 @@ fn a_consumer_is_cancelled_once() {
 
     assert_eq!(channels.consumed_queues(), BTreeSet::from([QUEUE]));
     assert!(channels.cancel_consumers(QUEUE));
-    assert_eq!(channels.take(QUEUE, vec![Push::Cancelled(id, CONSUMER)]), 1);
+    let again = vec![Push::Cancelled(id, CONSUMER)];
+    assert!(channels.take(QUEUE, again).is_empty());
 
     let cancelled = ChannelEvent::ConsumerCancelled {
         queue: QUEUE,
@@ -115,11 +149,8 @@ fn channels_of_another_registration_end() {
     let (_, mut events) = open(&channels);
 
     channels.keep_only(Some(BrokerEpoch(3)));
-    assert_eq!(events.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+    assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
     channels.keep_only(None);
 
-    assert_eq!(
-        events.try_recv(),
-        Err(mpsc::error::TryRecvError::Disconnected)
-    );
+    assert_eq!(events.try_recv(), Err(TryRecvError::Disconnected));
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{FRAME_BYTES_MAX, Refusal};
+use super::{FRAME_BYTES_MAX, FRAME_BYTES_TARGET, Refusal};
 
 /// Calls of one connection being carried out; further frames wait.
 const CALLS_IN_FLIGHT_MAX: usize = 32_768;
@@ -196,12 +196,29 @@ impl LaneServer {
     }
 
     async fn flush(&mut self) -> Result<(), ()> {
-        let replies = std::mem::take(&mut self.finished);
-        self.responses
-            .send(Ok(PeerResponse { replies }))
-            .await
-            .map_err(|_| ())
+        for replies in frames_of(std::mem::take(&mut self.finished)) {
+            let sent = self.responses.send(Ok(PeerResponse { replies })).await;
+            sent.map_err(|_| ())?;
+        }
+        Ok(())
     }
+}
+
+/// Puts replies together so that no frame is too large: a reply above the target goes alone.
+fn frames_of(replies: Vec<PeerReply>) -> Vec<Vec<PeerReply>> {
+    let mut frames: Vec<Vec<PeerReply>> = Vec::new();
+    let mut bytes = 0_usize;
+    for reply in replies {
+        bytes = bytes.saturating_add(reply.body.len());
+        match frames.last_mut() {
+            Some(frame) if bytes <= FRAME_BYTES_TARGET => frame.push(reply),
+            Some(_) | None => {
+                bytes = reply.body.len();
+                frames.push(vec![reply]);
+            }
+        }
+    }
+    frames
 }
 
 fn reply(call_id: u64, served: Served) -> PeerReply {
@@ -216,5 +233,40 @@ fn reply(call_id: u64, served: Served) -> PeerReply {
             status: refusal as u32,
             body: Bytes::from(reason),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(bodies: &[usize]) -> Vec<Vec<usize>> {
+        let replies = bodies.iter().map(|bytes| PeerReply {
+            call_id: 1,
+            status: 0,
+            body: Bytes::from(vec![0; *bytes]),
+        });
+        let frames = frames_of(replies.collect()).into_iter();
+        let sizes = |frame: Vec<PeerReply>| frame.iter().map(|reply| reply.body.len()).collect();
+        frames.map(sizes).collect()
+    }
+
+    #[test]
+    fn replies_share_a_frame_until_it_is_large_and_a_large_one_goes_alone() {
+        const LARGE: usize = FRAME_BYTES_TARGET * 2;
+        const HALF: usize = FRAME_BYTES_TARGET / 2;
+
+        assert!(sizes(&[]).is_empty());
+        assert_eq!(sizes(&[1, 2, 3]), [[1, 2, 3]]);
+        assert_eq!(
+            sizes(&[1, LARGE, LARGE, HALF, HALF, 1, 2]),
+            [
+                vec![1],
+                vec![LARGE],
+                vec![LARGE],
+                vec![HALF, HALF],
+                vec![1, 2]
+            ]
+        );
     }
 }

@@ -4,4 +4,5 @@
 mod failover;
 mod lone;
 mod remote;
+mod stalled;
 mod support;

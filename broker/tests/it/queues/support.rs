@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftmq::node::Node;
-use raftmq::queues::{ChannelEvent, Counts, Published, QueueChannel, QueueError, Queues};
+use raftmq::queues::{
+    ChannelEvent, ChannelEvents, Counts, Published, QueueChannel, QueueError, Queues,
+};
 use raftmq_core::cluster::amqp::{CreateVhost, DeclareQueue};
 use raftmq_core::cluster::{AmqpCommand, Command as ClusterCommand, Outcome as Declared};
 use raftmq_core::exchange::{Argument, Arguments, HeaderValue};
 use raftmq_core::queue::{AckMode, Attach, Command, Delivery, Message, Outcome, Reply, Span};
 use raftmq_core::{ConsumerId, GroupNumber};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::in_process::{eventually, in_service, peer, start, try_start};
@@ -160,7 +161,7 @@ pub(crate) async fn publish(queues: &Queues, queue: GroupNumber, text: &str) {
 pub(crate) struct Client {
     pub(crate) queues: Queues,
     pub(crate) channel: QueueChannel,
-    pub(crate) events: mpsc::Receiver<ChannelEvent>,
+    pub(crate) events: ChannelEvents,
 }
 
 impl Client {
