@@ -75,6 +75,33 @@ impl Channels {
         open.map(|open| open.touched).unwrap_or_default()
     }
 
+    /// The queues that may know an open channel.
+    pub(super) fn touched(&self, id: ChannelId) -> BTreeSet<GroupNumber> {
+        let state = self.state.lock();
+        let open = state.open.get(&id);
+        open.map(|open| open.touched.clone()).unwrap_or_default()
+    }
+
+    /// The closed channels of a registration that something is delivered to all the same: their queue has
+    /// not heard of the end yet, or has forgotten it.
+    pub(super) fn closed_among(
+        &self,
+        pushes: &[Push],
+        registration: (BrokerId, BrokerEpoch),
+    ) -> BTreeSet<ChannelId> {
+        let state = self.state.lock();
+        let is_closed = |channel: &ChannelId| {
+            (channel.broker, channel.broker_epoch) == registration
+                && channel.number <= state.last_number
+                && !state.open.contains_key(channel)
+        };
+        let delivered = pushes.iter().filter_map(|push| match push {
+            Push::Delivered(delivery, _) => Some(delivery.channel),
+            Push::TakenBack(..) | Push::Cancelled(..) => None,
+        });
+        delivered.filter(is_closed).collect()
+    }
+
     /// Forgets the channels of every registration but this one; their receivers end.
     pub(super) fn keep_only(&self, current: Option<BrokerEpoch>) {
         let mut state = self.state.lock();

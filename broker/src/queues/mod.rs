@@ -291,10 +291,12 @@ impl Queues {
 
 impl Closer for Queues {
     fn close(&self, channel: ChannelId, attempt: Attempt) {
-        for queue in self.shared.channels.close(channel) {
+        for queue in self.shared.channels.touched(channel) {
             let command = Command::CloseChannel { channel, attempt };
             // The way repeats it until the queue has it; nobody waits.
             self.send_surely(queue, command);
         }
+        // Not before: whatever is pushed from now on has it closed again, behind this.
+        self.shared.channels.close(channel);
     }
 }

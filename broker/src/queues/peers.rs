@@ -3,6 +3,7 @@
 
 use raftmq_core::codec::CodecError;
 use raftmq_core::ids::{BrokerId, GroupNumber};
+use raftmq_core::queue::{Attempt, Command};
 use raftmq_store::GroupId;
 use tokio::time::timeout;
 
@@ -46,8 +47,16 @@ impl Queues {
         Ok(encode_refused(&refused))
     }
 
-    /// Hands pushes to their channels; says which of them found no room.
+    /// Hands pushes to their channels; says which of them found no room. A queue that delivers to a channel
+    /// that is closed is told so again: a consumer that nobody can end would take its messages for ever.
     pub(super) fn take_pushes(&self, queue: GroupNumber, pushes: Vec<Push>) -> Vec<usize> {
+        if let Some(broker_epoch) = self.epoch_in_service() {
+            let registration = (self.broker_id(), broker_epoch);
+            for channel in self.shared.channels.closed_among(&pushes, registration) {
+                let attempt = Attempt::CountsNot;
+                self.send_surely(queue, Command::CloseChannel { channel, attempt });
+            }
+        }
         let count = pushes.len();
         let refused = self.shared.channels.take(queue, pushes);
         let taken = count - refused.len();

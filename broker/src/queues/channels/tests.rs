@@ -123,6 +123,37 @@ fn what_is_for_a_closed_channel_counts_as_taken() {
 }
 
 #[test]
+fn channels_that_are_closed_are_told_from_open_ones_and_those_of_other_registrations() {
+    let channels = Channels::default();
+    let registration = (BrokerId(1), BrokerEpoch(3));
+    let (open, _events) = open(&channels);
+    let (closed, _) = channels.open(registration.0, registration.1);
+    channels.touch(closed, QUEUE);
+    assert_eq!(channels.touched(closed), BTreeSet::from([QUEUE]));
+    let before = ChannelId {
+        broker_epoch: BrokerEpoch(2),
+        ..closed
+    };
+    let unheard_of = ChannelId {
+        number: closed.number + 1,
+        ..closed
+    };
+    let pushes = [open, closed, closed, before, unheard_of].map(|id| delivered(id, 1));
+    let among = || channels.closed_among(&pushes, registration);
+    assert_eq!(among(), BTreeSet::new());
+
+    channels.close(closed);
+
+    assert_eq!(among(), BTreeSet::from([closed]));
+    assert_eq!(channels.touched(closed), BTreeSet::new());
+    let returned = [Push::TakenBack(closed, DeliveryId(1))];
+    assert_eq!(
+        channels.closed_among(&returned, registration),
+        BTreeSet::new()
+    );
+}
+
+#[test]
 fn a_consumer_is_cancelled_once() {
     let channels = Channels::default();
     let (id, mut events) = open(&channels);
