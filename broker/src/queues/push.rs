@@ -103,7 +103,7 @@ pub(super) fn encode_refused(refused: &[usize]) -> Bytes {
 pub(super) fn decode_refused(body: Bytes) -> Result<BTreeSet<usize>, CodecError> {
     let mut reader = Reader::new(body);
     let count = reader.count("refused pushes", NUMBER_BYTES, QUEUE_BATCH_COUNT_MAX)?;
-    let refused = (0..count).map(|_| Ok(reader.u32()? as usize));
+    let refused = (0..count).map(|_| reader.u32().map(|number| number as usize));
     let refused = refused.collect::<Result<BTreeSet<usize>, CodecError>>()?;
     reader.finish()?;
     Ok(refused)
