@@ -64,6 +64,8 @@ raftmq_planted::bugs! {
     QueueDeadLetterLost = "queue-dead-letter-lost",
     /// An exclusive queue stays when its connection is closed.
     ExclusiveQueueOutlivesOwner = "exclusive-queue-outlives-owner",
+    /// A user whose tags are changed has no password any more.
+    ChangedUserLosesPassword = "changed-user-loses-password",
     /// A queue may be declared again with other arguments.
     InequivalentDeclareAccepted = "inequivalent-declare-accepted",
 }

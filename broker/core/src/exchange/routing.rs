@@ -4,6 +4,7 @@
 //! structure (`imbl`): a clone costs little, and a change copies only the way to what it changes.
 //! Does not know virtual hosts, durability, permissions, or policies.
 
+use std::ops::Bound as End;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -56,6 +57,12 @@ impl Exchange {
     /// Shows the bindings that start here, ordered by destination, key and arguments.
     pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
         self.bindings.iter()
+    }
+
+    /// Shows the bindings that start here behind one of them, which need not be there any more.
+    pub fn bindings_after(&self, binding: &Binding) -> impl Iterator<Item = &Binding> {
+        self.bindings
+            .range::<_, Binding>((End::Excluded(binding), End::Unbounded))
     }
 
     /// Counts the bindings that start here.

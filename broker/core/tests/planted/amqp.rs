@@ -1,7 +1,7 @@
 //! The planted bugs of AMQP's metadata do harm.
 
 use bytes::Bytes;
-use raftmq_core::cluster::amqp::{ConnectionId, DeclareQueue, PasswordHash, Seed};
+use raftmq_core::cluster::amqp::{ChangeUser, ConnectionId, DeclareQueue, PasswordHash, Seed};
 use raftmq_core::cluster::{AmqpCommand, Cluster, Command, RegisterBroker, Reply};
 use raftmq_core::exchange::{Argument, Arguments, HeaderValue};
 use raftmq_core::planted::{Bug, plant};
@@ -91,4 +91,23 @@ pub(super) fn each_bug_of_amqp_breaks_its_promise() {
     assert!(!outlives());
     plant(Bug::ExclusiveQueueOutlivesOwner);
     assert!(outlives(), "nobody can use it any more");
+
+    let keeps_password = || {
+        let (mut log, _) = started();
+        for (password_hash, tags) in [(Some(b"hash"), None), (None, Some("monitoring"))] {
+            let password_hash = password_hash.map(|hash| PasswordHash(Bytes::from_static(hash)));
+            let tags = tags.map(|tag: &str| [tag.to_owned()].into());
+            let change = AmqpCommand::ChangeUser(ChangeUser {
+                name: "jane".to_owned(),
+                password_hash,
+                tags,
+            });
+            log.commit(Command::Amqp(change)).unwrap();
+        }
+        let image = log.cluster.image();
+        image.amqp.users["jane"].password_hash.0 == b"hash"[..]
+    };
+    assert!(keeps_password());
+    plant(Bug::ChangedUserLosesPassword);
+    assert!(!keeps_password(), "she cannot log in any more");
 }

@@ -1,11 +1,11 @@
-//! The bytes of commands about AMQP's world: tags 65 to 78 of metadata commands.
+//! The bytes of commands about AMQP's world: tags 65 to 79 of metadata commands.
 //!
 //! Format as in `cluster::codec`: the fields in the order of the type. Tags are never reused. Knows no
 //! rule about the values.
 
 use crate::cluster::amqp::command::{
-    AmqpCommand, BindingChange, BindingTarget, CreateVhost, DeclareExchange, DeclareQueue, PutUser,
-    Seed, SetPermissions,
+    AmqpCommand, BindingChange, BindingTarget, ChangeUser, CreateVhost, DeclareExchange,
+    DeclareQueue, PutUser, Seed, SetPermissions,
 };
 use crate::cluster::amqp::values::{
     read_arguments, read_key, read_kind, read_password, read_tags, unknown, write_arguments,
@@ -37,6 +37,7 @@ impl AmqpCommand {
             Self::SetPermissions(_) => 76,
             Self::ClearPermissions { .. } => 77,
             Self::Seed(_) => 78,
+            Self::ChangeUser(_) => 79,
         }
     }
 
@@ -80,6 +81,7 @@ impl AmqpCommand {
             Self::Seed(seed) => {
                 write_bytes(writer.text(&seed.user), &seed.password_hash.0);
             }
+            Self::ChangeUser(change) => write_change_user(writer, change),
         }
     }
 
@@ -130,6 +132,7 @@ impl AmqpCommand {
                 user: read_name(reader)?,
                 password_hash: PasswordHash(read_password(reader)?),
             }),
+            79 => Self::ChangeUser(read_change_user(reader)?),
             tag => return Err(unknown(WHAT, tag)),
         })
     }
@@ -207,6 +210,31 @@ fn read_change(reader: &mut Reader) -> Result<BindingChange, CodecError> {
         key: read_key(reader)?,
         arguments: read_arguments(reader)?,
         connection: read_connection(reader)?,
+    })
+}
+
+fn write_change_user(writer: &mut Writer, change: &ChangeUser) {
+    writer.text(&change.name);
+    writer.flag(change.password_hash.is_some());
+    if let Some(password_hash) = &change.password_hash {
+        write_bytes(writer, &password_hash.0);
+    }
+    writer.flag(change.tags.is_some());
+    if let Some(tags) = &change.tags {
+        write_tags(writer, tags);
+    }
+}
+
+fn read_change_user(reader: &mut Reader) -> Result<ChangeUser, CodecError> {
+    let name = read_name(reader)?;
+    let has_password = reader.flag("password")?;
+    let password_hash = has_password.then(|| read_password(reader).map(PasswordHash));
+    let password_hash = password_hash.transpose()?;
+    let has_tags = reader.flag("tags")?;
+    Ok(ChangeUser {
+        name,
+        password_hash,
+        tags: has_tags.then(|| read_tags(reader)).transpose()?,
     })
 }
 

@@ -95,6 +95,17 @@ pub struct PutUser {
     pub tags: BTreeSet<String>,
 }
 
+/// What is to be changed of a user; one with a password may be new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeUser {
+    /// Its name.
+    pub name: String,
+    /// Its salted password hash, made by the proposer; `None` = as it is.
+    pub password_hash: Option<PasswordHash>,
+    /// All its tags; `None` = as they are, and none for a new user.
+    pub tags: Option<BTreeSet<String>>,
+}
+
 /// What a user may do in a virtual host from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetPermissions {
@@ -173,4 +184,7 @@ pub enum AmqpCommand {
     },
     /// Makes `/` and a first user who may do everything there, once for all time.
     Seed(Seed),
+    /// Changes what is named of a user, or makes one that has a password. Refused for a user that is
+    /// neither there nor given a password (`UnknownUser`). Repetition changes nothing.
+    ChangeUser(ChangeUser),
 }

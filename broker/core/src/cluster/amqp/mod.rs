@@ -29,8 +29,8 @@ use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 
 pub use self::command::{
-    AmqpCommand, BindingChange, BindingTarget, CreateVhost, DeclareExchange, DeclareQueue, PutUser,
-    Seed, SetPermissions,
+    AmqpCommand, BindingChange, BindingTarget, ChangeUser, CreateVhost, DeclareExchange,
+    DeclareQueue, PutUser, Seed, SetPermissions,
 };
 pub use self::error::{AmqpError, Inequivalent};
 pub use self::resource::{ConnectionId, ExchangeInfo, QueueInfo, Resource, ResourceKind};
@@ -207,6 +207,7 @@ impl Cluster {
             AmqpCommand::SetPermissions(set) => self.set_permissions(set),
             AmqpCommand::ClearPermissions { vhost, user } => self.clear_permissions(&vhost, &user),
             AmqpCommand::Seed(seed) => self.seed_amqp(seed),
+            AmqpCommand::ChangeUser(change) => self.change_user(change),
         }
     }
 }

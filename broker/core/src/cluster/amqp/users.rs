@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::cluster::amqp::command::{PutUser, SetPermissions};
+use crate::cluster::amqp::command::{ChangeUser, PutUser, SetPermissions};
 use crate::cluster::amqp::vhosts::check_name;
-use crate::cluster::amqp::{AmqpError, User};
+use crate::cluster::amqp::{AmqpError, PasswordHash, User};
 use crate::cluster::brokers::{check_length, over_limit};
 use crate::cluster::{Cluster, ClusterError, Outcome, Reply};
 use crate::ids::VhostId;
@@ -15,6 +15,7 @@ use crate::limits::{
     AMQP_PATTERN_BYTES_MAX, AMQP_PERMISSIONS_COUNT_MAX, AMQP_USERS_COUNT_MAX, PASSWORD_BYTES_MAX,
     USER_TAGS_COUNT_MAX,
 };
+use crate::planted::{Bug, is_planted};
 
 impl Cluster {
     pub(super) fn put_user(&mut self, put: PutUser) -> Reply {
@@ -30,6 +31,30 @@ impl Cluster {
             users.insert(Arc::clone(&user.name), Arc::new(user));
         }
         Ok(Outcome::Done)
+    }
+
+    pub(super) fn change_user(&mut self, change: ChangeUser) -> Reply {
+        let ChangeUser {
+            name,
+            password_hash,
+            tags,
+        } = change;
+        let known = self.image.amqp.users.get(name.as_str());
+        let known_hash = known.map(|known| known.password_hash.clone());
+        let known_hash = if is_planted(Bug::ChangedUserLosesPassword) {
+            known_hash.map(|_| PasswordHash::default())
+        } else {
+            known_hash
+        };
+        let known_tags = known.map(|known| known.tags.clone());
+        let Some(password_hash) = password_hash.or(known_hash) else {
+            return Err(unknown_user(&name).into());
+        };
+        self.put_user(PutUser {
+            name,
+            password_hash,
+            tags: tags.or(known_tags).unwrap_or_default(),
+        })
     }
 
     pub(super) fn check_user(&self, put: &PutUser) -> Result<(), ClusterError> {

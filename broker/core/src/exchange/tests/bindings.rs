@@ -54,6 +54,25 @@ fn a_binding_is_its_source_destination_key_and_arguments() {
 }
 
 #[test]
+fn bindings_are_shown_from_any_of_them_on() {
+    let mut routing = with_one(ExchangeKind::Topic);
+    let source = ExchangeId(1);
+    for key in ["a", "b", "c"] {
+        bind(&mut routing, source, queue(1), key);
+    }
+    let gone = Binding::new(queue(1), b"b");
+    for _ in 0..2 {
+        let exchange = routing.exchange(source).unwrap();
+        let behind: Vec<&Binding> = exchange.bindings_after(&gone).collect();
+        assert_eq!(behind, [&Binding::new(queue(1), b"c")]);
+        routing.unbind(source, &gone);
+    }
+    let exchange = routing.exchange(source).unwrap();
+    let last = Binding::new(queue(2), b"");
+    assert_eq!(exchange.bindings_after(&last).next(), None);
+}
+
+#[test]
 fn the_order_of_arguments_tells_no_bindings_apart() {
     let argument = |name: &'static str| Argument {
         name: Bytes::from_static(name.as_bytes()),

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 use raftmq_core::cluster::amqp::{
-    BindingChange, ConnectionId, CreateVhost, DeclareExchange, DeclareQueue, PasswordHash,
-    Permissions, PutUser, Seed, SetPermissions,
+    BindingChange, ChangeUser, ConnectionId, CreateVhost, DeclareExchange, DeclareQueue,
+    PasswordHash, Permissions, PutUser, Seed, SetPermissions,
 };
 use raftmq_core::cluster::{AmqpCommand, Command};
 use raftmq_core::codec::CodecError;
@@ -104,6 +104,11 @@ fn one_of_each() -> Vec<AmqpCommand> {
             user: text("guest"),
             password_hash: hash(),
         }),
+        AmqpCommand::ChangeUser(ChangeUser {
+            name: text("jane"),
+            password_hash: Some(hash()),
+            tags: Some([text("monitoring")].into()),
+        }),
     ]
 }
 
@@ -132,13 +137,14 @@ fn tag_of(command: &AmqpCommand) -> u8 {
         AmqpCommand::SetPermissions(_) => 76,
         AmqpCommand::ClearPermissions { .. } => 77,
         AmqpCommand::Seed(_) => 78,
+        AmqpCommand::ChangeUser(_) => 79,
     }
 }
 
 #[test]
 fn tags_never_change_and_the_list_holds_one_of_each() {
     let tags: Vec<u8> = one_of_each().iter().map(tag_of).collect();
-    assert_eq!(tags, (65..=78).collect::<Vec<_>>());
+    assert_eq!(tags, (65..=79).collect::<Vec<_>>());
     for (tag, (_, bytes)) in tags.iter().zip(encoded()) {
         assert_eq!(bytes[..2], [1, *tag]);
     }
@@ -182,6 +188,31 @@ fn a_queue_has_the_bytes_that_were_agreed_on() {
         &[b'l', 2, 0, 0, 0, 0, 0, 0, 0, 7],
     ];
     assert_eq!(command.encode()[..], expected.concat());
+}
+
+#[test]
+fn a_change_of_a_user_has_the_bytes_that_were_agreed_on() {
+    let change = |password_hash, tags| {
+        let name = "jane".to_owned();
+        let command = AmqpCommand::ChangeUser(ChangeUser {
+            name,
+            password_hash,
+            tags,
+        });
+        Command::Amqp(command).encode()
+    };
+
+    let nothing: &[&[u8]] = &[&[1, 79], b"\0\0\0\x04jane", &[0, 0]];
+    assert_eq!(change(None, None)[..], nothing.concat());
+    let hash = PasswordHash(Bytes::from_static(b"hash"));
+    let both: &[&[u8]] = &[
+        &[1, 79],
+        b"\0\0\0\x04jane",
+        b"\x01\0\0\0\x04hash",
+        b"\x01\0\0\0\x01\0\0\0\x01t",
+    ];
+    let tags = [String::from("t")].into();
+    assert_eq!(change(Some(hash), Some(tags))[..], both.concat());
 }
 
 #[test]

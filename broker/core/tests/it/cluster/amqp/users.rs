@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raftmq_core::Effect;
-use raftmq_core::cluster::amqp::{PasswordHash, Permissions, PutUser, SetPermissions};
+use raftmq_core::cluster::amqp::{ChangeUser, PasswordHash, Permissions, PutUser, SetPermissions};
 use raftmq_core::cluster::{AmqpCommand, ClusterError, Command};
 use raftmq_core::limits::{AMQP_PATTERN_BYTES_MAX, PASSWORD_BYTES_MAX, USER_TAGS_COUNT_MAX};
 
@@ -13,6 +13,16 @@ fn put(name: &str, hash: &'static [u8], tags: &[&str]) -> Command {
         name: name.to_owned(),
         password_hash: PasswordHash(Bytes::from_static(hash)),
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+    }))
+}
+
+fn change(name: &str, hash: Option<&'static [u8]>, tags: Option<&[&str]>) -> Command {
+    let hash = hash.map(|hash| PasswordHash(Bytes::from_static(hash)));
+    let tags = tags.map(|tags| tags.iter().map(|tag| (*tag).to_owned()).collect());
+    Command::Amqp(AmqpCommand::ChangeUser(ChangeUser {
+        name: name.to_owned(),
+        password_hash: hash,
+        tags,
     }))
 }
 
@@ -46,6 +56,43 @@ fn a_user_is_made_and_changed_and_repetition_changes_nothing() {
     assert_eq!(&*jane.password_hash.0, b"two");
     assert!(jane.tags.contains("monitoring"));
     assert_eq!(harness.commit(&change).effects, []);
+}
+
+#[test]
+fn what_a_change_does_not_name_stays_as_it_was() {
+    let mut harness = seeded();
+    harness.accept(&put("jane", b"one", &["monitoring"]));
+
+    harness.accept(&change("jane", None, Some(&["management"])));
+    let jane = &harness.image().amqp.users["jane"];
+    assert_eq!(&*jane.password_hash.0, b"one");
+    assert_eq!(jane.tags, ["management".to_owned()].into());
+
+    let password = change("jane", Some(b"two"), None);
+    assert_eq!(harness.commit(&password).effects, [Effect::ImageChanged]);
+    let jane = &harness.image().amqp.users["jane"];
+    assert_eq!(&*jane.password_hash.0, b"two");
+    assert_eq!(jane.tags, ["management".to_owned()].into());
+    assert_eq!(harness.commit(&password).effects, []);
+    let nothing = change("jane", None, None);
+    assert_eq!(harness.commit(&nothing).effects, []);
+
+    harness.accept(&change("jane", None, Some(&[])));
+    assert!(harness.image().amqp.users["jane"].tags.is_empty());
+}
+
+#[test]
+fn a_change_makes_a_user_only_with_a_password() {
+    let mut harness = seeded();
+
+    let refused = refusal_text(&mut harness, &change("jane", None, Some(&["management"])));
+    assert_eq!(refused, "user 'jane' not found");
+    assert!(!harness.image().amqp.users.contains_key("jane"));
+
+    harness.accept(&change("jane", Some(b"one"), None));
+    let jane = &harness.image().amqp.users["jane"];
+    assert_eq!(&*jane.password_hash.0, b"one");
+    assert!(jane.tags.is_empty());
 }
 
 #[test]
@@ -123,6 +170,8 @@ fn what_is_too_long_is_refused_in_bytes_and_in_the_machine() {
         put("jane", &LONG, &[]),
         put("jane", b"", &tags),
         put(&"j".repeat(256), b"", &[]),
+        change("jane", Some(&LONG), None),
+        change("jane", Some(b""), Some(&tags)),
         allow("/", "guest", &".".repeat(AMQP_PATTERN_BYTES_MAX + 1)),
     ] {
         assert!(Command::decode(&command.encode()).is_err());
