@@ -19,3 +19,4 @@ pub mod planted;
 pub mod queues;
 pub mod raft;
 pub mod replica;
+mod security;

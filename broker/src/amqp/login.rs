@@ -7,8 +7,8 @@ use raftmq_amqp::{Identity, Login, Refusal};
 use raftmq_core::cluster::Image;
 
 use super::error::{of_amqp, text};
-use super::password;
 use crate::planted::{Bug, is_planted};
+use crate::security::password;
 
 /// The first user of a cluster, and its password.
 pub(super) const GUEST: &str = "guest";

@@ -23,7 +23,6 @@ mod login;
 mod message_form;
 mod metrics;
 mod outcomes;
-mod password;
 mod patterns;
 mod publish;
 mod queues;

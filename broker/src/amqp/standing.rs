@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::context::Shared;
 use super::limits::{SEED_PAUSE, STANDING_INTERVAL};
 use super::login::GUEST;
-use super::password;
+use crate::security::password;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

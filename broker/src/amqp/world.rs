@@ -11,7 +11,7 @@ use raftmq_core::machine::{EntryMeta, MACHINE_VERSION};
 use raftmq_core::{GroupNumber, Machine};
 
 use super::login::GUEST;
-use super::password;
+use crate::security::password;
 
 pub(super) const VHOST: &str = "/";
 

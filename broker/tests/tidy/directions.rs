@@ -93,6 +93,8 @@ const PACKAGES: &[Package] = &[
         name: "raftmq-chaos",
         may_use: &[
             "raftmq",
+            "raftmq-amqp",
+            "raftmq-amqp-protocol",
             "raftmq-client",
             "raftmq-core",
             "raftmq-kafka-protocol",
@@ -196,6 +198,18 @@ const PARTS: &[Part] = &[
     Part {
         folders: &["queues"],
         never: &["crate::replica"],
+    },
+    // Every front end uses it.
+    Part {
+        folders: &["security"],
+        never: &[
+            "crate::kafka",
+            "crate::amqp",
+            "crate::grpc",
+            "crate::http",
+            "openraft",
+            "raftmq_store",
+        ],
     },
     // The command line is a client like any other.
     Part {

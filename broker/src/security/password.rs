@@ -10,12 +10,41 @@ use std::hint::black_box;
 use bytes::{BufMut, Bytes, BytesMut};
 use raftmq_core::cluster::amqp::PasswordHash;
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 /// SHA-256 over salt and password.
 const SALTED_SHA_256: u8 = 1;
 /// Length of a salt, bytes.
 pub(crate) const SALT_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
+/// Length of a password that is set, bytes, inclusive.
+pub(crate) const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// A password that is not set.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum PasswordError {
+    /// Nothing to guess.
+    #[error("password is empty")]
+    Empty,
+    /// Longer than anybody types.
+    #[error("password takes {actual} bytes, more than the limit of {PASSWORD_BYTES_MAX}")]
+    TooLong {
+        /// Its length.
+        actual: usize,
+    },
+}
+
+/// Checks a password that is to be set.
+///
+/// # Errors
+/// See [`PasswordError`].
+pub(crate) const fn check(password: &[u8]) -> Result<(), PasswordError> {
+    match password.len() {
+        0 => Err(PasswordError::Empty),
+        1..=PASSWORD_BYTES_MAX => Ok(()),
+        actual => Err(PasswordError::TooLong { actual }),
+    }
+}
 
 /// Hashes a password with a salt that is random and used once.
 pub(crate) fn hash(salt: [u8; SALT_BYTES], password: &[u8]) -> PasswordHash {
@@ -65,6 +94,16 @@ mod tests {
             assert!(!verify(&guest, other), "{other:?}");
         }
         assert_ne!(guest, hash([8; SALT_BYTES], b"guest"), "salted");
+    }
+
+    #[test]
+    fn an_empty_password_and_an_endless_one_are_not_set() {
+        assert_eq!(check(b""), Err(PasswordError::Empty));
+        assert_eq!(check(b"x"), Ok(()));
+        assert_eq!(check(&[b'x'; PASSWORD_BYTES_MAX]), Ok(()));
+        let actual = PASSWORD_BYTES_MAX + 1;
+        let long = vec![b'x'; actual];
+        assert_eq!(check(&long), Err(PasswordError::TooLong { actual }));
     }
 
     #[test]
