@@ -11,6 +11,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use raftmq_proto::v1::admin_client::AdminClient;
+use raftmq_proto::v1::amqp_admin_client::AmqpAdminClient;
 use raftmq_proto::v1::broker_client::BrokerClient;
 use tonic::transport::{Channel, Endpoint};
 
@@ -101,6 +102,11 @@ pub(crate) fn broker_client(channel: Channel) -> BrokerClient<Channel> {
 /// The control plane's client on a channel, with limits set.
 pub(crate) fn admin_client(channel: Channel) -> AdminClient<Channel> {
     AdminClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX)
+}
+
+/// The client of AMQP's control plane on a channel, with limits set.
+pub(crate) fn amqp_admin_client(channel: Channel) -> AmqpAdminClient<Channel> {
+    AmqpAdminClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX)
 }
 
 /// Tonic says "transport error" and hides the reason in the chain.

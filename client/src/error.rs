@@ -122,12 +122,14 @@ pub enum ErrorKind {
     TimedOut,
     /// Refused, and perhaps written by an attempt before.
     OutcomeUnknown,
-    /// The topic, partition or broker does not exist (or is not known yet).
+    /// The topic, partition, broker, virtual host, user or queue does not exist (or is not known yet).
     NotFound,
     /// The topic exists already.
     AlreadyExists,
     /// The request or a setting is wrong and stays wrong.
     Invalid,
+    /// What the call makes its condition does not hold now.
+    Precondition,
     /// A record or batch is over a limit.
     TooLarge,
     /// Bytes are damaged.
@@ -288,9 +290,12 @@ const fn kind_of(code: ErrorCode) -> ErrorKind {
         | ErrorCode::UnknownLeaderEpoch
         | ErrorCode::NoController => ErrorKind::Unavailable,
         ErrorCode::TimedOut => ErrorKind::TimedOut,
-        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::UnknownBroker => {
-            ErrorKind::NotFound
-        }
+        ErrorCode::UnknownTopic
+        | ErrorCode::UnknownPartition
+        | ErrorCode::UnknownBroker
+        | ErrorCode::UnknownVhost
+        | ErrorCode::UnknownUser
+        | ErrorCode::UnknownQueue => ErrorKind::NotFound,
         ErrorCode::TopicAlreadyExists => ErrorKind::AlreadyExists,
         ErrorCode::InvalidRequest
         | ErrorCode::InvalidTopicName
@@ -299,6 +304,7 @@ const fn kind_of(code: ErrorCode) -> ErrorKind {
         | ErrorCode::InvalidConfig
         | ErrorCode::InvalidRecord
         | ErrorCode::InvalidTimestamp => ErrorKind::Invalid,
+        ErrorCode::PreconditionFailed => ErrorKind::Precondition,
         ErrorCode::RecordTooLarge => ErrorKind::TooLarge,
         ErrorCode::CorruptRecord => ErrorKind::Corrupt,
         ErrorCode::OutOfOrderSequence

@@ -34,14 +34,18 @@ mod metadata;
 mod placement;
 mod producer;
 
+pub use raftmq_proto::v1::amqp_argument::Value as ArgumentValue;
 pub use raftmq_proto::v1::{
-    BrokerInfo, ConfigEntry, CreateTopicResponse, DescribeClusterResponse, DescribeTopicResponse,
-    ErrorCode, MoveProgress, PartitionInfo, PartitionPlacement, ReplicaChange, TopicInfo,
+    AmqpArgument, BindingInfo, BrokerInfo, ConfigEntry, CreateTopicResponse,
+    DescribeClusterResponse, DescribeTopicResponse, ErrorCode, ExchangeInfo, MoveProgress,
+    PartitionInfo, PartitionPlacement, PermissionInfo, QueueCounts, QueueInfo, ReplicaChange,
+    TopicInfo, UserInfo, VhostInfo,
 };
 pub use raftmq_records::{BatchError, Compression, Header};
 
 pub use self::admin::{
-    Admin, AlterClusterSettings, AlterTopic, CreateTopic, ListedOffset, OffsetAt, Recovery,
+    Admin, AlterClusterSettings, AlterTopic, Counting, CreateTopic, CreateVhost, DeleteQueue,
+    ListedOffset, OffsetAt, Permissions, PutUser, Recovery,
 };
 pub use self::client::{Client, ClientBuilder, WallClock};
 pub use self::connector::{Connector, Io, TcpConnector};

@@ -123,6 +123,9 @@ pub const fn is_code_retriable(code: ErrorCode) -> bool {
         | ErrorCode::NotLeader
         | ErrorCode::UnknownTopic
         | ErrorCode::UnknownPartition
+        | ErrorCode::UnknownVhost
+        | ErrorCode::UnknownUser
+        | ErrorCode::UnknownQueue
         | ErrorCode::NotEnoughReplicas
         | ErrorCode::NotEnoughReplicasAfterAppend
         | ErrorCode::OffsetNotAvailable
@@ -149,6 +152,7 @@ pub const fn is_code_retriable(code: ErrorCode) -> bool {
         | ErrorCode::UnknownBroker
         | ErrorCode::InvalidTimestamp
         | ErrorCode::InvalidRecord
+        | ErrorCode::PreconditionFailed
         | ErrorCode::Unsupported => false,
     }
 }
@@ -175,16 +179,20 @@ pub const fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::CorruptRecord
         | ErrorCode::InvalidRecord
         | ErrorCode::InvalidTimestamp => Code::InvalidArgument,
-        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::UnknownBroker => {
-            Code::NotFound
-        }
+        ErrorCode::UnknownTopic
+        | ErrorCode::UnknownPartition
+        | ErrorCode::UnknownBroker
+        | ErrorCode::UnknownVhost
+        | ErrorCode::UnknownUser
+        | ErrorCode::UnknownQueue => Code::NotFound,
         ErrorCode::TopicAlreadyExists => Code::AlreadyExists,
         ErrorCode::OutOfOrderSequence
         | ErrorCode::InvalidProducerEpoch
         | ErrorCode::UnknownProducerId
         | ErrorCode::DuplicateSequence
         | ErrorCode::FencedLeaderEpoch
-        | ErrorCode::UnknownLeaderEpoch => Code::FailedPrecondition,
+        | ErrorCode::UnknownLeaderEpoch
+        | ErrorCode::PreconditionFailed => Code::FailedPrecondition,
         ErrorCode::OffsetOutOfRange => Code::OutOfRange,
         ErrorCode::Throttled | ErrorCode::StorageFull => Code::ResourceExhausted,
         ErrorCode::Unsupported => Code::Unimplemented,

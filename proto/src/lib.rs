@@ -7,11 +7,12 @@
 //! Maps are `BTreeMap`s, so that encoding and iterating are the same in every process.
 
 pub mod error;
+mod redacted;
 
 pub use error::{from_status, into_status};
 
-/// Package `raftmq.v1`: what clients speak. Modules `broker_client`, `broker_server`,
-/// `admin_client` and `admin_server` hold the services.
+/// Package `raftmq.v1`: what clients speak. Modules `broker_client`, `broker_server`, `admin_client`,
+/// `admin_server`, `amqp_admin_client` and `amqp_admin_server` hold the services.
 #[expect(
     missing_docs,
     clippy::missing_errors_doc,

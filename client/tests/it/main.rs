@@ -1,6 +1,7 @@
 //! The client against a scripted in-memory cluster over real sockets.
 
 mod admin;
+mod amqp;
 mod consumer;
 mod fake;
 mod producer;

@@ -4,6 +4,7 @@
 //! It keeps Kafka's rules for sequences, so that a client that retries wrongly is found out.
 
 mod admin;
+mod amqp;
 mod broker;
 mod state;
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use raftmq_client::ErrorCode;
 use raftmq_proto::v1::admin_server::AdminServer;
+use raftmq_proto::v1::amqp_admin_server::AmqpAdminServer;
 use raftmq_proto::v1::broker_server::BrokerServer;
 use raftmq_records::{BatchHeader, DecodeLimits, Record, records};
 use tokio::sync::Notify;
@@ -66,7 +68,8 @@ impl Cluster {
             };
             let serve = tonic::transport::Server::builder()
                 .add_service(BrokerServer::new(server.clone()).max_decoding_message_size(64 << 20))
-                .add_service(AdminServer::new(server))
+                .add_service(AdminServer::new(server.clone()))
+                .add_service(AmqpAdminServer::new(server))
                 .serve_with_incoming(TcpListenerStream::new(listener));
             tokio::spawn(serve);
         }
@@ -107,6 +110,11 @@ impl Cluster {
 
     pub(crate) fn break_fetches(&self, count: u32) {
         self.state.lock().fetch_breaks = count;
+    }
+
+    /// The next lists of virtual hosts break off.
+    pub(crate) fn break_lists(&self, count: u32) {
+        self.state.lock().list_breaks = count;
     }
 
     pub(crate) fn forget_producers(&self) {

@@ -42,6 +42,10 @@ pub(super) struct State {
     pub(super) append_time_ms: Option<i64>,
     pub(super) version: u64,
     pub(super) settings: BTreeMap<String, String>,
+    pub(super) vhosts: Vec<String>,
+    /// Their tags.
+    pub(super) users: BTreeMap<String, Vec<String>>,
+    pub(super) list_breaks: u32,
 }
 
 impl State {
