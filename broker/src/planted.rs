@@ -27,6 +27,8 @@ raftmq_planted::bugs! {
     QueueSettleNotRepeated = "queue-settle-not-repeated",
     /// An AMQP client logs in with any password.
     AnyPasswordLogsIn = "any-password-logs-in",
+    /// A permission is set whose pattern is no regular expression: it permits nothing for ever.
+    PatternsNotChecked = "patterns-not-checked",
     /// The exclusive queues of an AMQP connection stay when it ends.
     OwnQueuesOutliveConnection = "own-queues-outlive-connection",
 }

@@ -7,6 +7,14 @@ use raftmq_client::{Client, Error, ErrorCode, ErrorKind};
 
 use super::error::{CliError, CliResult};
 
+/// The commands that list what was not found.
+const LISTS: [(ErrorCode, &str); 4] = [
+    (ErrorCode::UnknownBroker, "raftmq cluster info"),
+    (ErrorCode::UnknownVhost, "raftmq vhost list"),
+    (ErrorCode::UnknownUser, "raftmq user list"),
+    (ErrorCode::UnknownQueue, "raftmq queue list --vhost NAME"),
+];
+
 /// Arguments of every command that talks to a cluster.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
@@ -55,8 +63,9 @@ pub(crate) async fn connect(bootstrap: &str, request_timeout: Duration) -> CliRe
 pub(crate) fn client_failure(action: &str, error: &Error) -> CliError {
     let failure = CliError::failure(format!("cannot {action}: {error}"));
     let kind = error.kind();
-    if error.code() == Some(ErrorCode::UnknownBroker) {
-        return failure.next("see what there is: raftmq cluster info");
+    let mut lists = LISTS.iter();
+    if let Some((_, list)) = lists.find(|(code, _)| error.code() == Some(*code)) {
+        return failure.next(format!("see what there is: {list}"));
     }
     if kind == ErrorKind::NotFound {
         return failure.next("see what there is: raftmq topic list");

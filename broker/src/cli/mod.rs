@@ -4,7 +4,9 @@
 //! storage). Talks to brokers only through `raftmq-client`, as any other program would; only
 //! `serve` knows a node.
 
+mod amqp_arguments;
 mod bench;
+mod binding;
 mod broker;
 mod cluster;
 mod connect;
@@ -13,11 +15,14 @@ mod decommission;
 mod demo;
 mod dev;
 mod error;
+mod exchange;
 mod output;
 mod partition;
+mod permissions;
 mod plan;
 mod probe;
 mod produce;
+mod queue;
 mod record_format;
 mod recover;
 mod serve;
@@ -25,6 +30,8 @@ mod settings;
 mod signal;
 mod topic;
 mod tracker;
+mod user;
+mod vhost;
 
 use std::io::Write as _;
 
@@ -74,6 +81,24 @@ enum Command {
     Produce(produce::ProduceArgs),
     /// Print records
     Consume(consume::ConsumeArgs),
+    /// List, delete and purge AMQP queues
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
+    /// List AMQP exchanges
+    #[command(subcommand)]
+    Exchange(exchange::ExchangeCommand),
+    /// List AMQP bindings
+    #[command(subcommand)]
+    Binding(binding::BindingCommand),
+    /// List, create and delete AMQP virtual hosts
+    #[command(subcommand)]
+    Vhost(vhost::VhostCommand),
+    /// List, set and delete AMQP users
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// List, set and clear what AMQP users may do
+    #[command(subcommand)]
+    Permissions(permissions::PermissionsCommand),
     /// List, drain and decommission brokers
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
@@ -134,6 +159,12 @@ async fn run(cli: Cli) -> CliResult {
         Command::Partition(command) => partition::run(command, &connect, output).await,
         Command::Produce(args) => produce::run(args, &connect, output).await,
         Command::Consume(args) => consume::run(args, &connect, output).await,
+        Command::Queue(command) => queue::run(command, &connect, output).await,
+        Command::Exchange(command) => exchange::run(command, &connect, output).await,
+        Command::Binding(command) => binding::run(command, &connect, output).await,
+        Command::Vhost(command) => vhost::run(command, &connect, output).await,
+        Command::User(command) => user::run(command, &connect, output).await,
+        Command::Permissions(command) => permissions::run(command, &connect, output).await,
         Command::Broker(command) => broker::run(command, &connect, output).await,
         Command::Cluster(command) => cluster::run(command, &connect, output).await,
         Command::Bench(command) => bench::run(command, &connect, output).await,
@@ -156,5 +187,34 @@ mod tests {
     #[test]
     fn the_arguments_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_about_amqp_take_what_they_need_and_nothing_else() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        for good in [
+            "raftmq vhost create shop --default-queue-type quorum --description orders",
+            "raftmq user set till --password-stdin --tags monitoring,management",
+            "raftmq permissions set till -p shop --configure ^a --write .* --read .*",
+            "raftmq permissions clear till",
+            "raftmq queue list --vhost shop --no-counts",
+            "raftmq queue delete orders -p shop --if-unused --if-empty",
+            "raftmq queue purge orders",
+            "raftmq exchange list -p shop",
+            "raftmq binding list --vhost shop -o json",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "raftmq vhost create",
+            "raftmq vhost create shop --default-queue-type stream",
+            "raftmq user set",
+            "raftmq user set till --password x --password-stdin",
+            "raftmq permissions set --read .*",
+            "raftmq queue delete",
+            "raftmq exchange delete orders",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -62,6 +62,19 @@ pub(crate) fn print_table(
     print_line(&table.trim_fmt())
 }
 
+/// A name that anybody may have chosen, for a terminal: control characters are written out.
+pub(crate) fn harmless(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
 /// Whether progress bars make sense: stderr is a terminal that can move its cursor.
 pub(crate) fn is_interactive() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
@@ -108,6 +121,12 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_name_cannot_move_the_cursor() {
+        assert_eq!(harmless("orders.ä 1"), "orders.ä 1");
+        assert_eq!(harmless("a\x1b[2J\nb"), "a\\u{1b}[2J\\nb");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! codes. Holds no data and knows neither Raft nor storage.
 
 mod admin;
+mod amqp_admin;
 mod broker;
 mod error;
 mod fetch;
@@ -12,11 +13,13 @@ mod recovery;
 mod settings;
 
 use raftmq_proto::v1::admin_server::AdminServer;
+use raftmq_proto::v1::amqp_admin_server::AmqpAdminServer;
 use raftmq_proto::v1::broker_server::BrokerServer;
 
 use crate::node::Parts;
 
 pub use admin::AdminFrontEnd;
+pub use amqp_admin::AmqpAdminFrontEnd;
 pub use broker::BrokerFrontEnd;
 
 /// The data plane over a broker's parts.
@@ -31,4 +34,13 @@ pub fn broker_service(parts: Parts, message_bytes_max: usize) -> BrokerServer<Br
 #[must_use]
 pub fn admin_service(parts: Parts, message_bytes_max: usize) -> AdminServer<AdminFrontEnd> {
     AdminServer::new(AdminFrontEnd::new(parts)).max_decoding_message_size(message_bytes_max)
+}
+
+/// The control plane of AMQP's world over a broker's parts.
+#[must_use]
+pub fn amqp_admin_service(
+    parts: Parts,
+    message_bytes_max: usize,
+) -> AmqpAdminServer<AmqpAdminFrontEnd> {
+    AmqpAdminServer::new(AmqpAdminFrontEnd::new(parts)).max_decoding_message_size(message_bytes_max)
 }

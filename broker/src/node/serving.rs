@@ -51,6 +51,10 @@ impl Node {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .add_service(grpc::broker_service(self.parts.clone(), message_bytes_max))
             .add_service(grpc::admin_service(self.parts.clone(), message_bytes_max))
+            .add_service(grpc::amqp_admin_service(
+                self.parts.clone(),
+                message_bytes_max,
+            ))
             .serve_with_incoming(incoming(listeners.grpc));
         self.spawn(async move { log_end("grpc", clients.await) });
         if !listeners.kafka.is_empty() {

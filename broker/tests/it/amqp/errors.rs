@@ -17,7 +17,7 @@ const TRIES_MAX: usize = 50;
 
 /// What a channel of its own was closed with. When the channel is closed before lapin has asked, lapin does
 /// not say why: then it is done again.
-async fn refused<T, F: Future<Output = lapin::Result<T>>>(
+pub(super) async fn refused<T, F: Future<Output = lapin::Result<T>>>(
     client: &Client,
     act: impl Fn(Channel) -> F,
 ) -> (u16, String) {
@@ -45,7 +45,7 @@ async fn publish_and_ask(
     channel.basic_qos(1, BasicQosOptions::default()).await
 }
 
-async fn declare_as(
+pub(super) async fn declare_as(
     channel: Channel,
     queue: &'static str,
     options: QueueDeclareOptions,

@@ -1,6 +1,7 @@
 //! AMQP 0-9-1 over real sockets to real broker processes: lapin, an unmodified client of RabbitMQ's, and
 //! bytes that no client sends.
 
+mod administration;
 mod client;
 mod cluster;
 mod declarations;
