@@ -255,6 +255,28 @@ impl Error {
         }
     }
 
+    /// Returns whether the partition only has to be asked of another broker, or waits for an election.
+    pub(crate) const fn wants_leader(&self) -> bool {
+        match self {
+            Self::Broker { code, .. } => matches!(
+                code,
+                ErrorCode::NotLeader
+                    | ErrorCode::FencedLeaderEpoch
+                    | ErrorCode::UnknownLeaderEpoch
+            ),
+            Self::Connect { .. } | Self::ConnectionLost { .. } => true,
+            Self::TimedOut { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::RecordTooLarge { .. }
+            | Self::Encode(_)
+            | Self::Corrupt { .. }
+            | Self::InvalidConfig(_)
+            | Self::Protocol { .. }
+            | Self::NotAssigned { .. }
+            | Self::Closed => false,
+        }
+    }
+
     /// Turns the status of a call to `endpoint` into an error.
     pub(crate) fn from_status(endpoint: &str, status: &Status) -> Self {
         match raftmq_proto::from_status(status) {

@@ -21,6 +21,9 @@ pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// First and longest pause between retries, before jitter.
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(20);
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Longest pause, before jitter, while a partition's leader is looked for: elections take less than a
+/// second, and what is asked meanwhile is one request for all partitions.
+pub(crate) const LEADER_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Failures that the pause after a refused metadata request counts as: about a third of a second.
 pub(crate) const REFUSED_METADATA_FAILURES: u32 = 5;
 /// NOT_LEADER answers in a row that are followed at once, before backing off.

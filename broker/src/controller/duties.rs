@@ -36,6 +36,11 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(500);
 /// an order disturbs the election before it where links or disks are slow.
 const ELECTION_PATIENCE: Duration = Duration::from_millis(250);
 const ELECTION_PATIENCE_DOUBLINGS_MAX: u32 = 4;
+/// What each election that is ordered together with others adds to that: their candidates take turns
+/// on the same processors and disks.
+const ELECTION_PATIENCE_EACH: Duration = Duration::from_millis(2);
+/// Longest time that the first order is given, however many elections were ordered together.
+const ELECTION_PATIENCE_MAX: Duration = Duration::from_secs(2);
 const COMMAND_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the controller knows and no image shows. Cheap to clone.
@@ -45,6 +50,15 @@ pub struct Duties {
     pub(super) wake: Arc<Notify>,
 }
 
+/// An election that was ordered.
+#[derive(Debug, Clone, Copy)]
+struct Ordered {
+    /// How often in a row.
+    times: u32,
+    /// When it is ordered again.
+    again_at: Instant,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct State {
     term: u64,
@@ -52,8 +66,8 @@ pub(super) struct State {
     started: Option<Instant>,
     /// Brokers that may be unfenced: their last heartbeat said so.
     ready: BTreeMap<BrokerId, BrokerEpoch>,
-    /// When an election was last ordered, and how often in a row.
-    ordered: BTreeMap<GroupNumber, (Instant, u32)>,
+    /// Elections that were ordered and have brought no leader yet.
+    ordered: BTreeMap<GroupNumber, Ordered>,
     /// Moves of replicas that are being driven.
     moving: BTreeSet<GroupNumber>,
     /// Since when brokers have been out of service, as far as this controller has seen.
@@ -125,13 +139,16 @@ impl Duties {
         let mut state = self.state.lock();
         state.ordered.retain(|group, _| leaderless.contains(group));
         let is_due = |group: &GroupNumber| {
-            let last = state.ordered.get(group);
-            last.is_none_or(|(at, times)| now.duration_since(*at) >= patience(*times))
+            let ordered = state.ordered.get(group);
+            ordered.is_none_or(|ordered| now >= ordered.again_at)
         };
         let due: Vec<_> = leaderless.into_iter().filter(is_due).collect();
         for group in &due {
-            let ordered = state.ordered.entry(*group).or_insert((now, 0));
-            *ordered = (now, ordered.1.saturating_add(1));
+            let before = state.ordered.get(group).map_or(0, |ordered| ordered.times);
+            let times = before.saturating_add(1);
+            let again_at = now + patience(times, due.len());
+            let ordered = Ordered { times, again_at };
+            state.ordered.insert(*group, ordered);
         }
         due
     }
@@ -399,7 +416,12 @@ impl Controller {
     }
 }
 
-fn patience(times: u32) -> Duration {
+/// How long an order is left alone, the `times`-th in a row, given together with others: `together` in all.
+fn patience(times: u32, together: usize) -> Duration {
     let doublings = times.saturating_sub(1).min(ELECTION_PATIENCE_DOUBLINGS_MAX);
-    ELECTION_PATIENCE * 2_u32.pow(doublings)
+    let together = u32::try_from(together).unwrap_or(u32::MAX);
+    let each = ELECTION_PATIENCE_EACH.saturating_mul(together);
+    // A silent candidate must not hold up more groups the longer, the more there are.
+    let all = (ELECTION_PATIENCE + each).min(ELECTION_PATIENCE_MAX);
+    all * 2_u32.pow(doublings)
 }

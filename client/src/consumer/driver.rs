@@ -244,7 +244,7 @@ impl Driver {
         let (topic, number) = (&position.topic, position.partition);
         tracing::debug!(topic = &**topic, partition = number, %error, "fetch is tried again");
         let failures = position.failures;
-        position.retry_at = Some(now + client.random.backoff(failures));
+        position.retry_at = Some(now + client.random.backoff_after(&error, failures));
         match error.leader_endpoint() {
             Some(leader) if follows_hint(failures) => {
                 client.metadata.hint(topic, number, leader);

@@ -217,7 +217,7 @@ impl Driver {
             let (topic, number) = (&partition.topic, partition.partition);
             tracing::debug!(topic = &**topic, partition = number, %error, "batch is sent again");
             let failures = partition.failures;
-            let pause = self.core.client.random.backoff(failures);
+            let pause = self.core.client.random.backoff_after(&error, failures);
             partition.retry_at = Some(Instant::now() + pause);
             match error.leader_endpoint() {
                 Some(leader) if follows_hint(failures) => {

@@ -15,8 +15,8 @@ use crate::types::GroupId;
 /// Bytes that an entry needs in a segment beside its payload: its description.
 pub(super) const ENTRY_META_BYTES: u64 = 38;
 
-/// More removed entries than this are removed as a range.
-const POINT_DELETES_MAX: usize = 32;
+/// More removed entries or rows than this are removed as a range.
+const POINT_DELETES_MAX: usize = 512;
 
 /// Memory that one row takes in the index beside key and value, roughly.
 const ROW_OVERHEAD_BYTES: usize = 64;
@@ -114,12 +114,12 @@ impl<'a, I: Index> Applier<'a, I> {
                 self.pending
                     .push(IndexOp::Delete(index::row_key(group, family, &key)));
             }
-            Op::DeleteFamily { group, family } => self.remove_family(group, family),
+            Op::DeleteFamily { group, family } => self.remove_family(group, family)?,
             Op::RemoveGroup { group } => {
                 let (start, end) = (index::entry_key(group, 0), index::entries_end(group));
                 self.remove_entries(group, start, end)?;
                 for family in FAMILIES {
-                    self.remove_family(group, family);
+                    self.remove_family(group, family)?;
                 }
             }
         }
@@ -136,10 +136,30 @@ impl<'a, I: Index> Applier<'a, I> {
         *self.live.entry(segment).or_default() += if is_added { bytes } else { -bytes };
     }
 
-    fn remove_family(&mut self, group: GroupId, family: RowFamily) {
+    /// Removes rows; what this frame added before is applied first, so that it is seen.
+    fn remove_family(&mut self, group: GroupId, family: RowFamily) -> Result<(), StoreError> {
+        self.index.apply(std::mem::take(&mut self.pending))?;
         let (start, end) = index::family_bounds(group, family);
-        self.bytes += ROW_OVERHEAD_BYTES;
-        self.pending.push(IndexOp::DeleteRange(start, end));
+        let mut keys = Vec::new();
+        self.index.scan(&start, &end, &mut |key, _| {
+            keys.push(key.to_vec());
+            keys.len() <= POINT_DELETES_MAX
+        })?;
+        self.remove_keys(keys, start, end);
+        Ok(())
+    }
+
+    /// Removes `keys`, which are all keys of a range or more than [`POINT_DELETES_MAX`] of them.
+    ///
+    /// RocksDB sorts all removed ranges of its memtable anew for the first read after each of them, so
+    /// that thousands make every read slow.
+    fn remove_keys(&mut self, keys: Vec<Vec<u8>>, start: Vec<u8>, end: Vec<u8>) {
+        self.bytes += ROW_OVERHEAD_BYTES * keys.len().min(POINT_DELETES_MAX);
+        if keys.len() > POINT_DELETES_MAX {
+            self.pending.push(IndexOp::DeleteRange(start, end));
+        } else {
+            self.pending.extend(keys.into_iter().map(IndexOp::Delete));
+        }
     }
 
     /// Removes entries; what this frame added before is applied first, so that it is seen.
@@ -172,13 +192,9 @@ impl<'a, I: Index> Applier<'a, I> {
         for row in &removed {
             self.count(row.place.segment, row.head.payload_bytes, false);
         }
-        self.bytes += ROW_OVERHEAD_BYTES * removed.len().min(POINT_DELETES_MAX);
-        if removed.len() > POINT_DELETES_MAX {
-            self.pending.push(IndexOp::DeleteRange(start, end));
-        } else {
-            let key = |row: &EntryRow| IndexOp::Delete(index::entry_key(group, row.head.index));
-            self.pending.extend(removed.iter().map(key));
-        }
+        let keys = removed.iter();
+        let keys = keys.map(|row| index::entry_key(group, row.head.index));
+        self.remove_keys(keys.collect(), start, end);
         Ok(())
     }
 
@@ -205,3 +221,6 @@ impl<'a, I: Index> Applier<'a, I> {
         Ok(self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,6 +132,15 @@ impl MemoryDisk {
         Self::default()
     }
 
+    /// The disk as the engine opened last sees it.
+    #[cfg(test)]
+    pub(super) fn handle(&self) -> DiskHandle {
+        DiskHandle {
+            generation: self.0.lock().generation,
+            disk: self.clone(),
+        }
+    }
+
     /// An independent copy of the disk as it is now, with nothing running on it.
     #[must_use]
     pub fn fork(&self) -> Self {
