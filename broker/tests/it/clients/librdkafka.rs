@@ -155,14 +155,10 @@ fn take(consumer: &BaseConsumer, count: i64) -> Vec<Shown> {
 
 /// A connection that was lost: the client says so, and goes on with the other brokers.
 fn is_passing(error: &KafkaError) -> bool {
-    let code = error.rdkafka_error_code();
-    let is_lost = |code| {
-        matches!(
-            code,
-            RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown
-        )
-    };
-    code.is_some_and(is_lost)
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
+    )
 }
 
 fn shown(message: &impl Message) -> Shown {
