@@ -123,7 +123,8 @@ async fn set(args: SetArgs, connect: &ConnectArgs, format: Format) -> CliResult 
         read,
     };
     let client = connect.connect().await?;
-    let changed = client.admin().set_permissions(&vhost, &user, &permissions);
+    let admin = client.admin();
+    let changed = admin.set_permissions(&vhost, &user, &permissions);
     let action = format!("set permissions of user {user:?} in virtual host {vhost:?}");
     changed
         .await

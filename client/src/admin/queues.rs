@@ -33,8 +33,9 @@ impl Admin {
         let call = |channel| {
             let request = request.clone();
             async move {
-                let listed = amqp_admin_client(channel).list_queues(request);
-                together(listed.await?, |part| part.queues).await
+                let mut client = amqp_admin_client(channel);
+                let listed = client.list_queues(request).await?;
+                together(listed, |part| part.queues).await
             }
         };
         self.shared.call("list queues", call).await
@@ -81,8 +82,9 @@ impl Admin {
         let call = |channel| {
             let request = request.clone();
             async move {
-                let listed = amqp_admin_client(channel).list_exchanges(request);
-                together(listed.await?, |part| part.exchanges).await
+                let mut client = amqp_admin_client(channel);
+                let listed = client.list_exchanges(request).await?;
+                together(listed, |part| part.exchanges).await
             }
         };
         self.shared.call("list exchanges", call).await
@@ -100,8 +102,9 @@ impl Admin {
         let call = |channel| {
             let request = request.clone();
             async move {
-                let listed = amqp_admin_client(channel).list_bindings(request);
-                together(listed.await?, |part| part.bindings).await
+                let mut client = amqp_admin_client(channel);
+                let listed = client.list_bindings(request).await?;
+                together(listed, |part| part.bindings).await
             }
         };
         self.shared.call("list bindings", call).await

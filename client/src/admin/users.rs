@@ -69,8 +69,9 @@ impl Admin {
     /// Those of every call.
     pub async fn list_users(&self) -> Result<Vec<UserInfo>> {
         let call = |channel| async move {
-            let listed = amqp_admin_client(channel).list_users(ListUsersRequest {});
-            together(listed.await?, |part| part.users).await
+            let mut client = amqp_admin_client(channel);
+            let listed = client.list_users(ListUsersRequest {}).await?;
+            together(listed, |part| part.users).await
         };
         self.shared.call("list users", call).await
     }
@@ -134,8 +135,9 @@ impl Admin {
         let call = |channel| {
             let request = request.clone();
             async move {
-                let listed = amqp_admin_client(channel).list_permissions(request);
-                together(listed.await?, |part| part.permissions).await
+                let mut client = amqp_admin_client(channel);
+                let listed = client.list_permissions(request).await?;
+                together(listed, |part| part.permissions).await
             }
         };
         self.shared.call("list permissions", call).await

@@ -56,8 +56,9 @@ impl Admin {
     /// Those of every call.
     pub async fn list_vhosts(&self) -> Result<Vec<VhostInfo>> {
         let call = |channel| async move {
-            let listed = amqp_admin_client(channel).list_vhosts(ListVhostsRequest {});
-            together(listed.await?, |part| part.vhosts).await
+            let mut client = amqp_admin_client(channel);
+            let listed = client.list_vhosts(ListVhostsRequest {}).await?;
+            together(listed, |part| part.vhosts).await
         };
         self.shared.call("list virtual hosts", call).await
     }
