@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use raftmq_core::planted::{Bug, plant};
 use raftmq_core::queue::{
-    self, AckMode, Attempt, ChannelId, DedupSettings, Message, Outcome, Queue, Settings, Span,
+    self, AckMode, Attach, Attempt, ChannelId, DedupSettings, Message, Outcome, Queue, Settings,
+    Span,
 };
 use raftmq_core::{DeliveryId, Effects, EntryMeta, Machine};
 
@@ -70,6 +71,41 @@ fn returns_in_order() -> (bool, bool) {
     (first, delivery.is_some_and(|one| one.is_redelivered))
 }
 
+/// How much the second of two single active consumers is given while the first one, which has ended, still
+/// holds a message.
+fn given_to_the_next_consumer() -> usize {
+    let mut queue = Queue::default();
+    let settings = Settings {
+        is_single_active_consumer: true,
+        ..Settings::default()
+    };
+    run(&mut queue, queue::Command::Configure(settings));
+    let channel = |number| ChannelId {
+        number,
+        ..ChannelId::default()
+    };
+    let mut attach = |number| {
+        let attach = Attach {
+            channel: channel(number),
+            tag: "c".to_owned(),
+            priority: 0,
+            is_exclusive: false,
+            ack_mode: AckMode::Manual,
+            prefetch: 1,
+            granted: 100,
+        };
+        run(&mut queue, queue::Command::Attach(attach))
+    };
+    let queue::Reply::Attached { consumer } = attach(1) else {
+        return 0;
+    };
+    attach(2);
+    let messages = vec![Message::default(), Message::default()];
+    run(&mut queue, queue::Command::Publish(messages));
+    run(&mut queue, queue::Command::Detach { consumer });
+    queue.deliveries(channel(2)).len()
+}
+
 pub(super) fn each_bug_of_queues_breaks_its_promise() {
     let close = || {
         let (mut queue, _) = delivered_queue();
@@ -118,4 +154,8 @@ pub(super) fn each_bug_of_queues_breaks_its_promise() {
     assert_eq!(returns_in_order(), (true, false));
     plant(Bug::QueueRequeueLosesOrder);
     assert!(!returns_in_order().0, "it is behind the others");
+
+    assert_eq!(given_to_the_next_consumer(), 0);
+    plant(Bug::QueueActiveConsumersOverlap);
+    assert_eq!(given_to_the_next_consumer(), 1, "two consumers are active");
 }
