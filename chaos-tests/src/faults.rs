@@ -49,11 +49,13 @@ pub enum FaultClass {
     Pause,
     /// Records are deleted and compacted away, of two more topics that the workload writes to.
     Cleanup,
+    /// No fault: clients that speak AMQP use queues, and ack, return, reject and die as they like.
+    Amqp,
 }
 
 impl FaultClass {
     /// Every class.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Partition,
@@ -70,6 +72,7 @@ impl FaultClass {
         Self::BitRot,
         Self::Pause,
         Self::Cleanup,
+        Self::Amqp,
     ];
 
     /// The names of all, separated by commas.
@@ -98,6 +101,7 @@ impl FaultClass {
             Self::BitRot => "bit-rot",
             Self::Pause => "pause",
             Self::Cleanup => "cleanup",
+            Self::Amqp => "amqp",
         }
     }
 }

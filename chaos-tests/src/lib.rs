@@ -1,7 +1,7 @@
 //! Deterministic simulation of whole RaftMQ clusters, with faults, histories and checkers.
 //!
 //! One seed expands into options ([`seed`]), a schedule of faults ([`nemesis`]) and a workload.
-//! Clients, of which some speak Kafka's bytes, write a [`history`]; [`checkers`] name its anomalies
+//! Clients, of which some speak Kafka's bytes or AMQP's, write a [`history`]; [`checkers`] name its anomalies
 //! as Jepsen does; [`invariants`] hold after every tick; [`liveness`] demands that a healed cluster
 //! converges.
 //! Histories, checkers, invariants, seeds and schedules know no broker and no simulator.

@@ -7,12 +7,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use raftmq::planted as broker;
+use raftmq_amqp::planted as amqp;
 use raftmq_core::planted as core;
 use raftmq_store::planted as store;
 
 /// A bug that can be switched on for a whole process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planted {
+    /// Of the machine of AMQP connections.
+    Amqp(amqp::Bug),
     /// Of the broker's host.
     Broker(broker::Bug),
     /// Of the state machines.
@@ -23,6 +26,7 @@ pub enum Planted {
 
 /// Every bug with its name.
 fn all() -> impl Iterator<Item = (&'static str, Planted)> {
+    let amqp = amqp::Bug::ALL.iter();
     let broker = broker::Bug::ALL.iter();
     let core = core::Bug::ALL.iter();
     let store = store::Bug::ALL.iter();
@@ -30,12 +34,14 @@ fn all() -> impl Iterator<Item = (&'static str, Planted)> {
         .map(|(name, bug)| (*name, Planted::Broker(*bug)))
         .chain(core.map(|(name, bug)| (*name, Planted::Core(*bug))))
         .chain(store.map(|(name, bug)| (*name, Planted::Store(*bug))))
+        .chain(amqp.map(|(name, bug)| (*name, Planted::Amqp(*bug))))
 }
 
 impl Planted {
     /// Switches the bug on for the rest of the process.
     pub fn plant(self) {
         match self {
+            Self::Amqp(bug) => amqp::plant(bug),
             Self::Broker(bug) => broker::plant(bug),
             Self::Core(bug) => core::plant(bug),
             Self::Store(bug) => store::plant(bug),

@@ -32,6 +32,8 @@ const PROTOCOLS_PART: u64 = 8;
 /// Classes that came later are rarer still: they are drawn last, and leave the seeds before them as they were.
 const LATER_FAULT_CLASSES: usize = 3;
 const LATER_FAULT_PROBABILITY: f64 = 0.12;
+/// Share of the seeds that have clients which speak AMQP; drawn behind all others.
+const AMQP_PROBABILITY: f64 = 0.25;
 
 /// What a stream of random numbers is for; numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +196,12 @@ impl Options {
         producers.any(is_kafka) || !self.kafka_consumers.is_empty()
     }
 
+    /// Whether there are queues, and clients that speak AMQP.
+    #[must_use]
+    pub fn has_amqp_clients(&self) -> bool {
+        self.faults.contains(&FaultClass::Amqp)
+    }
+
     /// What the consumer with this process number speaks; producers have the numbers before.
     #[must_use]
     pub fn protocol_of_consumer(&self, process: u32) -> Protocol {
@@ -242,7 +250,8 @@ fn producer(rng: &mut StdRng, acks: Acks, idempotent: bool, retries: bool) -> Pr
 /// Each common class with probability one half, then more of them until there are enough; each rare
 /// one with a smaller probability, because a run in which everything fails at once does nothing.
 fn fault_classes(rng: &mut StdRng, rare: &mut StdRng) -> BTreeSet<FaultClass> {
-    let (common, uncommon) = FaultClass::ALL.split_at(COMMON_FAULT_CLASSES);
+    let (common, rest) = FaultClass::ALL.split_at(COMMON_FAULT_CLASSES);
+    let (uncommon, newest) = rest.split_at(rest.len() - 1);
     let mut classes: BTreeSet<FaultClass> = common
         .iter()
         .copied()
@@ -255,6 +264,7 @@ fn fault_classes(rng: &mut StdRng, rare: &mut StdRng) -> BTreeSet<FaultClass> {
     for (some, probability) in [
         (uncommon, RARE_FAULT_PROBABILITY),
         (later, LATER_FAULT_PROBABILITY),
+        (newest, AMQP_PROBABILITY),
     ] {
         let some = some.iter().copied();
         classes.extend(some.filter(|_| rare.random_bool(probability)));
@@ -350,7 +360,7 @@ mod tests {
 
     #[test]
     fn over_many_seeds_common_classes_are_on_half_of_the_time_and_later_ones_most_seldom() {
-        let rare = COMMON_FAULT_CLASSES..FaultClass::ALL.len() - LATER_FAULT_CLASSES;
+        let rare = COMMON_FAULT_CLASSES..FaultClass::ALL.len() - LATER_FAULT_CLASSES - 1;
         for (position, class) in FaultClass::ALL.into_iter().enumerate() {
             let on = (0..400).filter(|seed| Options::expand(*seed, 60).faults.contains(&class));
             let count = on.count();
@@ -359,6 +369,8 @@ mod tests {
                 180..=290
             } else if rare.contains(&position) {
                 60..=105
+            } else if class == FaultClass::Amqp {
+                80..=120
             } else {
                 30..=70
             };

@@ -442,6 +442,10 @@ impl Run {
     fn findings(self) -> Findings {
         Findings {
             kept: self.workload.kept.topics(),
+            queues: self
+                .options
+                .has_amqp_clients()
+                .then(|| self.workload.queues.with(Clone::clone)),
             history: self.recorder.take(),
             violations: self.violations,
             failures: self.failures.take(),

@@ -3,6 +3,8 @@
 //! Owns only traits. `cluster` implements them for RaftMQ; a small in-memory system implements them
 //! for the tests of the harness itself. Single-threaded: a simulation never leaves its thread.
 
+mod queues;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::invariants::RaftStatus;
 use crate::nemesis::{Rot, Tail};
 use crate::net::SimNet;
 use crate::seed::{ProducerOptions, Protocol};
+pub use queues::{Confirm, Confirming, Delivered, QueueClient, Settle};
 
 /// What a broker is started with.
 #[derive(Debug, Clone)]
@@ -120,6 +123,11 @@ pub trait Clients {
         Box::pin(std::future::ready(Err(
             "there are no such topics".to_owned()
         )))
+    }
+
+    /// A new client of queues. A system without queues refuses for ever.
+    fn queue_client(&self) -> LocalBoxFuture<'_, Result<Box<dyn QueueClient>, String>> {
+        Box::pin(std::future::ready(Err("there are no queues".to_owned())))
     }
 }
 

@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkers::coverage::{Coverage, Rejection};
-use crate::checkers::{Anomaly, check_all, kept as kept_topics};
-use crate::history::{Cleanup, Event, History, KeptTopic};
+use crate::checkers::coverage::{Coverage, QueueCoverage, Rejection};
+use crate::checkers::{Anomaly, check_all, kept as kept_topics, queues as queue_checkers};
+use crate::history::{Cleanup, Event, History, KeptTopic, QueueHistory};
 use crate::invariants::Violation;
 
 /// How a run is to be counted.
@@ -57,6 +57,8 @@ pub struct Findings {
     pub history: History,
     /// What clients saw of topics from which records go.
     pub kept: std::collections::BTreeMap<Cleanup, KeptTopic>,
+    /// What clients of queues saw, where there were some.
+    pub queues: Option<QueueHistory>,
     /// Violated invariants and when.
     pub violations: Vec<(u64, Violation)>,
     /// What else failed.
@@ -72,28 +74,20 @@ impl Report {
         let Findings {
             history,
             kept,
+            queues,
             violations,
             mut failures,
             marks,
         } = findings;
         let mut anomalies = check_all(&history);
         anomalies.extend(kept_topics::check(&kept));
-        let coverage = Coverage::of(&history, marks);
+        let mut coverage = Coverage::of(&history, marks);
+        if let Some(queues) = &queues {
+            anomalies.extend(queue_checkers::check(queues));
+            coverage.queues = Some(QueueCoverage::of(queues));
+        }
         if failures.is_empty() {
-            for (event, what) in [
-                (
-                    Event::Converged,
-                    "the cluster did not converge after the healing",
-                ),
-                (
-                    Event::Drained,
-                    "the final drain did not reach the end of every partition",
-                ),
-            ] {
-                if !history.has_event(&event) {
-                    failures.push(what.to_owned());
-                }
-            }
+            failures.extend(unreached(&history, queues.as_ref()));
         }
         let rejections = coverage.rejections(acknowledged_min);
         let is_good = anomalies.is_empty() && violations.is_empty() && failures.is_empty();
@@ -144,6 +138,32 @@ impl Report {
             .chain(self.failures.iter().cloned())
             .collect()
     }
+}
+
+/// What a healed cluster must come to, and did not.
+fn unreached(history: &History, queues: Option<&QueueHistory>) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (event, what) in [
+        (
+            Event::Converged,
+            "the cluster did not converge after the healing",
+        ),
+        (
+            Event::Drained,
+            "the final drain did not reach the end of every partition",
+        ),
+    ] {
+        if !history.has_event(&event) {
+            failures.push(what.to_owned());
+        }
+    }
+    if let Some(queues) = queues.filter(|queues| !queues.is_drained) {
+        failures.push(format!(
+            "the queues were not drained; ready messages and consumers: {:?}",
+            queues.counts
+        ));
+    }
+    failures
 }
 
 #[cfg(test)]
@@ -226,6 +246,22 @@ mod tests {
             report.complaints(),
             ["the cluster did not converge after the healing"]
         );
+    }
+
+    #[test]
+    fn queues_that_are_not_drained_are_an_anomaly() {
+        for (is_drained, verdict) in [(true, Verdict::Clean), (false, Verdict::Anomalous)] {
+            let queues = QueueHistory {
+                is_drained,
+                ..QueueHistory::default()
+            };
+            let findings = Findings {
+                queues: Some(queues),
+                ..findings()
+            };
+
+            assert_eq!(Report::judge(1, findings, 1).verdict, verdict);
+        }
     }
 
     #[test]

@@ -62,6 +62,8 @@ raftmq_planted::bugs! {
     QueueRedeliveredMissing = "queue-redelivered-missing",
     /// A message that dies is not remembered until it is published.
     QueueDeadLetterLost = "queue-dead-letter-lost",
+    /// The next single active consumer begins while the last one still holds messages.
+    QueueActiveConsumersOverlap = "queue-active-consumers-overlap",
     /// An exclusive queue stays when its connection is closed.
     ExclusiveQueueOutlivesOwner = "exclusive-queue-outlives-owner",
     /// A user whose tags are changed has no password any more.

@@ -143,6 +143,9 @@ impl QueueReplica {
     async fn run_term(self: Arc<Self>, term: u64, inbox: crate::hosting::Inbox<Submission>) {
         {
             let state = self.machine.read();
+            if state.unsettled_count() > 0 {
+                tracing::trace!(target: "raftmq::mark", name = "queue_led_anew_with_deliveries");
+            }
             self.outgoing().begin(term, &state);
         }
         let mut tasks = JoinSet::new();

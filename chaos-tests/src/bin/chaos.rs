@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use raftmq_chaos::checkers::coverage::QueueCoverage;
 use raftmq_chaos::faults::FaultClass;
 use raftmq_chaos::nemesis::Scenario;
 use raftmq_chaos::planted::Planted;
@@ -194,6 +195,9 @@ fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         report.cpu_ms,
         report.trace_hash,
     )?;
+    if let Some(queues) = &coverage.queues {
+        describe_queues(queues, out)?;
+    }
     for complaint in report.complaints().iter().take(COMPLAINTS_SHOWN) {
         writeln!(out, "  {complaint}")?;
     }
@@ -208,6 +212,21 @@ fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  does not count: {rejection}")?;
     }
     Ok(())
+}
+
+fn describe_queues(queues: &QueueCoverage, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "  queues: {} confirmed, {} unknown, {} returned, {} received ({} again, {} dead), {} \
+         settled for certain",
+        queues.confirmed,
+        queues.unknown,
+        queues.returned,
+        queues.received,
+        queues.redelivered,
+        queues.dead,
+        queues.settled,
+    )
 }
 
 const COMPLAINTS_SHOWN: usize = 10;

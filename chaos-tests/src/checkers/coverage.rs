@@ -14,10 +14,16 @@ use super::order::VersionOrder;
 use crate::faults::FaultClass;
 use crate::history::{Event, History, Outcome};
 
+pub use super::queues::QueueCoverage;
+
 /// Acknowledged operations that a run of 60 simulated seconds must have.
 pub const ACKNOWLEDGED_MIN: u64 = 1_000;
 /// Fault classes that must have taken effect.
 pub const EFFECTIVE_CLASSES_MIN: usize = 3;
+
+/// Of the acknowledged operations that are needed, as many must be confirmed messages of queues, where
+/// there are some: a tenth.
+const QUEUES_SHARE: u64 = 10;
 
 /// What was covered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +44,9 @@ pub struct Coverage {
     pub leaderships: u64,
     /// What at-most-once clients lost.
     pub losses: AtMostOnceLosses,
+    /// What was done with queues, where there were some.
+    #[serde(default)]
+    pub queues: Option<QueueCoverage>,
     /// Coverage marks of the brokers and how often each was hit.
     pub marks: BTreeMap<String, u64>,
 }
@@ -62,6 +71,15 @@ pub enum Rejection {
     },
     /// Nothing was acknowledged after the healing.
     NoProgressAfterHealing,
+    /// There were queues, and too few messages were confirmed or settled for certain.
+    Queues {
+        /// Confirmed.
+        confirmed: u64,
+        /// Settled for certain.
+        settled: u64,
+        /// Needed of both.
+        needed: u64,
+    },
 }
 
 impl fmt::Display for Rejection {
@@ -81,6 +99,16 @@ impl fmt::Display for Rejection {
             }
             Self::NoProgressAfterHealing => {
                 f.write_str("nothing was acknowledged after the healing")
+            }
+            Self::Queues {
+                confirmed,
+                settled,
+                needed,
+            } => {
+                write!(
+                    f,
+                    "queues: {confirmed} confirmed, {settled} settled, {needed} are needed"
+                )
             }
         }
     }
@@ -153,6 +181,15 @@ impl Coverage {
         if self.acknowledged_after_healing == 0 {
             rejections.push(Rejection::NoProgressAfterHealing);
         }
+        let queues_min = acknowledged_min / QUEUES_SHARE;
+        let too_few = |queues: &&QueueCoverage| queues.confirmed.min(queues.settled) < queues_min;
+        if let Some(queues) = self.queues.as_ref().filter(too_few) {
+            rejections.push(Rejection::Queues {
+                confirmed: queues.confirmed,
+                settled: queues.settled,
+                needed: queues_min,
+            });
+        }
         rejections
     }
 }
@@ -209,6 +246,25 @@ mod tests {
             (coverage.acknowledged, coverage.unknown, coverage.failed),
             (2, 2, 1)
         );
+    }
+
+    #[test]
+    fn queues_in_which_little_happened_are_rejected_with_the_numbers() {
+        let mut coverage = coverage(good());
+        coverage.acknowledged = 100;
+        coverage.queues = Some(QueueCoverage {
+            confirmed: 30,
+            settled: 9,
+            ..QueueCoverage::default()
+        });
+        let expected = Rejection::Queues {
+            confirmed: 30,
+            settled: 9,
+            needed: 10,
+        };
+
+        assert_eq!(coverage.rejections(95), []);
+        assert_eq!(coverage.rejections(100), [expected]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod one_leader;
 mod order;
 mod phantom_read;
 mod poll_skip;
+pub(crate) mod queues;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unseen;
@@ -64,6 +65,18 @@ pub enum Property {
     LogStart,
     /// The newest record of a key survives compaction.
     NewestOfKey,
+    /// A confirmed message stays until a consumer is done with it.
+    QueueLost,
+    /// A message that nobody published is never delivered.
+    QueueUnexpected,
+    /// A publish is enqueued once, and so is what a queue deduplicates.
+    QueueDuplicate,
+    /// A message that comes again says so.
+    QueueRedelivered,
+    /// What was certainly settled does not come again.
+    QueueSettled,
+    /// A single active consumer gets a publisher's messages in their order.
+    QueueOrder,
 }
 
 impl fmt::Display for Property {
@@ -84,6 +97,12 @@ impl fmt::Display for Property {
             Self::Retained => "retained",
             Self::LogStart => "log-start",
             Self::NewestOfKey => "newest-of-key",
+            Self::QueueLost => "queue-lost",
+            Self::QueueUnexpected => "queue-unexpected",
+            Self::QueueDuplicate => "queue-duplicate",
+            Self::QueueRedelivered => "queue-redelivered",
+            Self::QueueSettled => "queue-settled",
+            Self::QueueOrder => "queue-order",
         })
     }
 }

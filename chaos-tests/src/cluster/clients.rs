@@ -1,4 +1,5 @@
-//! Clients behind the harness's traits: those of the client crate, and those that speak Kafka's bytes.
+//! Clients behind the harness's traits: those of the client crate, and those that speak Kafka's bytes or
+//! AMQP's.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use futures_util::{FutureExt, StreamExt};
 use raftmq_client::{Client, Error, ErrorKind, OffsetAt, Record, Start};
 use tokio::time::timeout;
 
+use super::amqp::AmqpClient;
 use super::kafka::{KafkaClient, KafkaConsumer, KafkaProducer};
 use super::kept::SimKeeper;
 use super::seams::{ClientNet, wall_clock_ms};
@@ -18,7 +20,9 @@ use crate::history::{Acks, Cleanup, Outcome};
 use crate::nemesis::Host;
 use crate::net::{GRPC_PORT, SimNet};
 use crate::seed::{Options, ProducerOptions, Protocol};
-use crate::system::{Clients, Consumer, Delivery, Keeper, Polled, Producer, SendFailure};
+use crate::system::{
+    Clients, Consumer, Delivery, Keeper, Polled, Producer, QueueClient, SendFailure,
+};
 use crate::workload::OVERSIZE_BYTES;
 
 const TOPIC: &str = "chaos";
@@ -196,6 +200,15 @@ impl Clients for SimClients {
         Box::pin(async move {
             let keeper = SimKeeper::new(self.client().await?, cleanup).await?;
             Ok(Box::new(keeper) as Box<dyn Keeper>)
+        })
+    }
+
+    fn queue_client(&self) -> LocalBoxFuture<'_, Result<Box<dyn QueueClient>, String>> {
+        let (net, brokers_count) = (self.net.clone(), self.options.brokers_count);
+        let rng_seed = self.next_rng_seed();
+        Box::pin(async move {
+            let client = AmqpClient::start(net, brokers_count, rng_seed).await?;
+            Ok(Box::new(client) as Box<dyn QueueClient>)
         })
     }
 }

@@ -4,6 +4,7 @@
 //! plain types and the broker's. Brokers and clients are the real ones: only network, clock, disk
 //! and randomness are replaced, through the seams that the broker and the client offer.
 
+mod amqp;
 mod clients;
 mod kafka;
 mod kept;
@@ -18,15 +19,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use raftmq::config::{
-    AmqpConfig, KafkaConfig, Limits, NamedEndpoint, NodeConfig, PeerAddress,
-};
+use raftmq::config::{AmqpConfig, KafkaConfig, Limits, NamedEndpoint, NodeConfig, PeerAddress};
 use raftmq::env::Env;
 use raftmq::node::{Node, Parts};
 use raftmq::raft::Group;
 use raftmq::raft::status::RaftStatus as BrokerStatus;
 use raftmq_core::ids::Term;
 use raftmq_core::partition::Partition;
+use raftmq_core::queue::Queue;
 use raftmq_core::space::Space;
 use raftmq_store::{
     CommitDriver, JournalConfig, MemoryDisk, MemoryEngine, Store, StoreConfig, Torn,
@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 use crate::faults::FaultClass;
 use crate::invariants::{LogPosition, RaftStatus, StateStatus, VoteStatus};
 use crate::nemesis::{Host, Rot, Tail};
-use crate::net::{GRPC_PORT, KAFKA_PORT, PEER_PORT, SimNet};
+use crate::net::{AMQP_PORT, GRPC_PORT, KAFKA_PORT, PEER_PORT, SimNet};
 use crate::seed::{DISK_RESERVE_BYTES, Options};
 use crate::system::{BrokerContext, Clients, Stop, System};
 use crate::trace::Fnv;
@@ -105,7 +105,9 @@ impl Cluster {
                 ..KafkaConfig::default()
             },
             amqp: AmqpConfig {
-                listen: None,
+                listen: self.amqp_listener(id),
+                // Nobody here is on a broker's own machine.
+                loopback_users: Vec::new(),
                 ..AmqpConfig::default()
             },
             peers: peers.collect(),
@@ -124,6 +126,11 @@ impl Cluster {
             name: "PLAINTEXT".to_owned(),
             endpoint: format!("{}:{KAFKA_PORT}", Host::Broker(id)),
         })
+    }
+
+    fn amqp_listener(&self, id: u32) -> Option<String> {
+        let has_clients = self.options.has_amqp_clients();
+        has_clients.then(|| format!("{}:{AMQP_PORT}", Host::Broker(id)))
     }
 }
 
@@ -292,6 +299,9 @@ fn statuses_of(running: &Running) -> Vec<RaftStatus> {
     for replica in running.parts.replicas.all() {
         states.insert(replica.id().0, state_of(&replica.machine().read()));
     }
+    for (id, machine) in running.parts.queues.machines() {
+        states.insert(id.0, queue_state_of(&machine.read()));
+    }
     let of = |group: &Arc<Group>| RaftStatus {
         state: states.get(&group.id().0).copied(),
         ..translate(&BrokerStatus::of(host.broker_id(), group), running)
@@ -315,6 +325,29 @@ fn state_of(partition: &Partition) -> StateStatus {
         applied_index: partition.applied().get(),
         log_start,
         log_end,
+        hash: hash.value(),
+    }
+}
+
+/// The same of a queue: what was ever published, and how much waits, is held, is dead, is remembered.
+fn queue_state_of(queue: &Queue) -> StateStatus {
+    let mut hash = Fnv::default();
+    for fact in [
+        queue.ready_count(),
+        queue.ready_bytes(),
+        queue.unsettled_count(),
+        queue.dead_letters_count(),
+        queue.dedup_ids_count() as u64,
+        queue.consumers_count() as u64,
+        queue.written_bytes(),
+    ] {
+        hash.add(&fact.to_le_bytes());
+    }
+    hash.add(&queue.now_ms().to_le_bytes());
+    StateStatus {
+        applied_index: queue.applied().get(),
+        log_start: 0,
+        log_end: i64::try_from(queue.published_total()).unwrap_or(i64::MAX),
         hash: hash.value(),
     }
 }

@@ -6,6 +6,7 @@
 mod event;
 mod kept;
 mod operation;
+mod queues;
 mod recorder;
 
 use std::io::{BufRead, Write};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use event::{Event, TimedEvent};
 pub use kept::{Cleanup, Kept, KeptRecord, KeptSend, KeptTopic, StartEvent};
 pub use operation::{Acks, Action, Operation, Outcome, Poll, PollMode, Read, Send, Value};
+pub use queues::{Publication, Queue, QueueHistory, QueueRecorder, Receipt, Route, Settlement};
 pub use recorder::{OperationId, Recorder};
 
 /// Everything that was recorded in one run.

@@ -65,8 +65,8 @@ pub fn schedule(options: &Options) -> Vec<Step> {
             FaultClass::DiskFull => timeline.each(Timeline::disk_full),
             FaultClass::BitRot => timeline.each(Timeline::bit_rot),
             FaultClass::Pause => timeline.each(Timeline::pause),
-            // The workload deletes by itself, as fast as it writes.
-            FaultClass::Cleanup => {}
+            // The workload deletes by itself, as fast as it writes, and uses queues.
+            FaultClass::Cleanup | FaultClass::Amqp => {}
         }
     }
     steps.push(Step {

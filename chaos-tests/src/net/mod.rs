@@ -23,6 +23,8 @@ use crate::nemesis::Host;
 pub const GRPC_PORT: u16 = 9090;
 /// Port on which simulated brokers listen for Kafka clients, where there are some.
 pub const KAFKA_PORT: u16 = 9092;
+/// Port on which simulated brokers listen for AMQP clients, where there are some.
+pub const AMQP_PORT: u16 = 5672;
 /// Port on which every simulated broker listens for other brokers.
 pub const PEER_PORT: u16 = 9190;
 

@@ -9,6 +9,7 @@ mod kept;
 mod operator;
 mod probe;
 mod producer;
+mod queues;
 mod value;
 
 use std::cell::RefCell;
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::faults::{Effects, FaultClass};
-use crate::history::{Cleanup, Kept, Recorder};
+use crate::history::{Cleanup, Kept, QueueRecorder, Recorder};
 use crate::net::SimNet;
 use crate::seed::{Options, Stream, derive};
 use crate::system::{Clients, System};
@@ -52,6 +53,8 @@ pub struct Workload {
     pub recorder: Recorder,
     /// Where what concerns topics from which records go is written.
     pub kept: Kept,
+    /// Where what concerns queues is written.
+    pub queues: QueueRecorder,
     /// Tells clients when to stop, and the run when they have.
     pub phase: watch::Sender<Phase>,
     sessions: Rc<std::cell::Cell<u64>>,
@@ -76,6 +79,7 @@ impl Workload {
             options,
             recorder,
             kept: Kept::default(),
+            queues: QueueRecorder::default(),
             phase: watch::Sender::new(Phase::Load),
             sessions: Rc::default(),
             values: Rc::default(),
@@ -102,6 +106,9 @@ impl Workload {
         for cleanup in self.cleanups() {
             producers.spawn_local(kept::run(self.clone(), Rc::clone(&clients), cleanup));
         }
+        if self.options.has_amqp_clients() {
+            producers.spawn_local(queues::publish(self.clone(), Rc::clone(&clients)));
+        }
         let first = u32::try_from(self.options.producers.len()).unwrap_or(u32::MAX);
         let mut readers = JoinSet::new();
         for number in 0..self.options.consumers_count {
@@ -116,13 +123,24 @@ impl Workload {
         ));
         readers.spawn_local(probe::run(self.clone(), Rc::clone(&clients), next + 1));
         readers.spawn_local(operator::run(self.clone(), Rc::clone(&clients)));
+        if self.options.has_amqp_clients() {
+            readers.spawn_local(queues::consume(self.clone(), Rc::clone(&clients)));
+        }
         // A panic of a task stops the whole simulation, so there is no result to look at.
         while producers.join_next().await.is_some() {}
         self.advance(Phase::Drain);
-        for cleanup in self.cleanups() {
-            kept::drain(&self, &*clients, cleanup).await;
-        }
-        drain::run(self.clone(), clients, next + 2).await;
+        let logs = async {
+            for cleanup in self.cleanups() {
+                kept::drain(&self, &*clients, cleanup).await;
+            }
+            drain::run(self.clone(), Rc::clone(&clients), next + 2).await;
+        };
+        let queues = async {
+            if self.options.has_amqp_clients() {
+                queues::drain(&self, Rc::clone(&clients)).await;
+            }
+        };
+        futures_util::future::join(logs, queues).await;
         self.advance(Phase::Done);
         while readers.join_next().await.is_some() {}
         Ok(())

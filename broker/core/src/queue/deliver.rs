@@ -55,7 +55,8 @@ impl Queue {
         }
         let id = self.consumers.best()?;
         let consumer = self.consumers.get(id)?;
-        let holds_all = u64::from(consumer.unsettled) == self.channels.consumers_count();
+        let holds_all = u64::from(consumer.unsettled) == self.channels.consumers_count()
+            || planted::is_planted(Bug::QueueActiveConsumersOverlap);
         (consumer.can_take() && holds_all).then_some(id)
     }
 

@@ -149,6 +149,9 @@ impl Queue {
                 attempt,
             } => {
                 let channels = self.channels.of_broker(broker, broker_epoch);
+                if !channels.is_empty() {
+                    tracing::trace!(target: "raftmq::mark", name = "queue_channels_of_lost_broker_closed");
+                }
                 self.close_channels(&channels, attempt, entry)
             }
             Command::Settle {
@@ -240,6 +243,7 @@ impl Queue {
 
     fn dead_letters_published(&mut self, ids: Vec<DeadLetterId>) -> Reply {
         for id in ids {
+            tracing::trace!(target: "raftmq::mark", name = "dead_letter_published");
             self.dead_letters.published(id);
         }
         Reply::Done

@@ -117,6 +117,9 @@ impl Queue {
                 }
             }
         }
+        if count > 0 {
+            tracing::trace!(target: "raftmq::mark", name = "queue_channel_closed_with_deliveries");
+        }
         if had_consumers {
             self.consumer_left(entry);
         }
