@@ -260,9 +260,7 @@ impl Error {
         match self {
             Self::Broker { code, .. } => matches!(
                 code,
-                ErrorCode::NotLeader
-                    | ErrorCode::FencedLeaderEpoch
-                    | ErrorCode::UnknownLeaderEpoch
+                ErrorCode::NotLeader | ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch
             ),
             Self::Connect { .. } | Self::ConnectionLost { .. } => true,
             Self::TimedOut { .. }

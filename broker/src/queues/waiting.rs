@@ -213,7 +213,7 @@ mod tests {
             consumers: 0,
         };
         let published = Reply::Published(Published::default());
-        let answered = submitted.answered(&[published.clone()], counts);
+        let answered = submitted.answered(std::slice::from_ref(&published), counts);
         let refused = Answer::Reply(Reply::Refused(Refusal::Gone));
         assert_eq!(answered.answers, [refused, Answer::Reply(published)]);
     }
@@ -240,11 +240,9 @@ mod tests {
         let small = vec![publish(ENTRY_BYTES_TARGET - overhead)];
         let large = vec![publish(SUBMISSION_BYTES_MAX - overhead)];
         let rest = vec![publish(1)];
-        let mut waits = Vec::new();
         for (number, asks) in (0..).zip([small, large, rest]) {
-            let (submission, answers) = submission((1, number), asks);
+            let (submission, _answers) = submission((1, number), asks);
             waiting.take(submission, &mut intake);
-            waits.push(answers);
         }
 
         let content = next_entry(&mut waiting, 1, vec![Command::Tick]);

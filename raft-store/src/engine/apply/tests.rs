@@ -103,8 +103,20 @@ fn a_small_group_is_removed_without_a_range() {
 fn rows_of_the_same_frame_are_removed_with_their_family() {
     let family = RowFamily::State;
 
-    let few = remove(POINT_DELETES_MAX, Op::DeleteFamily { group: GROUP, family });
-    let many = remove(POINT_DELETES_MAX + 1, Op::DeleteFamily { group: GROUP, family });
+    let few = remove(
+        POINT_DELETES_MAX,
+        Op::DeleteFamily {
+            group: GROUP,
+            family,
+        },
+    );
+    let many = remove(
+        POINT_DELETES_MAX + 1,
+        Op::DeleteFamily {
+            group: GROUP,
+            family,
+        },
+    );
 
     assert_eq!(few, (0, 0));
     assert_eq!(many, (1, 0));
