@@ -48,11 +48,12 @@ impl Clocks {
         self.written_at = now;
     }
 
-    /// What is due first, and when. While the client `is_read`, its silence counts.
+    /// What is due first, and when. While the client `is_read`, its silence counts; while it `is_written`
+    /// to, something waits for it already: one sign of life more would only wait behind it.
     pub(super) fn next(
         &mut self,
         machine: &Connection,
-        is_read: bool,
+        (is_read, is_written): (bool, bool),
         now: Instant,
     ) -> Option<(Instant, Due)> {
         let phase = machine.phase();
@@ -63,9 +64,7 @@ impl Clocks {
             self.read_at = self.read_at.max(now);
         }
         self.was_read = is_read;
-        let mut timing = machine.timing();
-        timing.receive_idle_ms = timing.receive_idle_ms.filter(|_| is_read);
-        self.first_of(timing)
+        self.first_of(counted(machine.timing(), (is_read, is_written)))
     }
 
     fn first_of(&self, timing: Timing) -> Option<(Instant, Due)> {
@@ -78,6 +77,15 @@ impl Clocks {
             after(self.phase_at, timing.phase_ms, Due::Lost),
         ];
         all.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}
+
+/// The deadlines that count while the client is read from, and written to.
+fn counted(timing: Timing, (is_read, is_written): (bool, bool)) -> Timing {
+    Timing {
+        receive_idle_ms: timing.receive_idle_ms.filter(|_| is_read),
+        send_idle_ms: timing.send_idle_ms.filter(|_| !is_written),
+        phase_ms: timing.phase_ms,
     }
 }
 
@@ -113,12 +121,26 @@ mod tests {
         );
     }
 
+    #[test]
+    fn no_sign_of_life_is_due_while_the_client_does_not_take_what_waits_for_it() {
+        let timing = Timing {
+            send_idle_ms: Some(1),
+            receive_idle_ms: Some(2),
+            phase_ms: Some(3),
+        };
+        assert_eq!(counted(timing, (true, false)), timing);
+        let stuck = counted(timing, (true, true));
+        assert_eq!((stuck.send_idle_ms, stuck.receive_idle_ms), (None, Some(2)));
+        let full = counted(timing, (false, false));
+        assert_eq!((full.send_idle_ms, full.receive_idle_ms), (Some(1), None));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_handshake_may_take_as_long_as_the_machine_says() {
         let start = Instant::now();
         let machine = Connection::new(raftmq_amqp::Settings::default());
         let limit = Duration::from_millis(raftmq_amqp::HANDSHAKE_MS_MAX);
-        let next = Clocks::new(start).next(&machine, true, start + Duration::from_secs(5));
+        let next = Clocks::new(start).next(&machine, (true, false), start + Duration::from_secs(5));
         assert_eq!(next, Some((start + limit, Due::Lost)));
     }
 }

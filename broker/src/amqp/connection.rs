@@ -185,14 +185,15 @@ impl Connection {
         let may_begin = self.may_begin();
         let may_read = may_begin && self.machine.wants_input();
         let may_tell = self.machine.wants_deliveries();
-        let due = self.clocks.next(&self.machine, may_read, Instant::now());
+        let has_output = !self.machine.flush().is_empty();
+        let sides = (may_read, has_output);
+        let due = self.clocks.next(&self.machine, sides, Instant::now());
         // Lent, so that the frames that wait can be written meanwhile.
         let mut input = std::mem::take(self.machine.input());
         if may_read {
             input.reserve(READ_BYTES);
         }
         let output = self.machine.flush();
-        let has_output = !output.is_empty();
         let step = tokio::select! {
             biased;
             Ok(()) = self.standing.changed() => Step::Standing,
