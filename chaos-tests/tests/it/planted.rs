@@ -92,50 +92,50 @@ fn a_compaction_that_drops_the_newest_record_of_a_key_is_found() {
 
 #[test]
 fn a_confirm_of_a_message_before_the_commit_is_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-confirm-before-commit", 1..40);
+    is_found_with(&[FaultClass::Amqp], "queue-confirm-before-commit", 2..10);
 }
 
 #[test]
 fn messages_that_a_closed_channel_takes_with_it_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-requeue-lost", 1..10);
+    is_found_with(&[FaultClass::Amqp], "queue-requeue-lost", 1..4);
 }
 
 #[test]
 fn a_settlement_that_is_done_twice_and_hits_the_next_message_is_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-double-ack-settles-next", 1..40);
+    is_found_with(&[FaultClass::Amqp], "queue-double-ack-settles-next", 1..4);
 }
 
 #[test]
 fn an_ack_of_several_that_hits_one_more_is_found() {
-    is_found_with(&[FaultClass::Amqp], "amqp-multiple-settles-too-much", 1..10);
+    is_found_with(&[FaultClass::Amqp], "amqp-multiple-settles-too-much", 1..4);
 }
 
 #[test]
 fn settlements_that_are_lost_with_a_leader_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-settle-not-repeated", 1..40);
+    is_found_with(&[FaultClass::Amqp], "queue-settle-not-repeated", 5..20);
 }
 
 #[test]
 fn deliveries_that_a_new_leader_repeats_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-deliveries-repeated", 1..40);
+    is_found_with(&[FaultClass::Amqp], "queue-deliveries-repeated", 1..4);
 }
 
 #[test]
 fn a_message_that_comes_again_and_does_not_say_so_is_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-redelivered-missing", 1..10);
+    is_found_with(&[FaultClass::Amqp], "queue-redelivered-missing", 1..4);
 }
 
 #[test]
 fn a_returned_message_that_loses_its_place_is_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-requeue-loses-order", 1..10);
+    is_found_with(&[FaultClass::Amqp], "queue-requeue-loses-order", 1..4);
 }
 
 #[test]
 fn single_active_consumers_that_overlap_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-active-consumers-overlap", 1..20);
+    is_found_with(&[FaultClass::Amqp], "queue-active-consumers-overlap", 1..4);
 }
 
 #[test]
 fn dead_letters_that_are_lost_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-dead-letter-lost", 1..10);
+    is_found_with(&[FaultClass::Amqp], "queue-dead-letter-lost", 1..4);
 }
