@@ -168,11 +168,14 @@ impl Writer {
             .change(self.cleanup, |topic| topic.reads.push(records));
     }
 
-    /// To two brokers or three, so that replicas are made anew.
+    /// To two brokers or three, so that replicas are made anew. Two of which one is damaged are no majority:
+    /// where disks rot it is always three.
     async fn reassign(&mut self, keeper: &dyn Keeper) {
         let brokers_count = self.workload.options.brokers_count;
         let first = self.rng.random_range(0..brokers_count);
         let count = self.rng.random_range(2..=3);
+        let may_rot = self.workload.options.faults.contains(&FaultClass::BitRot);
+        let count = if may_rot { 3 } else { count };
         let replicas = (first..first + count).map(|step| step % brokers_count + 1);
         // Like a move that the nemesis orders: forgotten when the cluster does not take it.
         let _ = keeper.reassign(replicas.collect()).await;
