@@ -30,6 +30,8 @@ pub const QUOTA_RATES_COUNT_MAX: usize = 20_000;
 pub const QUOTA_RATES_EVICTED_COUNT: usize = 2_000;
 /// Producer ids handed out in one block, inclusive.
 pub const PRODUCER_ID_BLOCK_COUNT_MAX: u32 = 1_000_000;
+/// Reports of leaders in one command, inclusive.
+pub const REPORTS_COUNT_MAX: usize = 10_000;
 /// Groups that one `ClearLeader` names, inclusive.
 pub const CLEAR_LEADER_GROUPS_MAX: usize = 100_000;
 

@@ -55,6 +55,7 @@ impl Controller {
             | Outcome::Registered { .. }
             | Outcome::TopicCreated { .. }
             | Outcome::PartitionsAdded { .. }
+            | Outcome::Reported { .. }
             | Outcome::LeadersCleared { .. }
             | Outcome::LossAccepted { .. }
             | Outcome::ProducerIds { .. }

@@ -62,6 +62,7 @@ impl Controller {
             | Outcome::Registered { .. }
             | Outcome::TopicCreated { .. }
             | Outcome::PartitionsAdded { .. }
+            | Outcome::Reported { .. }
             | Outcome::LeadersCleared { .. }
             | Outcome::IdAllotted { .. }
             | Outcome::QueueDeclared { .. }

@@ -46,14 +46,21 @@ impl Reports {
         self.inner.1.notify_one();
     }
 
-    /// Waits for reports and takes them all. Cancel safe.
-    pub async fn next(&self) -> BTreeMap<GroupId, Report> {
+    /// Waits for reports and takes those of so many groups, at least of one. Cancel safe.
+    pub async fn next(&self, groups_max: usize) -> BTreeMap<GroupId, Report> {
         loop {
-            let taken = std::mem::take(&mut *self.inner.0.lock());
+            let taken = self.take(groups_max);
             if !taken.is_empty() {
                 return taken;
             }
             self.inner.1.notified().await;
         }
+    }
+
+    fn take(&self, groups_max: usize) -> BTreeMap<GroupId, Report> {
+        let mut waiting = self.inner.0.lock();
+        let rest = waiting.keys().nth(groups_max).copied();
+        let rest = rest.map(|first| waiting.split_off(&first));
+        std::mem::replace(&mut *waiting, rest.unwrap_or_default())
     }
 }

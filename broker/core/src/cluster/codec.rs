@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::cluster::amqp::AmqpCommand;
-use crate::cluster::command::{Command, CreateTopic, RegisterBroker};
+use crate::cluster::command::{Command, CreateTopic, LeaderReport, RegisterBroker};
 use crate::cluster::image::Endpoints;
 use crate::cluster::loss::{read_accept, read_last_log, write_accept, write_last_log};
 use crate::cluster::quotas::{read_alter, write_alter};
@@ -16,11 +16,18 @@ use crate::codec::{CodecError, Reader, Writer};
 use crate::ids::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, Term, TopicId};
 use crate::limits::{
     CLEAR_LEADER_GROUPS_MAX, COMMAND_BYTES_MAX, CONFIG_VALUE_BYTES_MAX, CONFIGS_COUNT_MAX,
-    KAFKA_LISTENERS_COUNT_MAX, NAME_BYTES_MAX, TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_COUNT_MAX,
+    KAFKA_LISTENERS_COUNT_MAX, NAME_BYTES_MAX, REPORTS_COUNT_MAX, TOPIC_NAME_BYTES_MAX,
+    TOPIC_PARTITIONS_COUNT_MAX,
 };
 
 const VERSION: u8 = 1;
 const WHAT: &str = "metadata command";
+
+/// Tags of reports; once those of commands with one report each.
+const LEADS: u8 = 10;
+const IN_SYNC: u8 = 11;
+/// Tag, group, term and no replica in sync.
+const REPORT_BYTES_MIN: usize = 1 + 8 + 8 + 4;
 
 /// A list of replicas is longer than any that a machine accepts, so that the refusal is its own.
 const REPLICAS_COUNT_MAX: usize = 64;
@@ -71,18 +78,7 @@ impl Command {
                 write_configs(writer, set);
                 write_texts(writer, unset);
             }
-            Self::ReportLeader {
-                group,
-                leader,
-                leader_epoch,
-            } => {
-                writer.u64(group.0).u32(leader.0).u64(leader_epoch.0);
-            }
-            Self::ReportIsr {
-                group,
-                leader_epoch,
-                isr,
-            } => write_brokers(writer.u64(group.0).u64(leader_epoch.0), isr),
+            Self::Report { reports } => write_reports(writer, reports),
             Self::ClearLeader { groups } => write_groups(writer, groups),
             Self::SetReplicas { group, target } => write_brokers(writer.u64(group.0), target),
             Self::CompleteReassignment {
@@ -146,8 +142,7 @@ fn tag_of(command: &Command) -> u8 {
         Command::AddPartitions { .. } => 7,
         Command::AlterTopicConfigs { .. } => 8,
         Command::AlterClusterConfigs { .. } => 9,
-        Command::ReportLeader { .. } => 10,
-        Command::ReportIsr { .. } => 11,
+        Command::Report { .. } => 16,
         Command::ClearLeader { .. } => 12,
         Command::SetReplicas { .. } => 13,
         Command::CompleteReassignment {
@@ -229,16 +224,20 @@ fn read_config_or_partition(tag: u8, reader: &mut Reader) -> Result<Command, Cod
             set: read_configs(reader)?,
             unset: read_texts(reader)?,
         },
-        10 => Command::ReportLeader {
-            group: GroupNumber(reader.u64()?),
-            leader: BrokerId(reader.u32()?),
-            leader_epoch: Term(reader.u64()?),
+        // Written before reports of many groups travelled together.
+        LEADS | IN_SYNC => Command::Report {
+            reports: vec![read_report(tag, reader)?],
         },
-        11 => Command::ReportIsr {
-            group: GroupNumber(reader.u64()?),
-            leader_epoch: Term(reader.u64()?),
-            isr: read_brokers(reader)?,
-        },
+        16 => {
+            let count = reader.count("reports", REPORT_BYTES_MIN, REPORTS_COUNT_MAX)?;
+            let mut read = || {
+                let tag = reader.u8()?;
+                read_report(tag, reader)
+            };
+            Command::Report {
+                reports: (0..count).map(|_| read()).collect::<Result<_, _>>()?,
+            }
+        }
         12 => {
             let count = reader.count("groups", 8, CLEAR_LEADER_GROUPS_MAX)?;
             let groups = (0..count).map(|_| Ok(GroupNumber(reader.u64()?)));
@@ -286,6 +285,46 @@ fn unknown(tag: u8) -> CodecError {
     CodecError::UnknownTag {
         what: WHAT.to_owned(),
         tag,
+    }
+}
+
+fn write_reports(writer: &mut Writer, reports: &[LeaderReport]) {
+    writer.count(reports.len());
+    for report in reports {
+        match report {
+            LeaderReport::Leads {
+                group,
+                leader,
+                leader_epoch,
+            } => {
+                writer.u8(LEADS).u64(group.0);
+                writer.u32(leader.0).u64(leader_epoch.0);
+            }
+            LeaderReport::InSync {
+                group,
+                leader_epoch,
+                isr,
+            } => {
+                writer.u8(IN_SYNC).u64(group.0).u64(leader_epoch.0);
+                write_brokers(writer, isr);
+            }
+        }
+    }
+}
+
+fn read_report(tag: u8, reader: &mut Reader) -> Result<LeaderReport, CodecError> {
+    match tag {
+        LEADS => Ok(LeaderReport::Leads {
+            group: GroupNumber(reader.u64()?),
+            leader: BrokerId(reader.u32()?),
+            leader_epoch: Term(reader.u64()?),
+        }),
+        IN_SYNC => Ok(LeaderReport::InSync {
+            group: GroupNumber(reader.u64()?),
+            leader_epoch: Term(reader.u64()?),
+            isr: read_brokers(reader)?,
+        }),
+        tag => Err(unknown(tag)),
     }
 }
 

@@ -120,23 +120,11 @@ pub enum Command {
         /// Keys to set back to the default.
         unset: Vec<String>,
     },
-    /// A broker says that it leads a group. Repeating it changes nothing.
-    ReportLeader {
-        /// The group.
-        group: GroupNumber,
-        /// The broker.
-        leader: BrokerId,
-        /// The Raft term of the group in which it leads.
-        leader_epoch: Term,
-    },
-    /// A leader says which replicas are in sync.
-    ReportIsr {
-        /// The group.
-        group: GroupNumber,
-        /// The term in which the sender leads.
-        leader_epoch: Term,
-        /// The replicas in sync.
-        isr: Vec<BrokerId>,
+    /// What leaders say of their groups, [`REPORTS_COUNT_MAX`](crate::limits::REPORTS_COUNT_MAX) at most. Each is taken by
+    /// itself, in this order; the command is refused when none could be taken. Repetition changes nothing.
+    Report {
+        /// What they say.
+        reports: Vec<LeaderReport>,
     },
     /// The leaders of these groups are fenced: nobody leads them. Others are left alone.
     ClearLeader {
@@ -184,4 +172,27 @@ pub enum Command {
     AlterClientQuotas(AlterClientQuotas),
     /// Virtual hosts, exchanges, queues, bindings, users.
     Amqp(AmqpCommand),
+}
+
+/// What the leader of a group says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaderReport {
+    /// It leads.
+    Leads {
+        /// The group.
+        group: GroupNumber,
+        /// The broker that leads.
+        leader: BrokerId,
+        /// The Raft term of the group in which it leads.
+        leader_epoch: Term,
+    },
+    /// These replicas are in sync.
+    InSync {
+        /// The group.
+        group: GroupNumber,
+        /// The term in which the sender leads.
+        leader_epoch: Term,
+        /// The replicas in sync.
+        isr: Vec<BrokerId>,
+    },
 }

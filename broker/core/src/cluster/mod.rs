@@ -36,7 +36,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::amqp::{Amqp, AmqpCommand, AmqpError};
-pub use self::command::{Command, CreateTopic, RegisterBroker};
+pub use self::command::{Command, CreateTopic, LeaderReport, RegisterBroker};
 pub use self::config_keys::ConfigError;
 pub use self::error::ClusterError;
 pub use self::image::{Broker, Endpoints, Image, PartitionInfo, Topic};
@@ -77,6 +77,11 @@ pub enum Outcome {
     PartitionsAdded {
         /// The groups of the new ones.
         groups: Vec<GroupNumber>,
+    },
+    /// Reports were taken, but for these, each for its own reason.
+    Reported {
+        /// Why those were not.
+        refused: Vec<ClusterError>,
     },
     /// So many groups lost their leader.
     LeadersCleared {
@@ -186,16 +191,7 @@ impl Cluster {
                 unset,
             } => self.alter_topic_configs(topic_id, set, &unset, effects),
             Command::AlterClusterConfigs { set, unset } => self.alter_cluster_configs(&set, &unset),
-            Command::ReportLeader {
-                group,
-                leader,
-                leader_epoch,
-            } => self.report_leader(group, leader, leader_epoch, effects),
-            Command::ReportIsr {
-                group,
-                leader_epoch,
-                isr,
-            } => self.report_isr(group, leader_epoch, isr, effects),
+            Command::Report { reports } => self.take_reports(reports, effects),
             Command::ClearLeader { groups } => Ok(self.clear_leaders(&groups, effects)),
             Command::SetReplicas { group, target } => self.set_replicas(group, target, effects),
             Command::CompleteReassignment {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::cluster::brokers::over_limit;
+use crate::cluster::command::LeaderReport;
 use crate::cluster::image::PartitionInfo;
 use crate::cluster::{Cluster, ClusterError, Outcome, Reply};
 use crate::effect::Effects;
@@ -13,13 +14,49 @@ use crate::ids::{BrokerId, GroupNumber, Term};
 use crate::limits::REPLICATION_FACTOR_MAX;
 
 impl Cluster {
-    pub(super) fn report_leader(
+    /// Takes what can be taken; refuses with the first reason when nothing could.
+    pub(super) fn take_reports(
+        &mut self,
+        reports: Vec<LeaderReport>,
+        effects: &mut Effects,
+    ) -> Reply {
+        let count = reports.len();
+        let taken = reports
+            .into_iter()
+            .map(|report| self.take_report(report, effects));
+        let mut refused: Vec<ClusterError> = taken.filter_map(Result::err).collect();
+        if count > 0 && refused.len() == count {
+            return Err(refused.swap_remove(0));
+        }
+        Ok(Outcome::Reported { refused })
+    }
+
+    fn take_report(
+        &mut self,
+        report: LeaderReport,
+        effects: &mut Effects,
+    ) -> Result<(), ClusterError> {
+        match report {
+            LeaderReport::Leads {
+                group,
+                leader,
+                leader_epoch,
+            } => self.report_leader(group, leader, leader_epoch, effects),
+            LeaderReport::InSync {
+                group,
+                leader_epoch,
+                isr,
+            } => self.report_isr(group, leader_epoch, isr, effects),
+        }
+    }
+
+    fn report_leader(
         &mut self,
         group: GroupNumber,
         leader: BrokerId,
         leader_epoch: Term,
         effects: &mut Effects,
-    ) -> Reply {
+    ) -> Result<(), ClusterError> {
         let mut partition = self.partition_of_group(group)?;
         if !partition.has_replica(leader) {
             return Err(ClusterError::NotAReplica {
@@ -43,7 +80,7 @@ impl Cluster {
             });
         }
         if is_same_term && partition.leader == Some(leader) {
-            return Ok(Outcome::Done);
+            return Ok(());
         }
         partition.leader = Some(leader);
         partition.leader_epoch = leader_epoch;
@@ -53,16 +90,16 @@ impl Cluster {
             partition.isr.sort_unstable();
         }
         self.put_partition(partition, effects);
-        Ok(Outcome::Done)
+        Ok(())
     }
 
-    pub(super) fn report_isr(
+    fn report_isr(
         &mut self,
         group: GroupNumber,
         leader_epoch: Term,
         mut isr: Vec<BrokerId>,
         effects: &mut Effects,
-    ) -> Reply {
+    ) -> Result<(), ClusterError> {
         let mut partition = self.partition_of_group(group)?;
         if isr.len() > 2 * REPLICATION_FACTOR_MAX as usize {
             let limit = 2 * REPLICATION_FACTOR_MAX as usize;
@@ -88,7 +125,7 @@ impl Cluster {
             partition.isr = isr;
             self.put_partition(partition, effects);
         }
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     /// Takes the leader off each group whose leader is fenced; leaves the others alone.

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 use raftmq_core::cluster::loss::AcceptLoss;
-use raftmq_core::cluster::{AlterClientQuotas, AmqpCommand, Command, CreateTopic, RegisterBroker};
+use raftmq_core::cluster::{
+    AlterClientQuotas, AmqpCommand, Command, CreateTopic, LeaderReport, RegisterBroker,
+};
 use raftmq_core::codec::CodecError;
-use raftmq_core::limits::COMMAND_BYTES_MAX;
+use raftmq_core::limits::{COMMAND_BYTES_MAX, REPORTS_COUNT_MAX};
 use raftmq_core::quota::{EntityName, QuotaEntity, QuotaKind, QuotaValue};
 use raftmq_core::{BrokerEpoch, BrokerId, DirectoryId, GroupNumber, LogIndex, Term, TopicId};
 
@@ -55,7 +57,6 @@ fn one_of_each() -> Vec<Command> {
             unset: vec!["segment.bytes".to_owned()],
         },
         report_leader(group, 3, 6),
-        report_isr(group, 6, &[1, 2, 3]),
         Command::ClearLeader {
             groups: vec![group, GroupNumber(6)],
         },
@@ -107,26 +108,25 @@ fn number_of(command: &Command) -> usize {
         Command::AddPartitions { .. } => 6,
         Command::AlterTopicConfigs { .. } => 7,
         Command::AlterClusterConfigs { .. } => 8,
-        Command::ReportLeader { .. } => 9,
-        Command::ReportIsr { .. } => 10,
-        Command::ClearLeader { .. } => 11,
-        Command::SetReplicas { .. } => 12,
-        Command::CompleteReassignment { .. } => 13,
-        Command::AllocateProducerIds { .. } => 14,
-        Command::SetBrokerDraining { .. } => 15,
-        Command::CancelReassignment { .. } => 16,
-        Command::DecommissionBroker { .. } => 17,
-        Command::RemoveBroker { .. } => 18,
-        Command::AcceptLoss(_) => 19,
-        Command::AlterClientQuotas(_) => 20,
-        Command::Amqp(_) => 21,
+        Command::Report { .. } => 9,
+        Command::ClearLeader { .. } => 10,
+        Command::SetReplicas { .. } => 11,
+        Command::CompleteReassignment { .. } => 12,
+        Command::AllocateProducerIds { .. } => 13,
+        Command::SetBrokerDraining { .. } => 14,
+        Command::CancelReassignment { .. } => 15,
+        Command::DecommissionBroker { .. } => 16,
+        Command::RemoveBroker { .. } => 17,
+        Command::AcceptLoss(_) => 18,
+        Command::AlterClientQuotas(_) => 19,
+        Command::Amqp(_) => 20,
     }
 }
 
 #[test]
 fn the_list_holds_one_of_each() {
     let numbers: Vec<usize> = one_of_each().iter().map(number_of).collect();
-    assert_eq!(numbers, (0..22).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..21).collect::<Vec<_>>());
 }
 
 #[test]
@@ -138,10 +138,41 @@ fn every_command_survives_its_bytes() {
 
 #[test]
 fn tags_never_change() {
-    let tags = (1..=13).chain([22, 15, 20, 21, 35, 36, 40, 60, 66]);
+    let tags = (1..=9).chain([16, 12, 13, 22, 15, 20, 21, 35, 36, 40, 60, 66]);
     for (tag, command) in tags.zip(one_of_each()) {
         assert_eq!(command.encode()[..2], [1, tag], "{command:?}");
     }
+}
+
+#[test]
+fn more_reports_than_the_limit_are_refused() {
+    let report = LeaderReport::Leads {
+        group: GroupNumber(5),
+        leader: BrokerId(3),
+        leader_epoch: Term(6),
+    };
+    let actual = REPORTS_COUNT_MAX + 1;
+    let reports = vec![report; actual];
+
+    let refused = Command::decode(&Command::Report { reports }.encode());
+
+    let limit = REPORTS_COUNT_MAX;
+    let what = "reports".to_owned();
+    assert_eq!(refused, Err(CodecError::OverLimit { what, actual, limit }));
+}
+
+#[test]
+fn a_report_by_itself_is_read_as_it_was_written_of_old() {
+    let leads = [
+        1, 10, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 6,
+    ];
+    let in_sync = [
+        1, 11, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 1,
+    ];
+    let decoded = Command::decode(&Bytes::copy_from_slice(&leads));
+    assert_eq!(decoded, Ok(report_leader(GroupNumber(5), 3, 6)));
+    let decoded = Command::decode(&Bytes::copy_from_slice(&in_sync));
+    assert_eq!(decoded, Ok(report_isr(GroupNumber(5), 6, &[1])));
 }
 
 /// As written before data folders had names, and since.
@@ -228,13 +259,14 @@ fn the_bytes_are_those_that_were_agreed_on() {
         (
             report_leader(GroupNumber(5), 3, 6),
             &[
-                1, 10, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 6,
+                1, 16, 0, 0, 0, 1, 10, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 6,
             ],
         ),
         (
             report_isr(GroupNumber(5), 6, &[1]),
             &[
-                1, 11, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 1,
+                1, 16, 0, 0, 0, 1, 11, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 1,
+                0, 0, 0, 1,
             ],
         ),
         (
@@ -287,7 +319,7 @@ fn an_unknown_version_or_tag_is_refused() {
             version: 9
         })
     );
-    for tag in [0, 16, 255] {
+    for tag in [0, 17, 255] {
         assert_eq!(
             Command::decode(&Bytes::from(vec![1, tag])),
             Err(CodecError::UnknownTag {
@@ -395,11 +427,7 @@ proptest! {
         let group = GroupNumber(group);
         let report = report_leader(group, leader, leader_epoch);
         prop_assert_eq!(Command::decode(&report.encode()), Ok(report));
-        let report = Command::ReportIsr {
-            group,
-            leader_epoch: Term(leader_epoch),
-            isr: brokers(&isr),
-        };
+        let report = report_isr(group, leader_epoch, &isr);
         prop_assert_eq!(Command::decode(&report.encode()), Ok(report));
     }
 }

@@ -1,6 +1,6 @@
 //! Reports of leaders and in-sync replicas, and leaders that are cleared.
 
-use raftmq_core::cluster::{ClusterError, Command, Outcome};
+use raftmq_core::cluster::{ClusterError, Command, LeaderReport, Outcome, Reply};
 use raftmq_core::{BrokerId, Effect, GroupNumber, Term};
 
 use crate::support::cluster::{Harness, brokers, report_isr, report_leader};
@@ -12,6 +12,10 @@ fn one_partition() -> (Harness, GroupNumber) {
     (harness, group)
 }
 
+fn all_taken() -> Reply {
+    Ok(Outcome::Reported { refused: vec![] })
+}
+
 #[test]
 fn a_leader_reports_itself() {
     let (mut harness, group) = one_partition();
@@ -19,7 +23,7 @@ fn a_leader_reports_itself() {
 
     let applied = harness.lead(group, 2, 4);
 
-    assert_eq!(applied.reply, Ok(Outcome::Done));
+    assert_eq!(applied.reply, all_taken());
     assert_eq!(
         applied.effects,
         vec![Effect::GroupChanged { group }, Effect::ImageChanged]
@@ -38,7 +42,7 @@ fn the_same_report_again_changes_nothing() {
 
     let again = harness.lead(group, 2, 4);
 
-    assert_eq!(again.reply, Ok(Outcome::Done));
+    assert_eq!(again.reply, all_taken());
     assert_eq!(again.effects, vec![]);
     assert_eq!(harness.cluster, before);
 }
@@ -177,7 +181,7 @@ fn a_leader_reports_its_in_sync_replicas() {
 
     let applied = harness.commit(&report_isr(group, 4, &[3, 2]));
 
-    assert_eq!(applied.reply, Ok(Outcome::Done));
+    assert_eq!(applied.reply, all_taken());
     assert_eq!(
         applied.effects,
         vec![Effect::GroupChanged { group }, Effect::ImageChanged]
@@ -194,7 +198,7 @@ fn the_same_in_sync_replicas_again_change_nothing() {
 
     let again = harness.commit(&report_isr(group, 4, &[3, 2, 3]));
 
-    assert_eq!(again.reply, Ok(Outcome::Done));
+    assert_eq!(again.reply, all_taken());
     assert_eq!(again.effects, vec![]);
     assert_eq!(harness.cluster, before);
 }
@@ -323,6 +327,43 @@ fn clearing_leaders_leaves_live_ones_alone() {
     assert_eq!(applied.reply, Ok(Outcome::LeadersCleared { count: 0 }));
     assert_eq!(applied.effects, vec![]);
     assert_eq!(harness.cluster, before);
+}
+
+#[test]
+fn of_many_reports_those_that_are_stale_are_refused_and_the_others_taken() {
+    let (mut harness, group) = one_partition();
+    harness.lead(group, 1, 4);
+    let unknown = GroupNumber(77);
+    let leads = |group, leader, leader_epoch| LeaderReport::Leads {
+        group,
+        leader: BrokerId(leader),
+        leader_epoch: Term(leader_epoch),
+    };
+    let in_sync = |leader_epoch, isr: &[u32]| LeaderReport::InSync {
+        group,
+        leader_epoch: Term(leader_epoch),
+        isr: brokers(isr),
+    };
+
+    let applied = harness.commit(&Command::Report {
+        reports: vec![
+            leads(unknown, 1, 1),
+            leads(group, 2, 5),
+            in_sync(4, &[1]),
+            in_sync(5, &[2, 3]),
+        ],
+    });
+
+    let stale = ClusterError::StaleLeaderEpoch {
+        group,
+        current: Term(5),
+        actual: Term(4),
+    };
+    let refused = vec![ClusterError::UnknownGroup { group: unknown }, stale];
+    assert_eq!(applied.reply, Ok(Outcome::Reported { refused }));
+    let partition = harness.partition(group);
+    assert_eq!(partition.leader, Some(BrokerId(2)));
+    assert_eq!(partition.isr, brokers(&[2, 3]));
 }
 
 #[test]

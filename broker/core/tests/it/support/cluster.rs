@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use raftmq_core::cluster::{
-    Cluster, ClusterError, Command, CreateTopic, Endpoints, Image, Outcome, PartitionInfo,
-    RegisterBroker,
+    Cluster, ClusterError, Command, CreateTopic, Endpoints, Image, LeaderReport, Outcome,
+    PartitionInfo, RegisterBroker,
 };
 use raftmq_core::{
     BrokerEpoch, BrokerId, DirectoryId, Effect, Effects, GroupNumber, Machine, Term, TopicId,
@@ -232,18 +232,24 @@ pub(crate) fn topic(name: &str, partitions_count: u32, replication_factor: u32) 
 }
 
 pub(crate) fn report_leader(group: GroupNumber, leader: u32, leader_epoch: u64) -> Command {
-    Command::ReportLeader {
+    let report = LeaderReport::Leads {
         group,
         leader: BrokerId(leader),
         leader_epoch: Term(leader_epoch),
+    };
+    Command::Report {
+        reports: vec![report],
     }
 }
 
 pub(crate) fn report_isr(group: GroupNumber, leader_epoch: u64, isr: &[u32]) -> Command {
-    Command::ReportIsr {
+    let report = LeaderReport::InSync {
         group,
         leader_epoch: Term(leader_epoch),
         isr: brokers(isr),
+    };
+    Command::Report {
+        reports: vec![report],
     }
 }
 
