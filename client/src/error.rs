@@ -232,47 +232,31 @@ impl Error {
 
     /// Returns whether fresh metadata may cure the error.
     pub(crate) const fn wants_metadata(&self) -> bool {
-        match self {
-            Self::Broker { code, .. } => matches!(
-                code,
-                ErrorCode::NotLeader
-                    | ErrorCode::UnknownTopic
+        if self.wants_leader() || matches!(self, Self::TimedOut { .. }) {
+            return true;
+        }
+        matches!(
+            self.code(),
+            Some(
+                ErrorCode::UnknownTopic
                     | ErrorCode::UnknownPartition
                     | ErrorCode::Unavailable
                     | ErrorCode::TimedOut
-                    | ErrorCode::FencedLeaderEpoch
-                    | ErrorCode::UnknownLeaderEpoch
-            ),
-            Self::Connect { .. } | Self::ConnectionLost { .. } | Self::TimedOut { .. } => true,
-            Self::OutcomeUnknown { .. }
-            | Self::RecordTooLarge { .. }
-            | Self::Encode(_)
-            | Self::Corrupt { .. }
-            | Self::InvalidConfig(_)
-            | Self::Protocol { .. }
-            | Self::NotAssigned { .. }
-            | Self::Closed => false,
-        }
+            )
+        )
     }
 
     /// Returns whether the partition only has to be asked of another broker, or waits for an election.
     pub(crate) const fn wants_leader(&self) -> bool {
-        match self {
-            Self::Broker { code, .. } => matches!(
-                code,
-                ErrorCode::NotLeader | ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch
-            ),
-            Self::Connect { .. } | Self::ConnectionLost { .. } => true,
-            Self::TimedOut { .. }
-            | Self::OutcomeUnknown { .. }
-            | Self::RecordTooLarge { .. }
-            | Self::Encode(_)
-            | Self::Corrupt { .. }
-            | Self::InvalidConfig(_)
-            | Self::Protocol { .. }
-            | Self::NotAssigned { .. }
-            | Self::Closed => false,
-        }
+        matches!(self, Self::Connect { .. } | Self::ConnectionLost { .. })
+            || matches!(
+                self.code(),
+                Some(
+                    ErrorCode::NotLeader
+                        | ErrorCode::FencedLeaderEpoch
+                        | ErrorCode::UnknownLeaderEpoch
+                )
+            )
     }
 
     /// Turns the status of a call to `endpoint` into an error.

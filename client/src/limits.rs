@@ -24,6 +24,9 @@ pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Longest pause, before jitter, while a partition's leader is looked for: elections take less than a
 /// second, and what is asked meanwhile is one request for all partitions.
 pub(crate) const LEADER_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// Shortest time between two answers with metadata that one producer asks for: while many partitions wait for a
+/// leader, each of their pauses ends in the wish for news.
+pub(crate) const METADATA_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Failures that the pause after a refused metadata request counts as: about a third of a second.
 pub(crate) const REFUSED_METADATA_FAILURES: u32 = 5;
 /// NOT_LEADER answers in a row that are followed at once, before backing off.

@@ -225,28 +225,36 @@ impl Producer for SimProducer {
     ) -> LocalBoxFuture<'_, Result<Delivery, SendFailure>> {
         Box::pin(async move {
             let record = Record::to(TOPIC).partition(partition).value(value);
-            // What was not even taken certainly was not sent.
-            let taken = self.producer.send(record).await;
-            let delivery = taken.map_err(|error| failure(Outcome::Fail, &error))?;
-            // The producer lives as long as its deliveries: dropping it would fail them.
-            let producer = Rc::clone(&self.producer);
-            Ok(Box::pin(async move {
-                let result = delivery.await;
-                drop(producer);
-                let result = result.map(|delivery| delivery.offset);
-                // Refused for its size before anything was written, on every attempt; of any other
-                // error nobody knows what an earlier attempt did.
-                let outcome = |error: &Error| match error.kind() == ErrorKind::TooLarge {
-                    true => Outcome::Fail,
-                    false => Outcome::Info,
-                };
-                result.map_err(|error| failure(outcome(&error), &error))
-            }) as Delivery)
+            send(&self.producer, record).await
         })
     }
 }
 
-pub(super) fn failure(outcome: Outcome, error: &Error) -> SendFailure {
+/// Sends a record; the delivery says what became of it.
+pub(super) async fn send(
+    producer: &Rc<raftmq_client::Producer>,
+    record: Record,
+) -> Result<Delivery, SendFailure> {
+    // What was not even taken certainly was not sent.
+    let taken = producer.send(record).await;
+    let delivery = taken.map_err(|error| failure(Outcome::Fail, &error))?;
+    // The producer lives as long as its deliveries: dropping it would fail them.
+    let producer = Rc::clone(producer);
+    Ok(Box::pin(async move {
+        let result = delivery.await;
+        drop(producer);
+        let result = result.map(|delivery| delivery.offset);
+        // Refused for its size before anything was written, on every attempt; of any other
+        // error nobody knows what an earlier attempt did.
+        let outcome = |error: &Error| match error.kind() == ErrorKind::TooLarge {
+            true => Outcome::Fail,
+            false => Outcome::Info,
+        };
+        result.map_err(|error| failure(outcome(&error), &error))
+    }))
+}
+
+fn failure(outcome: Outcome, error: &Error) -> SendFailure {
     SendFailure {
         outcome,
         is_fatal: error.is_fatal() || error.kind() == ErrorKind::Closed,

@@ -12,8 +12,8 @@ use futures_util::future::LocalBoxFuture;
 use raftmq_client::{Acks, Admin, Client, ErrorKind, OffsetAt, OutOfRange, Record, Start};
 use tokio::time::timeout;
 
-use super::clients::{DELIVERY_TIMEOUT, REPLICATION_FACTOR, RETENTION_MS, failure};
-use crate::history::{Cleanup, KeptRecord, Outcome};
+use super::clients::{DELIVERY_TIMEOUT, REPLICATION_FACTOR, RETENTION_MS, send};
+use crate::history::{Cleanup, KeptRecord};
 use crate::system::{Delivery, Keeper, SendFailure};
 
 /// Payload between two checkpoints.
@@ -119,15 +119,7 @@ impl Keeper for SimKeeper {
             bytes.resize(VALUE_BYTES, 0);
             let key = Bytes::copy_from_slice(&u64::from(key).to_be_bytes());
             let record = Record::to(self.topic).partition(0).key(key).value(bytes);
-            let taken = self.producer.send(record).await;
-            let delivery = taken.map_err(|error| failure(Outcome::Fail, &error))?;
-            let producer = Rc::clone(&self.producer);
-            Ok(Box::pin(async move {
-                let result = delivery.await;
-                drop(producer);
-                let result = result.map(|delivery| delivery.offset);
-                result.map_err(|error| failure(Outcome::Info, &error))
-            }) as Delivery)
+            send(&self.producer, record).await
         })
     }
 

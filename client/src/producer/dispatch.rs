@@ -191,6 +191,7 @@ impl Driver {
         let Some(leader) = metadata.leader(&partition.topic, partition.partition) else {
             let retry_at = now + self.core.client.random.backoff(LEADERLESS_FAILURES);
             partition.retry_at = Some(retry_at);
+            partition.tried = None;
             wake.no_later_than(retry_at);
             self.refresh_metadata();
             return;
@@ -215,6 +216,7 @@ impl Driver {
         let Some(record_batch) = partition.send(batch, finished) else {
             return;
         };
+        partition.tried = Some(Arc::clone(&leader.endpoint));
         let deadline = now + self.core.client.timeouts.request;
         let draft = drafts.entry(leader.endpoint).or_insert_with(|| Draft {
             batches: Vec::new(),

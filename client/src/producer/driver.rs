@@ -18,7 +18,9 @@ use super::partition::{Finished, Identity, Partition};
 use super::{Commands, Core};
 use crate::connection::broker_client;
 use crate::error::{Error, Result};
-use crate::limits::{EVENTS_MAX, REDIRECTS_AT_ONCE_MAX, REFUSED_METADATA_FAILURES};
+use crate::limits::{
+    EVENTS_MAX, METADATA_PAUSE_MIN, REDIRECTS_AT_ONCE_MAX, REFUSED_METADATA_FAILURES,
+};
 use crate::metadata::follows_hint;
 
 /// What the producer's handle asks of its driver.
@@ -255,6 +257,9 @@ impl Driver {
         let client = Arc::clone(&self.core.client);
         let events = self.call_events.clone();
         self.tasks.spawn(async move {
+            if let Some(refreshed_at) = client.metadata.refreshed_at() {
+                tokio::time::sleep_until(refreshed_at + METADATA_PAUSE_MIN).await;
+            }
             let refreshed = client.refresh_metadata().await;
             if refreshed.is_err() {
                 // Refused at once, perhaps: do not ask as fast as brokers can refuse.
@@ -299,7 +304,10 @@ impl Driver {
             CallEvent::Metadata(refreshed) => {
                 self.is_refreshing = false;
                 match refreshed {
-                    Ok(()) => self.leave_moved(),
+                    Ok(()) => {
+                        self.leave_moved();
+                        self.end_pauses();
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "metadata could not be refreshed");
                     }
@@ -342,6 +350,20 @@ impl Driver {
                 reason: "the partition is led elsewhere by now".to_owned(),
             };
             self.settle_all(std::iter::once(batch), &error);
+        }
+    }
+
+    /// Lets go what was paused for want of a leader, or because of one, and has another by now.
+    fn end_pauses(&mut self) {
+        let metadata = &self.core.client.metadata;
+        let is_led_elsewhere = |partition: &Partition| {
+            let leader = metadata.leader(&partition.topic, partition.partition);
+            leader.is_some_and(|leader| partition.tried.as_ref() != Some(&leader.endpoint))
+        };
+        for partition in &mut self.partitions {
+            if partition.retry_at.is_some() && is_led_elsewhere(partition) {
+                partition.retry_at = None;
+            }
         }
     }
 

@@ -105,6 +105,8 @@ pub(crate) struct Partition {
     pub(crate) partition: u32,
     /// Nothing is sent before; set by the driver after a failure.
     pub(crate) retry_at: Option<Instant>,
+    /// The leader that was sent something last; `None` while there is none.
+    pub(crate) tried: Option<Arc<str>>,
     /// Failures in a row.
     pub(crate) failures: u32,
     is_idempotent: bool,
@@ -139,6 +141,7 @@ impl Partition {
             topic,
             partition,
             retry_at: None,
+            tried: None,
             failures: 0,
             is_idempotent,
             identity: None,
