@@ -4,6 +4,7 @@
 //! protocols; services above give it machines and commands.
 
 pub mod adopt;
+mod coalesce;
 pub mod events;
 pub mod group;
 pub mod handover;

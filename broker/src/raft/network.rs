@@ -17,6 +17,7 @@ use openraft::raft::{
 use openraft::{EmptyNode, EntryPayload, RaftNetworkV2};
 use raftmq_store::{Entry, GroupId, GroupStore, Vote};
 
+use super::coalesce::coalesce;
 use super::group::GroupKind;
 use super::state_machine::{Snapshot, SnapshotData};
 use super::survivors::Target;
@@ -29,6 +30,8 @@ use super::types::{LogId, TypeConfig};
 const APPENDS_IN_FLIGHT: usize = 64;
 /// What an entry takes on the wire beside its command, about.
 const ENTRY_BYTES: usize = 32;
+/// How much later a follower hears of a commit when no entries follow.
+const COMMIT_PAUSE: Duration = Duration::from_millis(20);
 /// Pause before a follower whose disk is full is offered records again, unless it is heard of before.
 const REFUSED_BACKOFF: Duration = Duration::from_secs(10);
 
@@ -39,6 +42,7 @@ pub struct NetworkFactory {
     store: GroupStore,
     throttle: Option<CatchUpThrottle>,
     voters: Voters,
+    commit_pause: Duration,
 }
 
 impl NetworkFactory {
@@ -48,11 +52,17 @@ impl NetworkFactory {
     pub fn new(transport: Transport, store: GroupStore, kind: GroupKind) -> Self {
         let voters = Voters::default();
         let throttle = (kind != GroupKind::Metadata).then(|| transport.throttle().clone());
+        let commit_pause = match kind {
+            // Its followers are what every broker knows of the cluster.
+            GroupKind::Metadata => Duration::ZERO,
+            GroupKind::Partition | GroupKind::Queue => COMMIT_PAUSE,
+        };
         Self {
             transport,
             store,
             throttle,
             voters,
+            commit_pause,
         }
     }
 
@@ -76,6 +86,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
                 self.voters.clone(),
                 u64::from(target),
             ),
+            commit_pause: self.commit_pause,
             target,
         }
     }
@@ -88,6 +99,7 @@ pub struct Network {
     group: GroupId,
     store: GroupStore,
     pace: Pace,
+    commit_pause: Duration,
     target: u32,
 }
 
@@ -180,7 +192,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let network = &*self;
-        let answers = input
+        let answers = coalesce(input, self.commit_pause)
             // Nothing waits for a member that is slowed: what stands behind this is for it, too.
             .then(move |request| async move {
                 network.pace.admit(bytes_of(&request)).await;
