@@ -56,6 +56,7 @@ impl Node {
                 self.parts.clone(),
                 message_bytes_max,
             ))
+            .add_service(grpc::queues_service(self.parts.clone(), message_bytes_max))
             .serve_with_incoming(incoming(listeners.grpc));
         self.spawn(async move { log_end("grpc", clients.await) });
         if !listeners.kafka.is_empty() {
