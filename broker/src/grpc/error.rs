@@ -79,11 +79,7 @@ pub(super) fn of_amqp(error: &AmqpError) -> Error {
 /// Nobody may publish there.
 pub(super) fn of_publish(error: &PublishError, exchange: &Resource) -> Error {
     match error {
-        // As with queues: one that was just made may not have reached this broker yet.
-        PublishError::UnknownExchange => Error {
-            retriable: true,
-            ..of_amqp(&exchange.clone().not_found())
-        },
+        PublishError::UnknownExchange => of_amqp(&exchange.clone().not_found()),
         PublishError::Internal { .. } => {
             Error::invalid_request(format!("{exchange} takes messages from bindings only"))
         }

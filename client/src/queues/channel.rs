@@ -2,6 +2,8 @@
 //!
 //! Owns its opening. Does not know what is asked on it.
 
+use std::time::Duration;
+
 use raftmq_proto::v1::channel_request::Request;
 use raftmq_proto::v1::channel_response::Response;
 use raftmq_proto::v1::{ChannelRequest, ChannelResponse, OpenChannel};
@@ -74,6 +76,19 @@ impl Channel {
         })
     }
 
+    /// Ends the stream once the broker has carried out what was asked on it.
+    pub(super) async fn finish(self, within: Duration) {
+        let Self {
+            requests,
+            mut responses,
+            ..
+        } = self;
+        drop(requests);
+        let finished = async { while let Ok(Some(_)) = responses.message().await {} };
+        // A broker that does not answer notices the end of the connection.
+        let _ = timeout(within, finished).await;
+    }
+
     pub(super) fn against_protocol(&self, response: &Response) -> Error {
         Error::Protocol {
             endpoint: self.endpoint.clone(),
@@ -82,7 +97,7 @@ impl Channel {
     }
 }
 
-fn silent(endpoint: String, within: std::time::Duration) -> Error {
+fn silent(endpoint: String, within: Duration) -> Error {
     Error::Connect {
         endpoint,
         reason: format!("no answer within {within:?}"),

@@ -87,11 +87,11 @@ impl Driver {
                 let command = self.commands.recv().await;
                 self.take(command);
             }
-            let Some(channel) = self.connect().await else {
+            let Some(mut channel) = self.connect().await else {
                 continue;
             };
-            match self.serve(channel).await {
-                End::Done => return,
+            match self.serve(&mut channel).await {
+                End::Done => return channel.finish(self.shared.timeouts.connect).await,
                 End::Lost(error) => {
                     tracing::debug!(vhost = self.vhost, %error, "stream of queues was lost");
                     self.lose(&error);
@@ -177,7 +177,7 @@ impl Driver {
         }
     }
 
-    async fn serve(&mut self, mut channel: Channel) -> End {
+    async fn serve(&mut self, channel: &mut Channel) -> End {
         if let Some(consuming) = &self.consuming
             && let Some(consume) = consuming.request()
         {
@@ -206,7 +206,7 @@ impl Driver {
                 () = Consuming::hand_on(&mut self.consuming, &self.own) => self.cancel_if_left(),
                 response = channel.next(), if may_read => {
                     let heard = match response {
-                        Ok(response) => self.hear(response, &channel),
+                        Ok(response) => self.hear(response, channel),
                         Err(error) => Err(error),
                     };
                     if let Err(error) = heard {
@@ -237,13 +237,13 @@ impl Driver {
     }
 
     fn wants_write(&self) -> bool {
-        !self.urgent.is_empty() || self.flight.may_send(Instant::now())
+        !self.urgent.is_empty() || self.flight.may_send()
     }
 
     fn next_request(&mut self) -> Option<ChannelRequest> {
         let request = match self.urgent.pop_front() {
             Some(urgent) => urgent,
-            None => Request::Publish(self.flight.next(Instant::now())?),
+            None => Request::Publish(self.flight.next()?),
         };
         Some(ChannelRequest {
             request: Some(request),

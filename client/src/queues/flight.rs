@@ -26,6 +26,8 @@ pub(super) struct Publish {
     message: QueueMessage,
     told: Told,
     deadline: Instant,
+    /// How often it was refused.
+    failures: u32,
     /// Whether some queue may have it.
     is_doubtful: bool,
     last_error: Option<Error>,
@@ -44,6 +46,7 @@ impl Publish {
         Self {
             is_mandatory: message.is_mandatory || exchange.is_empty(),
             repeat: message.repeat,
+            failures: 0,
             is_doubtful: false,
             exchange,
             routing_key,
@@ -93,10 +96,9 @@ pub(super) struct Flight {
     all: BTreeMap<u64, Publish>,
     /// Those that are to be sent, in the order in which they came.
     unsent: BTreeSet<u64>,
+    /// Those that were refused, by when they are to be sent again.
+    resting: BTreeSet<(Instant, u64)>,
     last_number: u64,
-    /// Nothing is sent before: the last answer was that too much waits, say.
-    paused_until: Option<Instant>,
-    failures: u32,
 }
 
 impl Flight {
@@ -111,15 +113,12 @@ impl Flight {
     }
 
     /// Whether something is to be sent now.
-    pub(super) fn may_send(&self, now: Instant) -> bool {
-        !self.unsent.is_empty() && self.paused_until.is_none_or(|until| until <= now)
+    pub(super) fn may_send(&self) -> bool {
+        !self.unsent.is_empty()
     }
 
     /// Takes what is to be sent next.
-    pub(super) fn next(&mut self, now: Instant) -> Option<PublishMessage> {
-        if !self.may_send(now) {
-            return None;
-        }
+    pub(super) fn next(&mut self) -> Option<PublishMessage> {
         let number = self.unsent.pop_first()?;
         let publish = self.all.get(&number)?;
         Some(PublishMessage {
@@ -132,7 +131,7 @@ impl Flight {
     }
 
     /// Takes an answer; one to what is not under way is ignored. `pause` gives the pause after so many
-    /// failures in a row.
+    /// refusals.
     pub(super) fn answered(
         &mut self,
         answer: MessagePublished,
@@ -140,17 +139,15 @@ impl Flight {
         pause: impl Fn(u32) -> Duration,
     ) {
         let number = answer.number;
-        if self.unsent.contains(&number) {
+        let is_resting = self.resting.iter().any(|(_, resting)| *resting == number);
+        if is_resting || self.unsent.contains(&number) {
             return;
         }
         let Some(mut publish) = self.all.remove(&number) else {
             return;
         };
         let error: Error = match answer.verdict() {
-            PublishVerdict::Confirmed => {
-                self.failures = 0;
-                return publish.tell(Ok(()));
-            }
+            PublishVerdict::Confirmed => return publish.tell(Ok(())),
             PublishVerdict::Unroutable => {
                 let error = publish.unroutable();
                 return publish.give_up(error);
@@ -170,15 +167,15 @@ impl Flight {
             return publish.give_up(error);
         }
         publish.last_error = Some(error);
-        self.failures += 1;
-        self.paused_until = Some(now + pause(self.failures));
+        publish.failures += 1;
+        self.resting.insert((now + pause(publish.failures), number));
         self.all.insert(number, publish);
-        self.unsent.insert(number);
     }
 
     /// The stream is lost: what may be repeated is to be sent again, in its old order.
     pub(super) fn lost(&mut self, error: &Error) {
-        self.paused_until = None;
+        let resting = std::mem::take(&mut self.resting).into_iter();
+        self.unsent.extend(resting.map(|(_, number)| number));
         for (number, mut publish) in std::mem::take(&mut self.all) {
             let is_sent = self.unsent.insert(number);
             publish.is_doubtful |= is_sent;
@@ -194,6 +191,7 @@ impl Flight {
     /// Nothing can be published at all.
     pub(super) fn fail_all(&mut self, error: &Error) {
         self.unsent.clear();
+        self.resting.clear();
         for publish in std::mem::take(&mut self.all).into_values() {
             publish.give_up(error.clone());
         }
@@ -203,20 +201,25 @@ impl Flight {
     pub(super) fn wakes_at(&self) -> Option<Instant> {
         // All have the same time, so the oldest one's is over first.
         let deadline = self.all.first_key_value().map(|(_, first)| first.deadline);
-        let pause = self.paused_until.filter(|_| !self.unsent.is_empty());
-        deadline.into_iter().chain(pause).min()
+        let rested = self.resting.first().map(|(until, _)| *until);
+        deadline.into_iter().chain(rested).min()
     }
 
-    /// Gives up what has no time left. `timeout` is the time that each had.
+    /// Sends again what has rested, and gives up what has no time left. `timeout` is the time that each had.
     pub(super) fn expire(&mut self, now: Instant, timeout: Duration) {
-        if self.paused_until.is_some_and(|until| until <= now) {
-            self.paused_until = None;
+        while let Some((until, number)) = self.resting.first().copied()
+            && until <= now
+        {
+            self.resting.pop_first();
+            self.unsent.insert(number);
         }
         while let Some(oldest) = self.all.first_entry()
             && oldest.get().deadline <= now
         {
             let (number, mut publish) = oldest.remove_entry();
-            let was_sent = !self.unsent.remove(&number);
+            let was_resting = self.resting.len();
+            self.resting.retain(|(_, resting)| *resting != number);
+            let was_sent = !self.unsent.remove(&number) && was_resting == self.resting.len();
             publish.is_doubtful |= was_sent;
             let last_error = publish.last_error.take().map(Box::new);
             publish.give_up(Error::TimedOut {
@@ -279,7 +282,7 @@ mod tests {
     }
 
     fn numbers(flight: &mut Flight) -> Vec<u64> {
-        let sent = std::iter::from_fn(|| flight.next(Instant::now()));
+        let sent = std::iter::from_fn(|| flight.next());
         sent.map(|publish| publish.number).collect()
     }
 
@@ -360,14 +363,15 @@ mod tests {
         answer(&mut flight, 3, Some(ErrorCode::TimedOut));
         assert!(is_unknown(&mut to_exchange) && is_unknown(&mut doubtful));
         assert!(to_queue.try_recv().is_err());
+        flight.expire(Instant::now(), TIMEOUT);
         assert_eq!(numbers(&mut flight), [1]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_holds_everything_up_and_ends() {
+    async fn what_was_refused_rests_and_holds_up_nothing_else() {
         let mut flight = Flight::default();
         let _outcome = push(&mut flight, "", Message::new("1"));
-        numbers(&mut flight);
+        assert_eq!(numbers(&mut flight), [1]);
         let error = v1::Error::new(ErrorCode::Unavailable, "no leader");
         let refusal = MessagePublished {
             number: 1,
@@ -375,8 +379,10 @@ mod tests {
             error: Some(error),
         };
         let pause = Duration::from_millis(100);
+        flight.answered(refusal.clone(), Instant::now(), |_| pause);
         flight.answered(refusal, Instant::now(), |_| pause);
-        assert_eq!(numbers(&mut flight), []);
+        let _other = push(&mut flight, "", Message::new("2"));
+        assert_eq!(numbers(&mut flight), [2]);
         assert_eq!(flight.wakes_at(), Some(Instant::now() + pause));
         tokio::time::advance(pause).await;
         flight.expire(Instant::now(), TIMEOUT);

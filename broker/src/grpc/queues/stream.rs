@@ -116,7 +116,7 @@ impl Stream {
         image.amqp.vhost(vhost).map_err(|error| of_amqp(&error))?;
         let opened = parts.queues.open_channel();
         let (channel, events) = opened.map_err(|error| Error::unavailable(error.to_string()))?;
-        let parts_images = parts.controller.images();
+        let images = parts.controller.images();
         let mut outbox = Outbox::default();
         outbox.push(Response::Opened(ChannelOpened {}));
         Ok(Self {
@@ -135,7 +135,7 @@ impl Stream {
             route: Route::new(),
             budget,
             waiting: None,
-            images: parts_images,
+            images,
             ahead: None,
             is_open: true,
         })

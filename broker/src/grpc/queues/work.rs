@@ -84,6 +84,8 @@ pub(super) fn outcome_of(
             Ok(Plan::Enqueue(..)) => Error::unavailable(format!("{to}: its queues have changed")),
             Err(error) => error,
         },
+        // It may have been handed on before.
+        Err(QueueError::Stopping) => Error::timed_out(format!("{to}: {}", QueueError::Stopping)),
         Err(error) => of_queue(error, to),
     };
     failed(number, error)
@@ -171,7 +173,7 @@ mod tests {
         for (error, code) in [
             (QueueError::OutcomeUnknown, ErrorCode::TimedOut),
             (QueueError::Overloaded, ErrorCode::Throttled),
-            (QueueError::Stopping, ErrorCode::Unavailable),
+            (QueueError::Stopping, ErrorCode::TimedOut),
         ] {
             let told = nowhere(&Err(error));
             assert_eq!(told.verdict(), PublishVerdict::Failed);

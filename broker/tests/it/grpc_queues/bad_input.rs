@@ -36,17 +36,12 @@ async fn names_that_nobody_has_are_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exchange_that_is_not_there_refuses_and_the_stream_goes_on() {
     let broker = broker();
-    let client = Client::builder()
-        .bootstrap(&broker.grpc())
-        .request_timeout(Duration::from_secs(3))
-        .build()
-        .await
-        .expect("the broker answers");
-    until_ready(&client).await;
+    let client = client(&broker).await;
     declare(&client, "goes-on").await;
     let refused = client.exchange("no-such").publish("k", "b").await;
     let refused = refused.expect("it is sent").await;
     let refused = refused.expect_err("there is no such exchange");
+    assert_eq!(refused.code(), Some(ErrorCode::InvalidRequest));
     assert!(refused.to_string().contains("'no-such'"), "{refused}");
     publish(&client, "goes-on", "after").await;
 }
