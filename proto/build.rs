@@ -5,11 +5,12 @@
 
 use std::error::Error;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "raftmq/v1/error.proto",
     "raftmq/v1/broker.proto",
     "raftmq/v1/admin.proto",
     "raftmq/v1/amqp.proto",
+    "raftmq/v1/queues.proto",
     "raftmq/internal/v1/peer.proto",
 ];
 

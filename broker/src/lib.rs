@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod hosting;
 pub mod http;
 pub mod kafka;
+mod messages;
 pub mod node;
 pub mod planted;
 pub mod queues;

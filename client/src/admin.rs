@@ -4,6 +4,7 @@
 //! `list_offsets`, which goes to the leaders.
 
 mod brokers;
+mod declaring;
 mod offsets;
 mod parts;
 mod queues;
@@ -24,6 +25,7 @@ use crate::client::Shared;
 use crate::connection::{admin_client, broker_client};
 use crate::error::Result;
 
+pub use declaring::{Argument, DeclareExchange, DeclareQueue};
 pub(crate) use offsets::query_leader;
 pub use offsets::{ListedOffset, OffsetAt};
 pub use queues::{Counting, DeleteQueue};

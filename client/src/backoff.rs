@@ -28,6 +28,12 @@ impl Random {
         self.0.lock().random_range(0..end)
     }
 
+    /// An id that nobody else makes up: 128 bits, as text.
+    pub(crate) fn id(&self) -> String {
+        let mut random = self.0.lock();
+        format!("{:032x}", random.random::<u128>())
+    }
+
     /// The pause before the retry that follows `failures` failures in a row: doubles from
     /// [`BACKOFF_MIN`] to [`BACKOFF_MAX`], times 0.5 to 1.0.
     pub(crate) fn backoff(&self, failures: u32) -> Duration {

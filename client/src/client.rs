@@ -6,6 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use raftmq_proto::v1::{MetadataRequest, MetadataResponse};
@@ -22,6 +23,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::metadata::Metadata;
 use crate::producer::ProducerBuilder;
+use crate::queues::{
+    DEFAULT_VHOST, Exchange, Message, Queue, QueueRequest, RpcClient, RpcServer, Sessions, Vhost,
+};
 
 /// Attempts that the time of one call is enough for, even when every broker hangs.
 const CALL_ATTEMPTS_MIN: u32 = 3;
@@ -47,6 +51,7 @@ pub type WallClock = Arc<dyn Fn() -> i64 + Send + Sync>;
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    sessions: Arc<Sessions>,
 }
 
 impl Client {
@@ -69,6 +74,43 @@ impl Client {
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin::new(Arc::clone(&self.shared))
+    }
+
+    /// Returns a virtual host, which is looked for when it is used.
+    #[must_use]
+    pub fn vhost(&self, name: &str) -> Vhost {
+        Vhost::new(&self.shared, &self.sessions, name)
+    }
+
+    /// Returns a handle of a queue of the virtual host `/`.
+    pub fn queue(&self, name: impl Into<String>) -> Queue {
+        self.vhost(DEFAULT_VHOST).queue(name)
+    }
+
+    /// Returns a handle of an exchange of the virtual host `/`.
+    pub fn exchange(&self, name: impl Into<String>) -> Exchange {
+        self.vhost(DEFAULT_VHOST).exchange(name)
+    }
+
+    /// Makes a caller in the virtual host `/`; see [`Vhost::rpc_client`].
+    ///
+    /// # Errors
+    /// As [`Vhost::rpc_client`].
+    pub async fn rpc_client(&self) -> Result<RpcClient> {
+        self.vhost(DEFAULT_VHOST).rpc_client().await
+    }
+
+    /// Serves the requests in a queue of the virtual host `/`; see [`Vhost::rpc_server`].
+    ///
+    /// # Errors
+    /// As [`Vhost::rpc_server`].
+    pub async fn rpc_server<H, F, M>(&self, queue: &str, handler: H) -> Result<RpcServer>
+    where
+        H: Fn(QueueRequest) -> F + Send + Sync + 'static,
+        F: Future<Output = M> + Send + 'static,
+        M: Into<Message> + Send,
+    {
+        self.vhost(DEFAULT_VHOST).rpc_server(queue, handler).await
     }
 }
 
@@ -191,12 +233,14 @@ impl ClientBuilder {
             clock: self.clock,
             random: Random::new(self.rng_seed),
             metadata: Metadata::default(),
+            metadata_seen: AtomicU64::new(0),
             refreshing: tokio::sync::Mutex::new(()),
             timeouts: self.timeouts,
         };
         shared.refresh_metadata().await?;
         Ok(Client {
             shared: Arc::new(shared),
+            sessions: Arc::default(),
         })
     }
 }
@@ -208,6 +252,8 @@ pub(crate) struct Shared {
     clock: WallClock,
     pub(crate) random: Random,
     pub(crate) metadata: Metadata,
+    /// The version of the metadata that what this client declared is in.
+    metadata_seen: AtomicU64,
     /// One refresh at a time; the others take its result.
     refreshing: tokio::sync::Mutex<()>,
     pub(crate) timeouts: Timeouts,
@@ -223,6 +269,16 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// What brokers are to know before they carry a request out.
+    pub(crate) fn metadata_seen(&self) -> u64 {
+        self.metadata_seen.load(Ordering::Acquire)
+    }
+
+    /// Takes note of a declaration's outcome.
+    pub(crate) fn see_metadata(&self, version: u64) {
+        self.metadata_seen.fetch_max(version, Ordering::AcqRel);
+    }
+
     pub(crate) fn now_ms(&self) -> i64 {
         (self.clock)()
     }
@@ -363,14 +419,15 @@ impl Shared {
 }
 
 /// Which broker to ask next: known ones and bootstrap ones, starting at a random one.
-struct Candidates {
+#[derive(Debug)]
+pub(crate) struct Candidates {
     endpoints: Vec<String>,
     next: usize,
     redirected: Option<String>,
 }
 
 impl Candidates {
-    fn new(shared: &Shared) -> Self {
+    pub(crate) fn new(shared: &Shared) -> Self {
         let endpoints = Self::known(shared);
         let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
         Self {
@@ -391,7 +448,7 @@ impl Candidates {
         endpoints
     }
 
-    fn next(&mut self, shared: &Shared) -> String {
+    pub(crate) fn next(&mut self, shared: &Shared) -> String {
         if let Some(endpoint) = self.redirected.take() {
             return endpoint;
         }

@@ -1,6 +1,6 @@
 //! gRPC channels to brokers over the [`Connector`] seam.
 //!
-//! Knows endpoints and HTTP/2 settings. Long-lived produce and fetch streams take a connection of
+//! Knows endpoints and HTTP/2 settings. Long-lived streams take a connection of
 //! their own each, so that bulk never delays a metadata call; unary calls share one per broker.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use raftmq_proto::v1::admin_client::AdminClient;
 use raftmq_proto::v1::amqp_admin_client::AmqpAdminClient;
 use raftmq_proto::v1::broker_client::BrokerClient;
+use raftmq_proto::v1::queues_client::QueuesClient;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::connector::Connector;
@@ -107,6 +108,11 @@ pub(crate) fn admin_client(channel: Channel) -> AdminClient<Channel> {
 /// The client of AMQP's control plane on a channel, with limits set.
 pub(crate) fn amqp_admin_client(channel: Channel) -> AmqpAdminClient<Channel> {
     AmqpAdminClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX)
+}
+
+/// The queues' client on a channel, with limits set.
+pub(crate) fn queues_client(channel: Channel) -> QueuesClient<Channel> {
+    QueuesClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX)
 }
 
 /// Tonic says "transport error" and hides the reason in the chain.

@@ -104,6 +104,25 @@ pub enum Error {
         /// The partition.
         partition: u32,
     },
+    /// A mandatory message, or one for a queue, reached no queue; nobody has it.
+    #[error("no queue takes messages to exchange '{exchange}' with routing key '{routing_key}'")]
+    Unroutable {
+        /// The exchange; empty = the default one, whose routing key names a queue.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+    },
+    /// A queue refused the message: it is full (`x-overflow`).
+    #[error("a queue refused a message to exchange '{exchange}' with routing key '{routing_key}'")]
+    MessageRefused {
+        /// The exchange; empty = the default one, whose routing key names a queue.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+    },
+    /// The stream of a delivery was lost before it was settled: the message comes again, here or elsewhere.
+    #[error("the delivery's stream was lost, the message comes again")]
+    DeliveryLost,
     /// The producer was closed or dropped; the outcome of batches under way is unknown.
     #[error("producer is closed")]
     Closed,
@@ -138,8 +157,10 @@ pub enum ErrorKind {
     Sequence,
     /// The consumer's position is outside the log.
     OffsetOutOfRange,
-    /// A limit of the broker is reached.
+    /// A limit of the broker, or of a queue, is reached.
     Exhausted,
+    /// A delivery can be settled no more.
+    DeliveryLost,
     /// The broker does not do this.
     Unsupported,
     /// The producer is closed.
@@ -163,6 +184,9 @@ impl Error {
             }
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Protocol { .. } => ErrorKind::Internal,
+            Self::Unroutable { .. } => ErrorKind::NotFound,
+            Self::MessageRefused { .. } => ErrorKind::Exhausted,
+            Self::DeliveryLost => ErrorKind::DeliveryLost,
             Self::Closed => ErrorKind::Closed,
         }
     }
@@ -182,6 +206,9 @@ impl Error {
             | Self::InvalidConfig(_)
             | Self::Protocol { .. }
             | Self::NotAssigned { .. }
+            | Self::Unroutable { .. }
+            | Self::MessageRefused { .. }
+            | Self::DeliveryLost
             | Self::Closed => false,
         }
     }
@@ -207,6 +234,9 @@ impl Error {
             | Self::InvalidConfig(_)
             | Self::Protocol { .. }
             | Self::NotAssigned { .. }
+            | Self::Unroutable { .. }
+            | Self::MessageRefused { .. }
+            | Self::DeliveryLost
             | Self::Closed => None,
         }
     }
@@ -226,6 +256,9 @@ impl Error {
             | Self::InvalidConfig(_)
             | Self::Protocol { .. }
             | Self::NotAssigned { .. }
+            | Self::Unroutable { .. }
+            | Self::MessageRefused { .. }
+            | Self::DeliveryLost
             | Self::Closed => None,
         }
     }

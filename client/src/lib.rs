@@ -1,7 +1,7 @@
-//! The Rust client of RaftMQ: producer, consumer and admin over gRPC.
+//! The Rust client of RaftMQ: topics, queues and admin over gRPC.
 //!
-//! Start with [`Client::builder`]; from the client come a [`Producer`], a [`Consumer`] and an
-//! [`Admin`]. Leaders are found and followed, retriable errors are retried until a deadline, and
+//! Start with [`Client::builder`]; from the client come a [`Producer`] and a [`Consumer`] of topics, a
+//! [`Queue`] and an [`Exchange`], calls ([`RpcClient`], [`RpcServer`]), and an [`Admin`]. Leaders are found and followed, retriable errors are retried until a deadline, and
 //! what remains is a typed [`Error`].
 //!
 //! Owns batching, retries, positions and metadata on the client's side. It deliberately knows
@@ -19,6 +19,26 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! With a queue, which AMQP clients may use as well:
+//!
+//! ```no_run
+//! use futures_util::StreamExt as _;
+//! use raftmq_client::{Client, ConsumeOptions};
+//!
+//! # async fn example() -> raftmq_client::Result<()> {
+//! let client = Client::builder().bootstrap("127.0.0.1:9090").build().await?;
+//! client.admin().declare_queue("/", "orders").send().await?;
+//! client.queue("orders").publish("one coffee").await?.await?;
+//! let mut orders = client.queue("orders").consume(ConsumeOptions::new()).await?;
+//! while let Some(order) = orders.next().await {
+//!     let order = order?;
+//!     println!("{}", order.text());
+//!     order.ack().await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +53,7 @@ mod limits;
 mod metadata;
 mod placement;
 mod producer;
+mod queues;
 
 pub use raftmq_proto::v1::amqp_argument::Value as ArgumentValue;
 pub use raftmq_proto::v1::{
@@ -44,8 +65,9 @@ pub use raftmq_proto::v1::{
 pub use raftmq_records::{BatchError, Compression, Header};
 
 pub use self::admin::{
-    Admin, AlterClusterSettings, AlterTopic, Counting, CreateTopic, CreateVhost, DeleteQueue,
-    ListedOffset, OffsetAt, Permissions, PutUser, Recovery,
+    Admin, AlterClusterSettings, AlterTopic, Argument, Counting, CreateTopic, CreateVhost,
+    DeclareExchange, DeclareQueue, DeleteQueue, ListedOffset, OffsetAt, Permissions, PutUser,
+    Recovery,
 };
 pub use self::client::{Client, ClientBuilder, WallClock};
 pub use self::connector::{Connector, Io, TcpConnector};
@@ -55,4 +77,8 @@ pub use self::placement::PlanMode;
 pub use self::producer::{
     Acks, Delivery, DeliveryFuture, PartitionFn, Partitioner, Producer, ProducerBuilder,
     ProducerSink, Record, TrySend,
+};
+pub use self::queues::{
+    Confirmation, ConsumeOptions, Deduplicator, Exchange, HeaderValue, Message, Queue,
+    QueueConsumer, QueueDelivery, QueueRequest, RpcClient, RpcServer, Vhost,
 };

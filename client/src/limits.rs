@@ -64,6 +64,23 @@ pub(crate) const REQUEST_BYTES: usize = MIB;
 /// Memory that a new batch reserves at first, in bytes.
 pub(crate) const BATCH_CAPACITY_BYTES_MIN: usize = KIB;
 
+/// Messages of one virtual host that may be published and not answered.
+pub(crate) const PUBLISHES_COUNT_MAX: usize = 1_024;
+/// The same in bytes of their bodies.
+pub(crate) const PUBLISHES_BYTES_MAX: usize = 32 * MIB;
+/// Largest message, in bytes of its body; below what a broker's gRPC listener takes (32 MiB).
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 * MIB;
+/// Requests that wait for a channel's connection.
+pub(crate) const CHANNEL_REQUESTS_MAX: usize = 64;
+/// Settlements and questions that wait for a channel; then callers wait.
+pub(crate) const URGENT_COUNT_MAX: usize = 1_024;
+/// Default: messages that a consumer may hold unsettled.
+pub(crate) const PREFETCH_DEFAULT: u32 = 256;
+/// Deliveries that wait for a consumer's application, twice; then nothing is read for it.
+pub(crate) const CONSUMER_BUFFER_COUNT: usize = 64;
+/// Requests that a server of calls handles at the same time.
+pub(crate) const RPC_REQUESTS_AT_ONCE: usize = 16;
+
 /// Default: bytes that one fetch answer may have.
 pub(crate) const FETCH_BYTES: u32 = 4 * 1024 * 1024;
 /// Default: bytes of one partition in a fetch answer.

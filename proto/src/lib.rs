@@ -12,12 +12,13 @@ mod redacted;
 pub use error::{from_status, into_status};
 
 /// Package `raftmq.v1`: what clients speak. Modules `broker_client`, `broker_server`, `admin_client`,
-/// `admin_server`, `amqp_admin_client` and `amqp_admin_server` hold the services.
+/// `admin_server`, `amqp_admin_client`, `amqp_admin_server`, `queues_client` and `queues_server` hold the services.
 #[expect(
     missing_docs,
     clippy::missing_errors_doc,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
     clippy::too_many_lines,
     reason = "generated; the .proto files carry the documentation"
 )]

@@ -47,6 +47,7 @@ pub use limits::{
     HEARTBEAT_S_DEFAULT, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_COUNT_MAX, MORE_KEYS_COUNT_MAX,
     OUTPUT_BYTES_MAX, UNSETTLED_COUNT_MAX,
 };
+pub use message::{more_keys, properties_for_consumer, ttl_ms, with_reply_to, without_bcc};
 pub use refusal::{Kind, Permission, Refusal};
 pub use reply_to::{CONNECTION_ID_BYTES_MAX, PSEUDO_QUEUE, ReplyAddress};
 pub use request::{

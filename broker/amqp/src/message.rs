@@ -29,7 +29,10 @@ pub(crate) fn check_user_id(
 }
 
 /// Reads `expiration`: milliseconds, as decimal text.
-pub(crate) fn ttl_ms(properties: &BasicProperties<'_>) -> Result<Option<u64>, Exception> {
+///
+/// # Errors
+/// 406: it is no number from 0 to [`EXPIRATION_MS_MAX`].
+pub fn ttl_ms(properties: &BasicProperties<'_>) -> Result<Option<u64>, Exception> {
     let Some(bytes) = properties.expiration else {
         return Ok(None);
     };
@@ -62,8 +65,11 @@ fn parse_ttl(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Reads the further routing keys of a message.
-pub(crate) fn more_keys(headers: TableRef<'_>) -> Result<Vec<ShortString>, Exception> {
+/// Reads the further routing keys of a message: its headers `CC` and `BCC`.
+///
+/// # Errors
+/// 406: a header is no array, or there are more than [`MORE_KEYS_COUNT_MAX`] keys.
+pub fn more_keys(headers: TableRef<'_>) -> Result<Vec<ShortString>, Exception> {
     let mut keys = Vec::new();
     for name in ["CC", "BCC"] {
         let values = match headers.get(name) {
@@ -90,7 +96,8 @@ pub(crate) fn more_keys(headers: TableRef<'_>) -> Result<Vec<ShortString>, Excep
 }
 
 /// Removes the header `BCC`, which nobody but the broker may see.
-pub(crate) fn without_bcc(properties: &Properties) -> Properties {
+#[must_use]
+pub fn without_bcc(properties: &Properties) -> Properties {
     let view = properties.view();
     let Some(headers) = view.headers else {
         return properties.clone();
@@ -102,7 +109,8 @@ pub(crate) fn without_bcc(properties: &Properties) -> Properties {
 }
 
 /// Puts another address into `reply-to`.
-pub(crate) fn with_reply_to(properties: &Properties, address: &str) -> Properties {
+#[must_use]
+pub fn with_reply_to(properties: &Properties, address: &str) -> Properties {
     let changed = BasicProperties {
         reply_to: Some(address.as_bytes()),
         ..properties.view()
@@ -112,7 +120,8 @@ pub(crate) fn with_reply_to(properties: &Properties, address: &str) -> Propertie
 
 /// The properties with which a message goes to a consumer: with `x-raftmq-id`, which stays what it
 /// was if the message has one (a dead letter), and after failed deliveries with their number.
-pub(crate) fn properties_for_consumer(taken: &Taken) -> Properties {
+#[must_use]
+pub fn properties_for_consumer(taken: &Taken) -> Properties {
     const ID: &str = "x-raftmq-id";
     const COUNT: &str = "x-delivery-count";
     let properties = &taken.message.properties;

@@ -1,10 +1,12 @@
-//! Field tables in the words of the core: arguments of declarations and bindings, headers of messages.
+//! Field tables in the words of the core: arguments of declarations and bindings.
 //!
-//! Owns which value of a table is which of the core's. Does not know what any name means.
+//! Does not know what any name means.
 
 use bytes::Bytes;
-use raftmq_amqp_protocol::{Table, TableRef, Value};
-use raftmq_core::exchange::{Argument, Arguments, HeaderValue, Headers};
+use raftmq_amqp_protocol::{Table, Value};
+use raftmq_core::exchange::{Argument, Arguments, HeaderValue};
+
+use crate::messages::header_value;
 
 /// Turns a table into arguments: copies, because they are kept while what was read goes.
 pub(super) fn arguments(table: &Table) -> Arguments {
@@ -18,41 +20,6 @@ pub(super) fn argument(name: &[u8], value: Value<'_>) -> Argument {
         name: Bytes::copy_from_slice(name),
         tag: value.tag(),
         value: to_owned(header_value(value)),
-    }
-}
-
-/// The headers of a message, read on demand.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct MessageHeaders<'a>(pub(super) TableRef<'a>);
-
-impl Headers for MessageHeaders<'_> {
-    fn value(&self, name: &[u8]) -> Option<HeaderValue<&[u8]>> {
-        let values = self.0.iter().filter(|(key, _)| *key == name);
-        values.last().map(|(_, value)| header_value(value))
-    }
-}
-
-fn header_value(value: Value<'_>) -> HeaderValue<&[u8]> {
-    if let Some(number) = value.as_i64() {
-        return HeaderValue::Integer(number);
-    }
-    match value {
-        Value::Bool(value) => HeaderValue::Bool(value),
-        Value::Float(number) => HeaderValue::Float(f64::from(number).to_bits()),
-        Value::Double(number) => HeaderValue::Float(number.to_bits()),
-        Value::Decimal { scale, digits } => HeaderValue::Decimal(scale, digits),
-        Value::LongString(bytes) | Value::Binary(bytes) => HeaderValue::Bytes(bytes),
-        Value::Array(array) => HeaderValue::Nested(array.raw()),
-        Value::Table(table) => HeaderValue::Nested(table.raw()),
-        Value::Timestamp(seconds) => HeaderValue::Timestamp(seconds),
-        Value::Void
-        | Value::Byte(_)
-        | Value::UnsignedByte(_)
-        | Value::Short(_)
-        | Value::UnsignedShort(_)
-        | Value::Int(_)
-        | Value::UnsignedInt(_)
-        | Value::Long(_) => HeaderValue::Void,
     }
 }
 
@@ -105,16 +72,5 @@ mod tests {
         let text = HeaderValue::Bytes(Bytes::from_static(b"drop-head"));
         assert_eq!(find("x-overflow"), Some((b'S', text)));
         assert_eq!(super::arguments(&Table::default()), Arguments::NONE);
-    }
-
-    #[test]
-    fn a_header_that_comes_twice_counts_as_it_comes_last() {
-        let table = table();
-        let headers = MessageHeaders(table.as_ref());
-        assert_eq!(
-            headers.value(b"x-max-length"),
-            Some(HeaderValue::Integer(9))
-        );
-        assert_eq!(headers.value(b"other"), None);
     }
 }

@@ -24,10 +24,10 @@ use super::context::{Client, Shared};
 use super::limits::{LAST_WRITE_WAIT, READ_BYTES, ROUND_COUNT_MAX};
 use super::load::Own;
 use super::login::Origin;
-use super::replies::{Inbox, Reply};
 use super::standing::Standing;
 use super::work::{Done, Works};
 use crate::env::BoxedIo;
+use crate::messages::replies::{Inbox, Reply};
 
 /// What the client is told of a full disk, in RabbitMQ's words.
 const SHORT_OF_ROOM: &str = "low on disk";
@@ -93,7 +93,7 @@ type Halves = (ReadHalf<BoxedIo>, WriteHalf<BoxedIo>);
 
 impl Connection {
     pub(super) fn new(shared: Arc<Shared>, number: u64, address: String) -> Self {
-        let inbox = shared.replies.open(number);
+        let inbox = shared.parts.replies.open(number);
         let standing = shared.standing.subscribe();
         let id = ConnectionId {
             broker: shared.me(),
@@ -342,7 +342,7 @@ fn settings(shared: &Shared, number: u64) -> Settings {
     let config = &shared.config;
     let image = shared.image();
     Settings {
-        connection_id: shared.replies.connection_id(number),
+        connection_id: shared.parts.replies.connection_id(number),
         cluster_name: image.cluster_id.as_deref().unwrap_or("raftmq").to_owned(),
         channel_max: config.channel_max,
         frame_max: config.frame_bytes_max,

@@ -19,11 +19,11 @@ use super::limits::COMMAND_WAIT;
 use super::load::Load;
 use super::metrics::Metrics;
 use super::patterns::Patterns;
-use super::publish::{Plan, Scene, plan};
-use super::replies::Replies;
+use super::publish::{Scene, plan};
 use super::standing::Standing;
 use crate::config::AmqpConfig;
 use crate::controller::ControlError;
+use crate::messages::publish::Plan;
 use crate::node::Parts;
 use crate::queues::Queues;
 
@@ -32,7 +32,6 @@ pub(super) struct Shared {
     pub(super) parts: Parts,
     pub(super) config: AmqpConfig,
     pub(super) metrics: Metrics,
-    pub(super) replies: Replies,
     pub(super) load: Arc<Load>,
     pub(super) connections: Arc<Semaphore>,
     pub(super) standing: watch::Sender<Standing>,

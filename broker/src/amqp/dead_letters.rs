@@ -12,8 +12,8 @@ use raftmq_core::queue;
 use raftmq_core::queue::arguments::{Declared, parse};
 
 use super::deaths::{self, Obituary};
-use super::message_form::{self, Deaths};
-use super::publish::{find_queues, stored};
+use crate::messages::form::{self, Deaths};
+use crate::messages::publish::{find_queues, stored};
 use crate::queues::{DeadLetterRouter, DeadMessage};
 
 /// See the module.
@@ -22,7 +22,7 @@ pub struct DeadLetterRoutes;
 
 impl DeadLetterRouter for DeadLetterRoutes {
     fn targets(&self, dead: &DeadMessage<'_>) -> Vec<(GroupNumber, queue::Message)> {
-        match message_form::decode(dead.body.clone()) {
+        match form::decode(dead.body.clone()) {
             Ok(stored) => route_dead(dead, stored),
             Err(error) => {
                 tracing::error!(queue = %dead.queue.group, %error, "a dead letter cannot be read");
@@ -34,7 +34,7 @@ impl DeadLetterRouter for DeadLetterRoutes {
 
 fn route_dead(
     dead: &DeadMessage<'_>,
-    stored_form: message_form::Stored,
+    stored_form: form::Stored,
 ) -> Vec<(GroupNumber, queue::Message)> {
     let info = dead.queue;
     let declared = parse(&info.arguments, &info.name, &info.vhost).unwrap_or_default();
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::amqp::arguments::arguments;
-    use crate::amqp::world::World;
+    use crate::messages::world::World;
 
     fn table(entries: &[(&'static str, &'static str)]) -> Table {
         let mut table = TableBuilder::new();
@@ -166,7 +166,7 @@ mod tests {
             routing_key: ShortString::from_static(key),
             ..Message::default()
         };
-        message_form::encode(&message, Deaths::NotOurs)
+        form::encode(&message, Deaths::NotOurs)
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let (target, letter) = &letters[0];
         assert_eq!(*target, dead);
         assert_eq!(letter.dedup_id, Some(format!("dead-{dying}-3").into()));
-        let stored = message_form::decode(letter.body.clone()).unwrap();
+        let stored = form::decode(letter.body.clone()).unwrap();
         assert_eq!(stored.deaths, Deaths::Ours);
         assert_eq!(&stored.message.exchange[..], b"graves");
         assert_eq!(&stored.message.routing_key[..], b"k");

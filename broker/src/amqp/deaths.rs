@@ -8,7 +8,7 @@ use raftmq_amqp_protocol::{
 };
 use raftmq_core::queue::{Death, DeathReason, Deaths};
 
-use super::message_form::{self, Stored};
+use crate::messages::form::{self, Stored};
 
 /// Deaths that are kept in a message: one of each queue and reason, the most recent ones.
 const DEATHS_COUNT_MAX: usize = 64;
@@ -57,8 +57,8 @@ pub(super) fn write(stored: &Stored, obituary: &Obituary<'_>, cc: Cc) -> (Proper
     let view = message.properties.view();
     let headers = view.headers.unwrap_or_default();
     let mut history = match stored.deaths {
-        message_form::Deaths::Ours => read(headers),
-        message_form::Deaths::NotOurs => Deaths::default(),
+        form::Deaths::Ours => read(headers),
+        form::Deaths::NotOurs => Deaths::default(),
     };
     history.record(Death {
         queue: obituary.queue.to_owned(),
@@ -91,7 +91,7 @@ fn rewrite(
     history: &Deaths,
     cc: Cc,
 ) -> raftmq_amqp_protocol::Table {
-    let is_first = stored.deaths == message_form::Deaths::NotOurs;
+    let is_first = stored.deaths == form::Deaths::NotOurs;
     let mut gone: Vec<&str> = [DEATH].into_iter().chain(LAST).collect();
     if is_first {
         gone.extend(FIRST);
@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn stored(headers: TableBuilder, deaths: message_form::Deaths) -> Stored {
+    fn stored(headers: TableBuilder, deaths: form::Deaths) -> Stored {
         let headers = headers.finish().unwrap();
         let properties = BasicProperties {
             headers: Some(headers.as_ref()),
@@ -249,7 +249,7 @@ mod tests {
         let table = TableBuilder::new()
             .with("mine", Value::Int(1))
             .with("x-death", Value::LongString(b"a client's"));
-        let stored = stored(table, message_form::Deaths::NotOurs);
+        let stored = stored(table, form::Deaths::NotOurs);
 
         let (properties, history) =
             write(&stored, &obituary("work", DeathReason::Expired), Cc::Kept);
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_second_death_counts_up_and_the_first_one_stays_the_first() {
-        let first = stored(TableBuilder::new(), message_form::Deaths::NotOurs);
+        let first = stored(TableBuilder::new(), form::Deaths::NotOurs);
         let (properties, _) = write(&first, &obituary("work", DeathReason::Rejected), Cc::Kept);
         let second = Stored {
             message: Message {
@@ -292,7 +292,7 @@ mod tests {
                 properties,
                 ..first.message
             },
-            deaths: message_form::Deaths::Ours,
+            deaths: form::Deaths::Ours,
         };
         let mut later = obituary("retry", DeathReason::Expired);
         later.id = "9-9-9".to_owned();
@@ -302,7 +302,7 @@ mod tests {
                 properties,
                 ..second.message
             },
-            deaths: message_form::Deaths::Ours,
+            deaths: form::Deaths::Ours,
         };
         let (properties, history) =
             write(&third, &obituary("work", DeathReason::Rejected), Cc::Kept);
@@ -328,7 +328,7 @@ mod tests {
         let mut keys = ArrayBuilder::new();
         keys.push(Value::LongString(b"also"));
         let table = TableBuilder::new().with("CC", Value::Array(keys.as_array()));
-        let stored = stored(table, message_form::Deaths::NotOurs);
+        let stored = stored(table, form::Deaths::NotOurs);
         let obituary = obituary("work", DeathReason::MaxLength);
 
         let (removed, history) = write(&stored, &obituary, Cc::Removed);

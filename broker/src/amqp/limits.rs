@@ -7,9 +7,6 @@ use std::time::Duration;
 pub(super) const READ_BYTES: usize = 64 << 10;
 /// Outcomes, and deliveries, that are taken in a row before anything is written or read.
 pub(super) const ROUND_COUNT_MAX: usize = 256;
-/// Replies of direct reply-to that wait for a connection; further ones are dropped, as those for a
-/// client that is gone.
-pub(super) const REPLIES_COUNT_MAX: usize = 1_024;
 
 /// Publishes of one connection that are not answered; at it no further request of it is taken. Fewer than
 /// wait for one queue in its service.
@@ -31,8 +28,6 @@ pub(super) const OVERLOADED_PAUSE: Duration = Duration::from_millis(20);
 pub(super) const COMMAND_WAIT: Duration = Duration::from_secs(10);
 /// How long a client that comes while the broker starts is kept waiting for its login.
 pub(super) const READY_WAIT: Duration = Duration::from_secs(8);
-/// Time for a reply to reach another broker.
-pub(super) const REPLY_WAIT: Duration = Duration::from_secs(5);
 /// How long the end of a connection waits for what its client asked for before; longer than any command,
 /// so that no declaration comes behind the end.
 pub(super) const UNFINISHED_WAIT: Duration = Duration::from_secs(12);

@@ -2,21 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::Connection;
 use super::context::Shared;
 use super::metrics::Metrics;
-use super::replies::Replies;
 use super::standing::{self, Standing};
 use crate::accept::accept_clients;
 use crate::config::AmqpConfig;
 use crate::env::Listener;
 use crate::node::Parts;
-use crate::raft::transport::Served;
 
 /// The AMQP front end of one broker. Cheap to clone.
 #[derive(Clone)]
@@ -35,14 +31,11 @@ impl FrontEnd {
     #[must_use]
     pub fn new(parts: Parts, config: &AmqpConfig) -> Self {
         let connections_max = usize::try_from(config.connections_max).unwrap_or(usize::MAX);
-        let transport = parts.host.transport().clone();
-        let (broker, incarnation) = (parts.host.broker_id(), parts.env().random_u64());
         Self {
             shared: Arc::new(Shared {
                 parts,
                 config: config.clone(),
                 metrics: Metrics::new(),
-                replies: Replies::new(transport, broker, incarnation),
                 load: Arc::default(),
                 connections: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
                 standing: watch::Sender::new(Standing::default()),
@@ -65,21 +58,11 @@ impl FrontEnd {
             tracing::debug!(client, "too many AMQP connections");
         };
         let permits = self.shared.connections.clone();
-        let numbers = AtomicU64::new(1);
         let serve = move |io, client| {
-            // Unique in this process, and thereby in each registration of the broker.
-            let number = numbers.fetch_add(1, Ordering::Relaxed);
+            let number = self.shared.parts.replies.next_number();
             Connection::new(self.shared.clone(), number, client).run(io)
         };
         accept_clients(listener, permits, refused, serve).await;
-    }
-
-    /// Takes a reply of direct reply-to that another broker brings.
-    ///
-    /// # Errors
-    /// `Malformed`.
-    pub fn serve_reply(&self, call: Bytes) -> Served {
-        self.shared.replies.serve(call)
     }
 
     /// Tells every client that the broker stops (320 CONNECTION_FORCED).

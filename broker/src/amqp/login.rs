@@ -97,7 +97,7 @@ mod tests {
     use raftmq_core::cluster::amqp::{AmqpCommand, PutUser};
 
     use super::*;
-    use crate::amqp::world::World;
+    use crate::messages::world::World;
 
     fn image() -> Image {
         let mut world = World::new();

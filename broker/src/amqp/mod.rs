@@ -2,9 +2,8 @@
 //!
 //! A task for each connection drives the machine of the crate `raftmq-amqp`, which knows the protocol,
 //! and carries out what that wants: metadata commands through the controller, everything else through
-//! the service of queues, wherever a queue's leader is. Owns the storage form of a message, users and
-//! permissions as they are checked, routing by the image, direct reply-to between brokers, and what is
-//! written on dead letters. Holds no messages; knows neither Raft nor storage. Sources: AMQP 0-9-1,
+//! the service of queues, wherever a queue's leader is. Owns users and permissions as they are checked, and
+//! what is written on dead letters; how messages are stored and routed is `crate::messages`'. Holds no messages; knows neither Raft nor storage. Sources: AMQP 0-9-1,
 //! RabbitMQ.
 
 mod arguments;
@@ -20,18 +19,14 @@ mod limits;
 mod listener;
 mod load;
 mod login;
-mod message_form;
 mod metrics;
 mod outcomes;
 mod patterns;
 mod publish;
 mod queues;
-mod replies;
 mod requests;
 mod standing;
 mod work;
-#[cfg(test)]
-mod world;
 
 pub use dead_letters::DeadLetterRoutes;
 pub use listener::FrontEnd;

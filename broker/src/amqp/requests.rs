@@ -20,9 +20,9 @@ use super::connection::{Connection, Leaving};
 use super::context::Client;
 use super::error::About;
 use super::login;
-use super::publish::Plan;
-use super::replies::Sent;
 use super::work::{self, Done, misplaced};
+use crate::messages::publish::Plan;
+use crate::messages::replies::Sent;
 use crate::planted::{Bug, is_planted};
 
 impl Connection {
@@ -294,7 +294,7 @@ impl Connection {
         };
         let (channel, number) = (publish.channel, publish.number);
         self.channels.entry(channel).publishes_count += 1;
-        let replies = self.shared.replies.clone();
+        let replies = self.shared.parts.replies.clone();
         let sending = async move {
             let message = publish.message.clone();
             let outcome = match replies.send(to, Some(message)).await {

@@ -20,10 +20,10 @@ use super::context::{Client, Shared};
 use super::error::About;
 use super::limits::{FAREWELL_PAUSE, LOGIN_PAUSE, OVERLOADED_PAUSE, READY_WAIT, UNFINISHED_WAIT};
 use super::login::{self, Entry, Origin};
-use super::message_form::{self, FormError};
-use super::publish::Plan;
-use super::replies::Sent;
 use super::{exchanges, queues};
+use crate::messages::form::{self, FormError};
+use crate::messages::publish::Plan;
+use crate::messages::replies::Sent;
 use crate::queues::{self as service, Published, QueueError};
 
 /// What a connection waits for.
@@ -153,7 +153,7 @@ pub(super) fn misplaced() -> Refusal {
 
 async fn probe(client: &Client, to: ReplyAddress) -> Result<Answer, Refusal> {
     let about = About::queue(to.to_text());
-    match client.shared.replies.send(to, None).await {
+    match client.shared.parts.replies.send(to, None).await {
         Sent::Taken => Ok(Answer::Done),
         Sent::Gone | Sent::Unknown => Err(about.unknown()),
     }
@@ -231,7 +231,7 @@ pub(super) fn taken(
         is_redelivered: delivery.is_redelivered,
         attempts: delivery.attempts,
         stored_at: delivery.message,
-        message: message_form::decode(body)?.message,
+        message: form::decode(body)?.message,
     })
 }
 

@@ -3,6 +3,7 @@
 use raftmq_core::cluster::amqp::{Resource, ResourceKind};
 use raftmq_core::cluster::balance::BalanceError;
 use raftmq_core::cluster::{AmqpError, ClusterError, Image};
+use raftmq_core::exchange::PublishError;
 use raftmq_core::ids::BrokerId;
 use raftmq_core::partition::AppendError;
 use raftmq_core::queue::Refusal;
@@ -73,6 +74,16 @@ pub(super) fn of_control(error: &ControlError) -> Error {
 /// What is wrong in AMQP's world, as far as this broker knows it.
 pub(super) fn of_amqp(error: &AmqpError) -> Error {
     Error::new(amqp_code(error), error.to_string())
+}
+
+/// Nobody may publish there.
+pub(super) fn of_publish(error: &PublishError, exchange: &Resource) -> Error {
+    match error {
+        PublishError::UnknownExchange => of_amqp(&exchange.clone().not_found()),
+        PublishError::Internal { .. } => {
+            Error::invalid_request(format!("{exchange} takes messages from bindings only"))
+        }
+    }
 }
 
 /// A queue's service could not do it.

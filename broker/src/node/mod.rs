@@ -30,6 +30,7 @@ use crate::controller::{ClusterBinding, Controller, HostedCluster, ProducerIds, 
 use crate::env::{Env, Listener};
 use crate::hosting::{Hosting, Reports};
 use crate::http::Metrics;
+use crate::messages::replies::Replies;
 use crate::queues::{DeadLetterRouter, Queues};
 use crate::raft::machine::HostedMachine;
 use crate::raft::status::RaftStatus;
@@ -73,6 +74,8 @@ pub struct Parts {
     pub queues: Queues,
     /// Producer ids.
     pub producer_ids: ProducerIds,
+    /// The way of replies that are no queue's.
+    pub(crate) replies: Replies,
 }
 
 impl std::fmt::Debug for Node {
@@ -152,6 +155,7 @@ impl Node {
         let router: Arc<dyn DeadLetterRouter> = Arc::new(amqp::DeadLetterRoutes);
         let queues = Queues::new(hosting.clone(), router, produce_bytes_max);
         let producer_ids = ProducerIds::new(controller.clone(), config.broker_id);
+        let replies = serving::replies(&env, &host, &listeners, registration.incarnation);
         let parts = Parts {
             env: env.clone(),
             host,
@@ -160,6 +164,7 @@ impl Node {
             replicas,
             queues,
             producer_ids,
+            replies,
         };
         let stopping = CancellationToken::new();
         let mut node = Self {

@@ -6,7 +6,6 @@ use raftmq_core::ids::{BrokerEpoch, BrokerId};
 use raftmq_store::GroupId;
 
 use super::Parts;
-use crate::amqp;
 use crate::controller::{Hello, decode, encode};
 use crate::raft::handover::decode_hand_overs;
 use crate::raft::transport::codec::Reader;
@@ -16,12 +15,11 @@ use crate::raft::transport::{Inbound, Method, PeerHandler, Refusal, Served};
 #[derive(Debug, Clone)]
 pub(super) struct NodePeerHandler {
     pub(super) parts: Parts,
-    pub(super) amqp: Option<amqp::FrontEnd>,
 }
 
 impl PeerHandler for NodePeerHandler {
     fn handle(&self, call: Inbound) -> BoxFuture<'static, Served> {
-        let (parts, amqp) = (self.parts.clone(), self.amqp.clone());
+        let parts = self.parts.clone();
         Box::pin(async move {
             let method = Method::from_number(call.method);
             let method = method.ok_or_else(|| malformed("unknown method".to_owned()))?;
@@ -41,10 +39,7 @@ impl PeerHandler for NodePeerHandler {
                 Method::Loads => parts.controller.serve_loads(),
                 Method::QueueSubmit => parts.queues.serve_submit(call).await,
                 Method::QueuePush => parts.queues.serve_push(&call),
-                Method::DirectReply => match amqp {
-                    Some(amqp) => amqp.serve_reply(call.body),
-                    None => Err((Refusal::Failed, "no AMQP clients here".to_owned())),
-                },
+                Method::DirectReply => parts.replies.serve(call.body),
                 Method::Append
                 | Method::Vote
                 | Method::PreVote

@@ -14,10 +14,12 @@ use super::peer_handler::NodePeerHandler;
 use super::{Listeners, Node, NodeError};
 use crate::amqp;
 use crate::config::NodeConfig;
-use crate::env::{BoxedIo, Listener};
+use crate::env::{BoxedIo, Env, Listener};
 use crate::grpc;
 use crate::http::{self, Metrics};
 use crate::kafka;
+use crate::messages::replies::Replies;
+use crate::raft::RaftHost;
 use crate::raft::transport::{CONNECTION_WINDOW_BYTES, PeerServer, STREAM_WINDOW_BYTES};
 
 /// HTTP/2 ping of a silent client, and how long its answer may take: one whose machine is gone must
@@ -34,7 +36,6 @@ impl Node {
         self.serve_amqp(config, listeners.amqp);
         let handler = Arc::new(NodePeerHandler {
             parts: self.parts.clone(),
-            amqp: self.amqp.clone(),
         });
         let peers = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -55,6 +56,7 @@ impl Node {
                 self.parts.clone(),
                 message_bytes_max,
             ))
+            .add_service(grpc::queues_service(self.parts.clone(), message_bytes_max))
             .serve_with_incoming(incoming(listeners.grpc));
         self.spawn(async move { log_end("grpc", clients.await) });
         if !listeners.kafka.is_empty() {
@@ -86,6 +88,22 @@ impl Node {
         self.spawn(front.clone().serve(listener));
         self.amqp = Some(front);
     }
+}
+
+/// The way of replies of a process that nothing else is named like.
+pub(super) fn replies(
+    env: &Env,
+    host: &RaftHost,
+    listeners: &Listeners,
+    incarnation: [u8; 16],
+) -> Replies {
+    let [.., a, b, c, d, e, f, g, h] = incarnation;
+    let incarnation = match &listeners.amqp {
+        Some(_) => env.random_u64(),
+        // As good, and no other draw of a simulation without AMQP changes.
+        None => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+    };
+    Replies::new(host.transport().clone(), host.broker_id(), incarnation)
 }
 
 fn log_end<E: std::fmt::Display>(listener: &'static str, ended: Result<(), E>) {

@@ -29,6 +29,8 @@ mod disk_full;
 #[cfg(test)]
 mod folders;
 #[cfg(test)]
+mod grpc_queues;
+#[cfg(test)]
 mod in_process;
 #[cfg(test)]
 mod kafka;

@@ -199,9 +199,9 @@ const PARTS: &[Part] = &[
         folders: &["queues"],
         never: &["crate::replica"],
     },
-    // Every front end uses it.
+    // Every front end uses these.
     Part {
-        folders: &["security"],
+        folders: &["messages", "security"],
         never: &[
             "crate::kafka",
             "crate::amqp",

@@ -5,6 +5,7 @@ mod amqp;
 mod consumer;
 mod fake;
 mod producer;
+mod queues;
 mod retries;
 
 use std::time::Duration;

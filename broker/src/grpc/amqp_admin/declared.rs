@@ -18,8 +18,8 @@ use tonic::Response;
 
 use super::listing::{Listed, in_parts};
 
-const TO_QUEUE: &str = "queue";
-const TO_EXCHANGE: &str = "exchange";
+pub(super) const TO_QUEUE: &str = "queue";
+pub(super) const TO_EXCHANGE: &str = "exchange";
 
 pub(super) fn list_exchanges(vhost: Arc<Vhost>) -> Response<Listed<ListExchangesResponse>> {
     let default = ExchangeInfo {

@@ -4,6 +4,7 @@
 //! a queue, which its leader drops. Who may do what is not asked yet: operators may do everything.
 
 mod declared;
+mod declaring;
 mod listing;
 mod queues;
 mod users;
@@ -16,13 +17,15 @@ use raftmq_core::cluster::{AmqpError, Command, Image};
 use raftmq_proto::into_status;
 use raftmq_proto::v1::amqp_admin_server::AmqpAdmin;
 use raftmq_proto::v1::{
-    ClearPermissionsRequest, ClearPermissionsResponse, CreateVhostRequest, CreateVhostResponse,
+    BindRequest, BindResponse, ClearPermissionsRequest, ClearPermissionsResponse,
+    CreateVhostRequest, CreateVhostResponse, DeclareExchangeRequest, DeclareExchangeResponse,
+    DeclareQueueRequest, DeclareQueueResponse, DeleteExchangeRequest, DeleteExchangeResponse,
     DeleteQueueRequest, DeleteQueueResponse, DeleteUserRequest, DeleteUserResponse,
     DeleteVhostRequest, DeleteVhostResponse, Error, ListBindingsRequest, ListBindingsResponse,
     ListExchangesRequest, ListExchangesResponse, ListPermissionsRequest, ListPermissionsResponse,
     ListQueuesRequest, ListQueuesResponse, ListUsersRequest, ListUsersResponse, ListVhostsRequest,
     ListVhostsResponse, PurgeQueueRequest, PurgeQueueResponse, PutUserRequest, PutUserResponse,
-    SetPermissionsRequest, SetPermissionsResponse,
+    SetPermissionsRequest, SetPermissionsResponse, UnbindRequest, UnbindResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -178,6 +181,62 @@ impl AmqpAdmin for AmqpAdminFrontEnd {
     ) -> Result<Response<PurgeQueueResponse>, Status> {
         let messages_count = self.empty_queue(request.get_ref()).await?;
         Ok(Response::new(PurgeQueueResponse { messages_count }))
+    }
+
+    async fn declare_queue(
+        &self,
+        request: Request<DeclareQueueRequest>,
+    ) -> Result<Response<DeclareQueueResponse>, Status> {
+        self.make_queue(request.into_inner()).await?;
+        let metadata_version = self.image().version;
+        Ok(Response::new(DeclareQueueResponse { metadata_version }))
+    }
+
+    async fn declare_exchange(
+        &self,
+        request: Request<DeclareExchangeRequest>,
+    ) -> Result<Response<DeclareExchangeResponse>, Status> {
+        self.make_exchange(request.into_inner()).await?;
+        let metadata_version = self.image().version;
+        Ok(Response::new(DeclareExchangeResponse { metadata_version }))
+    }
+
+    async fn delete_exchange(
+        &self,
+        request: Request<DeleteExchangeRequest>,
+    ) -> Result<Response<DeleteExchangeResponse>, Status> {
+        let DeleteExchangeRequest {
+            vhost,
+            name,
+            if_unused,
+        } = request.into_inner();
+        self.propose(AmqpCommand::DeleteExchange {
+            vhost,
+            name,
+            if_unused,
+        })
+        .await?;
+        let metadata_version = self.image().version;
+        Ok(Response::new(DeleteExchangeResponse { metadata_version }))
+    }
+
+    async fn bind(&self, request: Request<BindRequest>) -> Result<Response<BindResponse>, Status> {
+        let BindRequest { vhost, binding } = request.into_inner();
+        let change = declaring::binding_change(vhost, binding)?;
+        self.propose(AmqpCommand::Bind(change)).await?;
+        let metadata_version = self.image().version;
+        Ok(Response::new(BindResponse { metadata_version }))
+    }
+
+    async fn unbind(
+        &self,
+        request: Request<UnbindRequest>,
+    ) -> Result<Response<UnbindResponse>, Status> {
+        let UnbindRequest { vhost, binding } = request.into_inner();
+        let change = declaring::binding_change(vhost, binding)?;
+        self.propose(AmqpCommand::Unbind(change)).await?;
+        let metadata_version = self.image().version;
+        Ok(Response::new(UnbindResponse { metadata_version }))
     }
 
     async fn list_exchanges(

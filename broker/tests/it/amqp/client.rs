@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::support::{Broker, PATIENCE};
 
 /// The broker that tests share, as long as one of them holds it. Each has queues of its own.
-pub(super) fn broker() -> Arc<Broker> {
+pub(crate) fn broker() -> Arc<Broker> {
     static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock();
     if let Some(broker) = shared.upgrade() {
@@ -32,14 +32,14 @@ pub(super) fn broker() -> Arc<Broker> {
 }
 
 /// A connection with one channel.
-pub(super) struct Client {
-    pub(super) connection: Connection,
-    pub(super) channel: Channel,
+pub(crate) struct Client {
+    pub(crate) connection: Connection,
+    pub(crate) channel: Channel,
 }
 
 impl Client {
     /// Logs in as `guest` on `/`.
-    pub(super) async fn connect(endpoint: &str) -> Self {
+    pub(crate) async fn connect(endpoint: &str) -> Self {
         let connection = connect(endpoint, "guest:guest", "%2f").await;
         let connection = connection.expect("it is let in");
         let channel = connection.create_channel().await.expect("a channel");
@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// As [`Self::connect`], with confirms.
-    pub(super) async fn confirming(endpoint: &str) -> Self {
+    pub(crate) async fn confirming(endpoint: &str) -> Self {
         let client = Self::connect(endpoint).await;
         let select = client
             .channel
@@ -60,18 +60,18 @@ impl Client {
     }
 
     /// Another channel of the connection.
-    pub(super) async fn another_channel(&self) -> Channel {
+    pub(crate) async fn another_channel(&self) -> Channel {
         self.connection.create_channel().await.expect("a channel")
     }
 
     /// Ends the connection. No channel may be closing then: lapin would leave the connection open.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         let closed = self.connection.close(200, "bye".into());
         closed.await.expect("a clean end");
     }
 }
 
-pub(super) async fn connect(endpoint: &str, login: &str, vhost: &str) -> lapin::Result<Connection> {
+pub(crate) async fn connect(endpoint: &str, login: &str, vhost: &str) -> lapin::Result<Connection> {
     let uri = format!("amqp://{login}@{endpoint}/{vhost}");
     timeout(
         PATIENCE,
@@ -81,18 +81,18 @@ pub(super) async fn connect(endpoint: &str, login: &str, vhost: &str) -> lapin::
     .expect("an answer in time")
 }
 
-pub(super) async fn declare(channel: &Channel, queue: &str) {
+pub(crate) async fn declare(channel: &Channel, queue: &str) {
     declare_with(channel, queue, FieldTable::default()).await;
 }
 
-pub(super) async fn declare_with(channel: &Channel, queue: &str, arguments: FieldTable) {
+pub(crate) async fn declare_with(channel: &Channel, queue: &str, arguments: FieldTable) {
     let declared = channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments);
     let declared = declared.await.expect("a queue");
     assert_eq!(declared.name().as_str(), queue);
 }
 
 /// A queue of the connection's own, with a name that the broker makes up.
-pub(super) async fn own_queue(channel: &Channel) -> ShortString {
+pub(crate) async fn own_queue(channel: &Channel) -> ShortString {
     let options = QueueDeclareOptions::exclusive();
     let declared = channel.queue_declare("".into(), options, FieldTable::default());
     let name = declared.await.expect("a queue").name().clone();
@@ -100,7 +100,7 @@ pub(super) async fn own_queue(channel: &Channel) -> ShortString {
     name
 }
 
-pub(super) async fn declare_exchange(
+pub(crate) async fn declare_exchange(
     channel: &Channel,
     name: &str,
     kind: ExchangeKind,
@@ -114,7 +114,7 @@ pub(super) async fn declare_exchange(
     declared.await.expect("an exchange");
 }
 
-pub(super) async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) {
+pub(crate) async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) {
     let bound = channel.queue_bind(
         queue.into(),
         exchange.into(),
@@ -126,7 +126,7 @@ pub(super) async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &s
 }
 
 /// Publishes; with confirms, what comes of it is in the result.
-pub(super) async fn send(
+pub(crate) async fn send(
     channel: &Channel,
     exchange: &str,
     key: &str,
@@ -139,13 +139,13 @@ pub(super) async fn send(
 }
 
 /// Publishes and waits until it is confirmed.
-pub(super) async fn publish(channel: &Channel, exchange: &str, key: &str, body: &[u8]) {
+pub(crate) async fn publish(channel: &Channel, exchange: &str, key: &str, body: &[u8]) {
     let sent = send(channel, exchange, key, body, BasicProperties::default()).await;
     acked(sent).await;
 }
 
 /// Waits for a confirm.
-pub(super) async fn acked(sent: PublisherConfirm) {
+pub(crate) async fn acked(sent: PublisherConfirm) {
     let confirmed = confirmation(sent).await;
     assert!(
         matches!(confirmed, Confirmation::Ack(_)),
@@ -153,21 +153,21 @@ pub(super) async fn acked(sent: PublisherConfirm) {
     );
 }
 
-pub(super) async fn confirmation(sent: PublisherConfirm) -> Confirmation {
+pub(crate) async fn confirmation(sent: PublisherConfirm) -> Confirmation {
     let confirmed = timeout(PATIENCE, sent).await;
     confirmed.expect("a confirm in time").expect("a confirm")
 }
 
-pub(super) async fn prefetch(channel: &Channel, count: u16) {
+pub(crate) async fn prefetch(channel: &Channel, count: u16) {
     let limited = channel.basic_qos(count, BasicQosOptions::default());
     limited.await.expect("a limit");
 }
 
-pub(super) async fn consume(channel: &Channel, queue: &str, tag: &str) -> Consumer {
+pub(crate) async fn consume(channel: &Channel, queue: &str, tag: &str) -> Consumer {
     consume_with(channel, queue, tag, BasicConsumeOptions::default()).await
 }
 
-pub(super) async fn consume_with(
+pub(crate) async fn consume_with(
     channel: &Channel,
     queue: &str,
     tag: &str,
@@ -178,14 +178,14 @@ pub(super) async fn consume_with(
 }
 
 /// Waits for the next delivery.
-pub(super) async fn next(consumer: &mut Consumer) -> Delivery {
+pub(crate) async fn next(consumer: &mut Consumer) -> Delivery {
     let delivery = timeout(PATIENCE, consumer.next()).await;
     let delivery = delivery.expect("a delivery in time").expect("a delivery");
     delivery.expect("a delivery and no error")
 }
 
 /// Waits for the next delivery, acknowledges it and gives its body.
-pub(super) async fn take(consumer: &mut Consumer) -> String {
+pub(crate) async fn take(consumer: &mut Consumer) -> String {
     let delivery = next(consumer).await;
     let acked = delivery.ack(lapin::options::BasicAckOptions::default());
     acked.await.expect("an ack");
@@ -193,12 +193,12 @@ pub(super) async fn take(consumer: &mut Consumer) -> String {
 }
 
 /// The body as text.
-pub(super) fn text(delivery: &Delivery) -> String {
+pub(crate) fn text(delivery: &Delivery) -> String {
     String::from_utf8(delivery.data.clone()).expect("text")
 }
 
 /// Arguments, or headers.
-pub(super) fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
+pub(crate) fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in entries {
         table.insert((*name).into(), value.clone());
@@ -206,12 +206,12 @@ pub(super) fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
     table
 }
 
-pub(super) fn long_text(text: &str) -> AMQPValue {
+pub(crate) fn long_text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
 /// The code and the text with which the broker closed a channel or a connection.
-pub(super) fn refusal(error: &lapin::Error) -> (u16, String) {
+pub(crate) fn refusal(error: &lapin::Error) -> (u16, String) {
     let lapin::ErrorKind::ProtocolError(error) = error.kind() else {
         panic!("not an error of AMQP's: {error:?}");
     };

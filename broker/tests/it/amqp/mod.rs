@@ -2,7 +2,7 @@
 //! bytes that no client sends.
 
 mod administration;
-mod client;
+pub(crate) mod client;
 mod cluster;
 mod declarations;
 mod deliveries;

@@ -6,13 +6,16 @@ use futures_util::Stream;
 use raftmq_client::ErrorCode;
 use raftmq_proto::v1::amqp_admin_server::AmqpAdmin;
 use raftmq_proto::v1::{
-    ClearPermissionsRequest, ClearPermissionsResponse, CreateVhostRequest, CreateVhostResponse,
+    BindRequest, BindResponse, ClearPermissionsRequest, ClearPermissionsResponse,
+    CreateVhostRequest, CreateVhostResponse, DeclareExchangeRequest, DeclareExchangeResponse,
+    DeclareQueueRequest, DeclareQueueResponse, DeleteExchangeRequest, DeleteExchangeResponse,
     DeleteQueueRequest, DeleteQueueResponse, DeleteUserRequest, DeleteUserResponse,
     DeleteVhostRequest, DeleteVhostResponse, Error, ListBindingsRequest, ListBindingsResponse,
     ListExchangesRequest, ListExchangesResponse, ListPermissionsRequest, ListPermissionsResponse,
     ListQueuesRequest, ListQueuesResponse, ListUsersRequest, ListUsersResponse, ListVhostsRequest,
     ListVhostsResponse, PurgeQueueRequest, PurgeQueueResponse, PutUserRequest, PutUserResponse,
-    SetPermissionsRequest, SetPermissionsResponse, UserInfo, VhostInfo,
+    SetPermissionsRequest, SetPermissionsResponse, UnbindRequest, UnbindResponse, UserInfo,
+    VhostInfo,
 };
 use tonic::{Request, Response, Status};
 
@@ -155,6 +158,39 @@ impl AmqpAdmin for Server {
         &self,
         _: Request<PurgeQueueRequest>,
     ) -> Result<Response<PurgeQueueResponse>, Status> {
+        unsupported()
+    }
+
+    async fn declare_queue(
+        &self,
+        request: Request<DeclareQueueRequest>,
+    ) -> Result<Response<DeclareQueueResponse>, Status> {
+        let mut state = self.cluster.state.lock();
+        state.queues.entry(request.into_inner().name).or_default();
+        state.version += 1;
+        let metadata_version = state.version;
+        Ok(Response::new(DeclareQueueResponse { metadata_version }))
+    }
+
+    async fn declare_exchange(
+        &self,
+        _: Request<DeclareExchangeRequest>,
+    ) -> Result<Response<DeclareExchangeResponse>, Status> {
+        unsupported()
+    }
+
+    async fn delete_exchange(
+        &self,
+        _: Request<DeleteExchangeRequest>,
+    ) -> Result<Response<DeleteExchangeResponse>, Status> {
+        unsupported()
+    }
+
+    async fn bind(&self, _: Request<BindRequest>) -> Result<Response<BindResponse>, Status> {
+        unsupported()
+    }
+
+    async fn unbind(&self, _: Request<UnbindRequest>) -> Result<Response<UnbindResponse>, Status> {
         unsupported()
     }
 

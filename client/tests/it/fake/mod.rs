@@ -6,6 +6,7 @@
 mod admin;
 mod amqp;
 mod broker;
+mod queues;
 mod state;
 
 use std::sync::Arc;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use raftmq_client::ErrorCode;
+use raftmq_proto::v1::QueueMessage;
 use raftmq_proto::v1::admin_server::AdminServer;
 use raftmq_proto::v1::amqp_admin_server::AmqpAdminServer;
 use raftmq_proto::v1::broker_server::BrokerServer;
+use raftmq_proto::v1::queues_server::QueuesServer;
 use raftmq_records::{BatchHeader, DecodeLimits, Record, records};
 use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -33,6 +36,19 @@ pub(crate) enum Fault {
     WriteThenBreak,
     /// Everything is written, no answer ever comes.
     WriteThenSilence,
+}
+
+/// What happens to the next message that is published to a queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ChannelFault {
+    /// It is refused with this code; the queue does not have it.
+    Refuse(ErrorCode),
+    /// The queue does not have it, the stream breaks.
+    Break,
+    /// The queue has it, the stream breaks before the answer.
+    StoreThenBreak,
+    /// The queue has it, no answer ever comes.
+    StoreThenSilence,
 }
 
 /// The cluster; dropping it stops nothing (its tasks end with the test's runtime).
@@ -69,7 +85,8 @@ impl Cluster {
             let serve = tonic::transport::Server::builder()
                 .add_service(BrokerServer::new(server.clone()).max_decoding_message_size(64 << 20))
                 .add_service(AdminServer::new(server.clone()))
-                .add_service(AmqpAdminServer::new(server))
+                .add_service(AmqpAdminServer::new(server.clone()))
+                .add_service(QueuesServer::new(server))
                 .serve_with_incoming(TcpListenerStream::new(listener));
             tokio::spawn(serve);
         }
@@ -179,6 +196,30 @@ impl Cluster {
         records
             .map(|record| String::from_utf8(record.value.expect("set").to_vec()).expect("text"))
             .collect()
+    }
+
+    pub(crate) fn fail_publishes(&self, faults: impl IntoIterator<Item = ChannelFault>) {
+        self.state.lock().channel_faults.extend(faults);
+    }
+
+    /// Breaks every stream of queues that is open.
+    pub(crate) fn break_channels(&self) {
+        self.state.lock().channels_epoch += 1;
+        self.appended.notify_waiters();
+    }
+
+    /// Streams of queues that were opened.
+    pub(crate) fn channels_count(&self) -> u64 {
+        self.state.lock().channels_count
+    }
+
+    pub(crate) fn metadata_wanted(&self) -> u64 {
+        self.state.lock().metadata_wanted
+    }
+
+    /// Every message that was stored in a queue.
+    pub(crate) fn stored(&self, queue: &str) -> Vec<QueueMessage> {
+        self.state.lock().queues[queue].stored.clone()
     }
 
     pub(crate) fn set_controller(&self, broker_id: u32) {

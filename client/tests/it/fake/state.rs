@@ -11,7 +11,7 @@ use raftmq_proto::v1::{
 };
 use raftmq_records::{DecodeLimits, batches, records, stamp, validate_batch};
 
-use super::Fault;
+use super::{ChannelFault, Fault};
 
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
@@ -46,6 +46,13 @@ pub(super) struct State {
     /// Their tags.
     pub(super) users: BTreeMap<String, Vec<String>>,
     pub(super) list_breaks: u32,
+    pub(super) queues: BTreeMap<String, super::queues::Queue>,
+    pub(super) channel_faults: VecDeque<ChannelFault>,
+    /// Streams of queues that were opened before the last time that all were broken.
+    pub(super) channels_epoch: u64,
+    pub(super) channels_count: u64,
+    /// The newest metadata that a request on a stream of queues wanted.
+    pub(super) metadata_wanted: u64,
 }
 
 impl State {

@@ -24,7 +24,7 @@ const FIXED_BYTES: usize = 8;
 
 /// Who wrote the header `x-death` of a message, if there is one. A client's means nothing (RabbitMQ 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deaths {
+pub(crate) enum Deaths {
     /// Nobody, or a client.
     NotOurs,
     /// A broker: the message is a dead letter.
@@ -33,14 +33,14 @@ pub(super) enum Deaths {
 
 /// A message as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) message: Message,
-    pub(super) deaths: Deaths,
+pub(crate) struct Stored {
+    pub(crate) message: Message,
+    pub(crate) deaths: Deaths,
 }
 
 /// Bytes that no broker of this version wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum FormError {
+pub(crate) enum FormError {
     /// They end too early.
     #[error("a stored message ends after {remaining} bytes, {needed} were due")]
     Truncated {
@@ -73,7 +73,7 @@ pub(super) enum FormError {
 }
 
 /// Writes a message down; its body is copied once.
-pub(super) fn encode(message: &Message, deaths: Deaths) -> Bytes {
+pub(crate) fn encode(message: &Message, deaths: Deaths) -> Bytes {
     let properties = message.properties.raw();
     let size = FIXED_BYTES
         + message.exchange.len()
@@ -103,7 +103,7 @@ pub(super) fn encode(message: &Message, deaths: Deaths) -> Bytes {
 ///
 /// # Errors
 /// See [`FormError`].
-pub(super) fn decode(mut form: Bytes) -> Result<Stored, FormError> {
+pub(crate) fn decode(mut form: Bytes) -> Result<Stored, FormError> {
     let version = take(&mut form, 1)?.get_u8();
     if version != VERSION {
         return Err(FormError::UnknownVersion { version });

@@ -1,10 +1,12 @@
-//! Direct reply-to: from whoever answers, on any broker, to the channel that asked.
+//! Direct reply-to: from whoever answers, on any broker, to the channel or stream that asked.
 //!
 //! Owns the ids of connections, which are unique in the cluster for ever, and which of them are open
 //! here. A reply whose asker is gone is dropped, as RabbitMQ does. Does not know what is in a reply.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -12,8 +14,8 @@ use raftmq_amqp::{ChannelKey, Message, ReplyAddress};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::form::{self, Deaths};
 use super::limits::{REPLIES_COUNT_MAX, REPLY_WAIT};
-use super::message_form::{self, Deaths};
 use crate::raft::METADATA_GROUP;
 use crate::raft::transport::{Lane, Method, Refusal, Served, Transport};
 
@@ -24,9 +26,9 @@ const IS_GONE: u8 = 0;
 
 /// A reply for a channel of a connection of this broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) channel: ChannelKey,
-    pub(super) message: Box<Message>,
+pub(crate) struct Reply {
+    pub(crate) channel: ChannelKey,
+    pub(crate) message: Box<Message>,
 }
 
 /// A connection, as addresses name it.
@@ -40,7 +42,7 @@ struct ConnectionName {
 
 /// What became of a reply, or of the question whether it could be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// The connection has it, or is there.
     Taken,
     /// The connection is gone.
@@ -51,7 +53,7 @@ pub(super) enum Sent {
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Replies {
+pub(crate) struct Replies {
     shared: Arc<Shared>,
 }
 
@@ -59,14 +61,21 @@ struct Shared {
     transport: Transport,
     broker: u32,
     incarnation: u64,
+    last_number: AtomicU64,
     inboxes: Mutex<BTreeMap<u64, mpsc::Sender<Reply>>>,
 }
 
+impl fmt::Debug for Replies {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Replies").finish_non_exhaustive()
+    }
+}
+
 /// An open connection; dropped, it gets no more replies.
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     shared: Arc<Shared>,
     number: u64,
-    pub(super) replies: mpsc::Receiver<Reply>,
+    pub(crate) replies: mpsc::Receiver<Reply>,
 }
 
 impl Drop for Inbox {
@@ -76,19 +85,26 @@ impl Drop for Inbox {
 }
 
 impl Replies {
-    pub(super) fn new(transport: Transport, broker: u32, incarnation: u64) -> Self {
+    pub(crate) fn new(transport: Transport, broker: u32, incarnation: u64) -> Self {
         Self {
             shared: Arc::new(Shared {
                 transport,
                 broker,
                 incarnation,
+                last_number: AtomicU64::new(0),
                 inboxes: Mutex::new(BTreeMap::new()),
             }),
         }
     }
 
+    /// A number for a connection: unique in this process, and thereby in each registration of the
+    /// broker.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.shared.last_number.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// The name under which a connection of this broker gets replies.
-    pub(super) fn connection_id(&self, number: u64) -> String {
+    pub(crate) fn connection_id(&self, number: u64) -> String {
         let name = ConnectionName {
             broker: self.shared.broker,
             incarnation: self.shared.incarnation,
@@ -98,7 +114,7 @@ impl Replies {
     }
 
     /// Lets a connection get replies.
-    pub(super) fn open(&self, number: u64) -> Inbox {
+    pub(crate) fn open(&self, number: u64) -> Inbox {
         let (sender, replies) = mpsc::channel(REPLIES_COUNT_MAX);
         self.shared.inboxes.lock().insert(number, sender);
         Inbox {
@@ -109,7 +125,7 @@ impl Replies {
     }
 
     /// Brings a reply to its address; without a message only asks whether anybody is there.
-    pub(super) async fn send(&self, to: ReplyAddress, message: Option<Message>) -> Sent {
+    pub(crate) async fn send(&self, to: ReplyAddress, message: Option<Message>) -> Sent {
         let Some(name) = ConnectionName::parse(&to.connection_id) else {
             return Sent::Gone;
         };
@@ -132,7 +148,7 @@ impl Replies {
     ///
     /// # Errors
     /// `Malformed`.
-    pub(super) fn serve(&self, call: Bytes) -> Served {
+    pub(crate) fn serve(&self, call: Bytes) -> Served {
         let malformed = |reason: &str| (Refusal::Malformed, reason.to_owned());
         let (mut name, channel, form) =
             decode_call(call).ok_or_else(|| malformed("a reply without an address"))?;
@@ -140,7 +156,7 @@ impl Replies {
         let message = if form.is_empty() {
             None
         } else {
-            let stored = message_form::decode(form);
+            let stored = form::decode(form);
             Some(
                 stored
                     .map_err(|error| malformed(&error.to_string()))?
@@ -195,7 +211,7 @@ impl ConnectionName {
 }
 
 fn encode_call(name: ConnectionName, channel: ChannelKey, message: Option<&Message>) -> Bytes {
-    let form = message.map(|message| message_form::encode(message, Deaths::NotOurs));
+    let form = message.map(|message| form::encode(message, Deaths::NotOurs));
     let form = form.unwrap_or_default();
     let mut call = BytesMut::with_capacity(CALL_BYTES + form.len());
     call.put_u64(name.incarnation);
@@ -262,7 +278,7 @@ mod tests {
         }
         let reply = encode_call(name, CHANNEL, Some(&Message::default()));
         let (_, _, form) = decode_call(reply).unwrap();
-        let stored = message_form::decode(form).unwrap();
+        let stored = form::decode(form).unwrap();
         assert_eq!(stored.message, Message::default());
     }
 }

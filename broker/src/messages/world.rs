@@ -10,20 +10,21 @@ use raftmq_core::ids::{BrokerId, DirectoryId};
 use raftmq_core::machine::{EntryMeta, MACHINE_VERSION};
 use raftmq_core::{GroupNumber, Machine};
 
-use super::login::GUEST;
 use crate::security::password;
 
-pub(super) const VHOST: &str = "/";
+pub(crate) const VHOST: &str = "/";
+/// Who may do everything there.
+const USER: &str = "guest";
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct World {
+pub(crate) struct World {
     cluster: Cluster,
     log_index: u64,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = Self::default();
         let cluster_id = "world".to_owned();
         world.run(Command::CreateCluster {
@@ -45,21 +46,21 @@ impl World {
             epoch,
         });
         world.amqp(AmqpCommand::Seed(Seed {
-            user: GUEST.to_owned(),
-            password_hash: password::hash([1; 16], GUEST.as_bytes()),
+            user: USER.to_owned(),
+            password_hash: password::hash([1; 16], USER.as_bytes()),
         }));
         world
     }
 
-    pub(super) fn image(&self) -> &Image {
+    pub(crate) fn image(&self) -> &Image {
         self.cluster.image()
     }
 
-    pub(super) fn amqp(&mut self, command: AmqpCommand) -> Outcome {
+    pub(crate) fn amqp(&mut self, command: AmqpCommand) -> Outcome {
         self.run(Command::Amqp(command))
     }
 
-    pub(super) fn queue(&mut self, name: &str, arguments: Arguments) -> GroupNumber {
+    pub(crate) fn queue(&mut self, name: &str, arguments: Arguments) -> GroupNumber {
         let declared = self.amqp(AmqpCommand::DeclareQueue(DeclareQueue {
             vhost: VHOST.to_owned(),
             name: name.to_owned(),
@@ -75,7 +76,7 @@ impl World {
         group
     }
 
-    pub(super) fn exchange(&mut self, name: &str, kind: ExchangeKind, is_delayed: bool) {
+    pub(crate) fn exchange(&mut self, name: &str, kind: ExchangeKind, is_delayed: bool) {
         self.amqp(AmqpCommand::DeclareExchange(DeclareExchange {
             vhost: VHOST.to_owned(),
             name: name.to_owned(),
@@ -88,7 +89,7 @@ impl World {
         }));
     }
 
-    pub(super) fn bind(&mut self, source: &str, queue: &str, key: &str) {
+    pub(crate) fn bind(&mut self, source: &str, queue: &str, key: &str) {
         self.amqp(AmqpCommand::Bind(BindingChange {
             vhost: VHOST.to_owned(),
             source: source.to_owned(),
