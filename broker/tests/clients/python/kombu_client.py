@@ -156,6 +156,7 @@ def prefetch():
         same(6, len(held), "messages within the consumer's own limit")
         consumer.cancel()
         consumer.recover(requeue=True)
+        drain(connection, 0.2)
         channel.close()
         same(7, queue(connection).queue_declare(passive=True).message_count, "messages ready")
 
