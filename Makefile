@@ -71,7 +71,7 @@ unit: setup tools ## every `cargo test`, tidy included
 examples: setup ## the client's examples against a local cluster
 	@$(STEP) examples scripts/examples
 
-clients: build ## more clients (Kafka's in Python, JavaScript, Go; pika) against a local cluster; installs them
+clients: build ## more clients (Kafka's and RabbitMQ's in Python, JavaScript, Go, Ruby, PHP, C) against a local cluster; installs them
 	@$(STEP) tools scripts/tools all
 	@$(STEP) clients scripts/clients
 

@@ -35,7 +35,7 @@ pub const CONSUMERS_COUNT_MAX: usize = 4_096;
 pub const GRANT_COUNT: u64 = 1_024;
 /// Frames on their way out, bytes, exclusive: beyond it nothing more is read and no credit given.
 pub const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Longest time to live of a message, milliseconds, inclusive (RabbitMQ: `MAX_EXPIRY_TIMER`).
-pub const EXPIRATION_MS_MAX: u64 = 4_294_967_295;
+/// Longest time to live of a message, milliseconds, inclusive: RabbitMQ's ten years.
+pub const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
 /// Further routing keys of a message (headers `CC` and `BCC`), inclusive.
 pub const MORE_KEYS_COUNT_MAX: usize = 256;

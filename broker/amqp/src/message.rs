@@ -61,7 +61,7 @@ fn parse_ttl(text: &str) -> Result<u64, String> {
     }
     match digits.parse() {
         Ok(ms) if ms <= EXPIRATION_MS_MAX => Ok(ms),
-        Ok(_) | Err(_) => Err(format!("{{value_too_big,{number}}}")),
+        Ok(_) | Err(_) => Err(format!("{{value_too_large,{number}}}")),
     }
 }
 
@@ -161,16 +161,16 @@ mod tests {
     fn an_expiration_is_read_as_rabbitmq_reads_it() {
         assert_eq!(parse_ttl("0"), Ok(0));
         assert_eq!(parse_ttl("+60000"), Ok(60_000));
-        assert_eq!(parse_ttl("4294967295"), Ok(EXPIRATION_MS_MAX));
+        assert_eq!(parse_ttl("315360000000"), Ok(EXPIRATION_MS_MAX));
         for (text, problem) in [
             ("", "no_integer"),
             ("abc", "no_integer"),
             ("10s", "{leftover_string,\"s\"}"),
             ("-5", "{value_negative,-5}"),
-            ("4294967296", "{value_too_big,4294967296}"),
+            ("315360000001", "{value_too_large,315360000001}"),
             (
                 "99999999999999999999",
-                "{value_too_big,99999999999999999999}",
+                "{value_too_large,99999999999999999999}",
             ),
         ] {
             assert_eq!(parse_ttl(text), Err(problem.to_owned()), "{text}");

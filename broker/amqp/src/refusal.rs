@@ -41,8 +41,6 @@ pub enum Refusal {
         /// How many.
         limit: u64,
     },
-    /// The new secret does not hold.
-    Secret,
     /// There is no such queue or exchange.
     Unknown(Kind, Text),
     /// There is no such binding where that matters.
@@ -122,7 +120,7 @@ impl Refusal {
             | Self::InternalExchange(_)
             | Self::Forbidden(_)
             | Self::ExclusiveConsumer(_) => ReplyCode::AccessRefused,
-            Self::UnknownVhost | Self::VhostDenied | Self::VhostFull { .. } | Self::Secret => {
+            Self::UnknownVhost | Self::VhostDenied | Self::VhostFull { .. } => {
                 ReplyCode::NotAllowed
             }
             Self::Unknown(..) | Self::NoBinding { .. } | Self::Unavailable(..) => {
@@ -151,7 +149,6 @@ impl Refusal {
             Self::VhostFull { limit } => {
                 format!("{vhost_refused}: connection limit ({limit}) is reached")
             }
-            Self::Secret => "New secret was refused by one of the backends".to_owned(),
             Self::Unknown(kind, name) => format!("no {}", named(kind, name)),
             Self::NoBinding { routing_key } => {
                 format!("no binding {routing_key} in vhost '{vhost}'")

@@ -82,11 +82,9 @@ pub enum Ask {
         /// Its name.
         vhost: Text,
     },
-    /// Does the new secret hold (`connection.update-secret`)? `Done`.
-    RenewSecret {
-        /// The secret.
-        secret: LongString,
-    },
+    /// The client has a new secret (`connection.update-secret`): may it still be in its virtual host?
+    /// `Done`.
+    RenewSecret,
     /// Make an exchange, or with `passive` check that it is there. `Done`.
     DeclareExchange(Box<DeclareExchange>),
     /// Remove an exchange, if there is one. `Done`.

@@ -68,18 +68,6 @@ pub(super) fn authenticate(
     })
 }
 
-/// Checks a password that is to replace the one of the login (`connection.update-secret`).
-///
-/// # Errors
-/// `Secret`.
-pub(super) fn renew_secret(image: &Image, user: &str, secret: &[u8]) -> Result<(), Refusal> {
-    let user = image.amqp.users.get(user).ok_or(Refusal::Secret)?;
-    if password::verify(&user.password_hash, secret) {
-        return Ok(());
-    }
-    Err(Refusal::Secret)
-}
-
 /// Checks that a user may enter a virtual host.
 ///
 /// # Errors
@@ -169,8 +157,5 @@ mod tests {
         assert_eq!(open_vhost(&image, "shop", "/"), Err(Refusal::VhostDenied));
         let unknown = open_vhost(&image, GUEST, "none");
         assert_eq!(unknown, Err(Refusal::UnknownVhost));
-        assert_eq!(renew_secret(&image, GUEST, b"guest"), Ok(()));
-        let refused = renew_secret(&image, GUEST, b"other");
-        assert_eq!(refused, Err(Refusal::Secret));
     }
 }

@@ -71,9 +71,7 @@ impl Connection {
                 return;
             }
             Ask::OpenVhost { vhost } => self.open_vhost(&vhost),
-            Ask::RenewSecret { secret } => {
-                login::renew_secret(&self.shared.image(), &self.user, &secret)
-            }
+            Ask::RenewSecret => self.renew_secret(),
             Ask::DeclareExchange(_)
             | Ask::DeleteExchange { .. }
             | Ask::DeclareQueue(_)
@@ -110,7 +108,7 @@ impl Connection {
             | Ask::ProbeReply { .. }) => self.ask_topology(channel, id, ask),
             Ask::Authenticate(_)
             | Ask::OpenVhost { .. }
-            | Ask::RenewSecret { .. }
+            | Ask::RenewSecret
             | Ask::CloseConnection => Err(misplaced()),
         }
     }
@@ -129,6 +127,13 @@ impl Connection {
         let client = Client::new(self.shared.clone(), self.id, user, vhost);
         self.client = Some(Arc::new(client));
         Ok(())
+    }
+
+    /// A password does not expire, so there is no secret to look at; as in RabbitMQ, who may still enter
+    /// goes on.
+    fn renew_secret(&self) -> Result<(), Refusal> {
+        let client = self.client()?;
+        login::open_vhost(&self.shared.image(), &self.user, &client.vhost)
     }
 
     fn client(&self) -> Result<Arc<Client>, Refusal> {

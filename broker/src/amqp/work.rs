@@ -128,7 +128,7 @@ pub(super) async fn topology(
         Ask::ProbeReply { to } => probe(&client, to).await,
         Ask::Authenticate(_)
         | Ask::OpenVhost { .. }
-        | Ask::RenewSecret { .. }
+        | Ask::RenewSecret
         | Ask::Consume(_)
         | Ask::Cancel { .. }
         | Ask::Get { .. }

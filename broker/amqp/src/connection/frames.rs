@@ -120,9 +120,8 @@ impl Connection {
                 let ask = self.session.ask(None, Ask::CloseConnection);
                 self.stage = Stage::Ending(ask);
             }
-            Method::Connection(connection::Method::UpdateSecret(update)) => {
-                let secret = update.new_secret;
-                let ask = self.session.ask(None, Ask::RenewSecret { secret });
+            Method::Connection(connection::Method::UpdateSecret(_)) => {
+                let ask = self.session.ask(None, Ask::RenewSecret);
                 self.renewing = Some(ask);
             }
             Method::Connection(_) => {

@@ -290,7 +290,7 @@ pub(crate) fn friendly(ask: &Ask) -> Answer {
         Ask::Consume(_) => Answer::Consuming { queue: QUEUE },
         Ask::Get { .. } => Answer::Got(None),
         Ask::OpenVhost { .. }
-        | Ask::RenewSecret { .. }
+        | Ask::RenewSecret
         | Ask::DeclareExchange(_)
         | Ask::DeleteExchange { .. }
         | Ask::Bind(_)

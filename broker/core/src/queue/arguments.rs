@@ -10,8 +10,9 @@ use crate::exchange::{Argument, Arguments, HeaderValue};
 use crate::limits::{DEDUP_IDS_COUNT_DEFAULT, DEDUP_IDS_COUNT_MAX};
 use crate::queue::settings::{DedupSettings, Overflow, Settings};
 
-/// Longest duration in an argument, milliseconds (RabbitMQ: `?MAX_EXPIRY_TIMER`).
-pub const DURATION_MS_MAX: i64 = 4_294_967_295;
+/// Longest duration in an argument, milliseconds, inclusive: RabbitMQ's ten years. Celery's delays are
+/// queues whose messages live for up to 2²⁷ s, which is four.
+pub const DURATION_MS_MAX: i64 = 315_360_000_000;
 /// How long ids are remembered when `x-cache-ttl` says nothing, milliseconds.
 pub const DEDUP_WINDOW_MS_DEFAULT: u64 = 600_000;
 
@@ -33,9 +34,9 @@ pub enum Problem {
     /// It is zero where that makes no sense.
     #[error("{{value_zero,0}}")]
     Zero,
-    /// It is longer than a timer can run.
-    #[error("{{value_too_big,{value}}}")]
-    TooBig {
+    /// It is longer than any duration may be.
+    #[error("{{value_too_large,{value}}}")]
+    TooLarge {
         /// The value found.
         value: i64,
     },
@@ -314,7 +315,7 @@ fn count(argument: &Argument) -> Result<u64, Problem> {
 fn duration_ms(argument: &Argument) -> Result<u64, Problem> {
     let value = integer(argument)?;
     if value > DURATION_MS_MAX {
-        return Err(Problem::TooBig { value });
+        return Err(Problem::TooLarge { value });
     }
     count(argument)
 }

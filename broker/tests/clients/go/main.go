@@ -1,6 +1,6 @@
-// Go's clients: franz-go and sarama.
+// Go's clients: franz-go and sarama for Kafka, amqp091-go for AMQP.
 //
-// Usage: clients franz|sarama BOOTSTRAP PREFIX. Prints "ok STEP" for each promise kept.
+// Usage: clients franz|sarama|amqp091 BOOTSTRAP PREFIX, BOOTSTRAP the Kafka or AMQP brokers. Prints "ok STEP" for each promise kept.
 package main
 
 import (
@@ -70,6 +70,8 @@ func main() {
 		franz()
 	case "sarama":
 		saramaClient()
+	case "amqp091":
+		amqpClient()
 	default:
 		check(fmt.Errorf("%q", os.Args[1]), "no such client")
 	}
