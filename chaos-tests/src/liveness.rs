@@ -4,6 +4,7 @@
 //! Owns the judgement on one instant; how long it may take is the run's affair. Uniform faults hide
 //! livelocks, therefore this phase runs without any (TigerBeetle's liveness mode).
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -78,10 +79,13 @@ impl fmt::Display for NotConverged {
 ///
 /// # Errors
 /// The first reason why it has not converged.
-pub fn converged(statuses: &[RaftStatus], brokers_count: usize) -> Result<(), NotConverged> {
+pub fn converged<S>(statuses: &[S], brokers_count: usize) -> Result<(), NotConverged>
+where
+    S: Borrow<RaftStatus>,
+{
     let mut groups: BTreeMap<u64, BTreeMap<u32, &RaftStatus>> = BTreeMap::new();
     let mut brokers: Vec<u32> = Vec::new();
-    for status in statuses {
+    for status in statuses.iter().map(Borrow::borrow) {
         groups
             .entry(status.group)
             .or_default()
@@ -258,6 +262,6 @@ mod tests {
             converged(&replicas, 3),
             Err(NotConverged::JointMembership { group: 4 })
         );
-        assert_eq!(converged(&[], 3), Err(NotConverged::NoGroups));
+        assert_eq!(converged::<RaftStatus>(&[], 3), Err(NotConverged::NoGroups));
     }
 }

@@ -18,7 +18,7 @@ use turmoil::Sim;
 
 use crate::faults::{Effects, FaultClass};
 use crate::history::{Event, Recorder};
-use crate::invariants::{Invariants, Violation};
+use crate::invariants::{Invariants, RaftStatus, Violation};
 use crate::liveness::{NotConverged, converged};
 use crate::nemesis::{Action, Farewell, Host, Step, Tail, schedule};
 use crate::net::{Links, SimNet};
@@ -80,6 +80,8 @@ struct Run {
     effects: Effects,
     links: Arc<Links>,
     steps: std::vec::IntoIter<Step>,
+    /// What was looked at last.
+    statuses: Vec<Rc<RaftStatus>>,
     invariants: Invariants,
     violations: Vec<(u64, Violation)>,
     failures: Rc<RefCell<Vec<String>>>,
@@ -110,6 +112,7 @@ impl Run {
             links: Arc::new(Links::new(effects.clone())),
             effects,
             steps: schedule(options).into_iter(),
+            statuses: Vec::new(),
             invariants: Invariants::default(),
             violations: Vec::new(),
             failures: Rc::default(),
@@ -216,6 +219,25 @@ impl Run {
         let felt_count = self.full_disks.iter().filter(is_felt).count() as u64;
         self.effects.add(FaultClass::DiskFull, felt_count);
         let statuses = self.system.statuses();
+        if statuses != self.statuses {
+            self.judge(&statuses, now_us);
+            self.statuses.clone_from(&statuses);
+        }
+        // Producers still write before the drain; equality is only demanded after it began.
+        if !self.has_converged && self.workload.has_reached(Phase::Drain) {
+            let converged = converged(&statuses, self.options.brokers_count as usize);
+            match converged.and_then(|()| self.has_recovered()) {
+                Ok(()) => {
+                    self.has_converged = true;
+                    self.recorder.event(Event::Converged, now_us);
+                }
+                Err(reason) => self.not_converged = Some(reason),
+            }
+        }
+    }
+
+    /// Notes who leads, and checks the invariants.
+    fn judge(&mut self, statuses: &[Rc<RaftStatus>], now_us: u64) {
         for status in statuses.iter().filter(|status| status.is_leader) {
             let (group, term, broker) = (status.group, status.vote.term, status.broker);
             if self.leaders.insert((group, term, broker)) {
@@ -229,20 +251,9 @@ impl Run {
                 );
             }
         }
-        for violation in self.invariants.check(&statuses) {
+        for violation in self.invariants.check(statuses) {
             if self.violations.len() < VIOLATIONS_MAX {
                 self.violations.push((now_us, violation));
-            }
-        }
-        // Producers still write before the drain; equality is only demanded after it began.
-        if !self.has_converged && self.workload.has_reached(Phase::Drain) {
-            let converged = converged(&statuses, self.options.brokers_count as usize);
-            match converged.and_then(|()| self.has_recovered()) {
-                Ok(()) => {
-                    self.has_converged = true;
-                    self.recorder.event(Event::Converged, now_us);
-                }
-                Err(reason) => self.not_converged = Some(reason),
             }
         }
     }

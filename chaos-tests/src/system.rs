@@ -6,6 +6,7 @@
 mod queues;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,8 +83,9 @@ pub trait System {
     /// For how long something has been waiting for a sync of a broker's disk; zero if nothing does.
     fn sync_wait(&self, broker: u32) -> Duration;
 
-    /// All replicas of all running brokers.
-    fn statuses(&self) -> Vec<RaftStatus>;
+    /// All replicas of all running brokers. What has not changed since the last call may be shared with
+    /// what that returned.
+    fn statuses(&self) -> Vec<Rc<RaftStatus>>;
 
     /// A client of the cluster; runs on the clients' host.
     fn clients(&self, net: SimNet, rng_seed: u64) -> LocalBoxFuture<'static, Box<dyn Clients>>;

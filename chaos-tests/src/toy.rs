@@ -180,7 +180,7 @@ impl System for Toy {
         Duration::from_secs(1)
     }
 
-    fn statuses(&self) -> Vec<RaftStatus> {
+    fn statuses(&self) -> Vec<Rc<RaftStatus>> {
         let at = Some(LogPosition { term: 1, index: 1 });
         let voters: BTreeSet<u32> = (1..=self.brokers_count).collect();
         let running = self.running.borrow();
@@ -193,7 +193,7 @@ impl System for Toy {
             voters: vec![voters.clone()],
             ..RaftStatus::default()
         };
-        running.iter().map(status).collect()
+        running.iter().map(status).map(Rc::new).collect()
     }
 
     fn clients(&self, net: SimNet, _rng_seed: u64) -> LocalBoxFuture<'static, Box<dyn Clients>> {

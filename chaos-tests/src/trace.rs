@@ -39,6 +39,13 @@ impl Fnv {
         }
     }
 
+    /// Adds a number in one step instead of eight; a bijection for each, as with bytes.
+    pub const fn add_word(&mut self, word: u64) {
+        // Folded, because a product carries nothing down into its lower bits.
+        let mixed = (self.0 ^ word).wrapping_mul(FNV_PRIME);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+
     /// The hash of everything added so far.
     #[must_use]
     pub const fn value(self) -> u64 {

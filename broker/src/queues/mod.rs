@@ -228,13 +228,13 @@ impl Queues {
         self.shared.replicas.read().get(&id).cloned()
     }
 
-    /// The machines of the queues that have a replica here; a simulation compares them.
+    /// The machine of a queue that has a replica here; a simulation compares them.
     #[must_use]
-    pub fn machines(&self) -> Vec<(GroupId, Arc<HostedQueue>)> {
+    pub fn machine(&self, id: GroupId) -> Option<Arc<HostedQueue>> {
         let replicas = self.shared.replicas.read();
-        let machine =
-            |(id, replica): (&GroupId, &Arc<QueueReplica>)| (*id, replica.machine().clone());
-        replicas.iter().map(machine).collect()
+        replicas
+            .get(&id)
+            .map(|replica| Arc::clone(replica.machine()))
     }
 
     fn all_replicas(&self) -> Vec<Arc<QueueReplica>> {

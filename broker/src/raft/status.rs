@@ -1,9 +1,11 @@
 //! What a group's openraft shows of itself, as plain numbers: for health, metrics and the
 //! invariant checkers of the simulation.
 
+use std::sync::{Arc, Weak};
+
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::metrics::RaftDataMetrics;
+use openraft::metrics::{RaftDataMetrics, RaftMetrics};
 use openraft::type_config::alias::WatchReceiverOf;
 
 use super::group::Group;
@@ -70,6 +72,10 @@ impl RaftStatus {
     pub fn of(broker_id: u32, group: &Group) -> Self {
         let metrics = group.raft().metrics();
         let metrics = metrics.borrow_watched();
+        Self::read(broker_id, group, &metrics)
+    }
+
+    fn read(broker_id: u32, group: &Group, metrics: &RaftMetrics<TypeConfig>) -> Self {
         let pair = |log_id: Option<super::LogId>| log_id.map(|id| (id.leader_id.term, id.index));
         let configs = metrics.membership_config.membership().get_joint_config();
         Self {
@@ -94,5 +100,53 @@ impl RaftStatus {
             acknowledged: pair(group.store().acknowledged()),
             is_running: metrics.running_state.is_ok(),
         }
+    }
+}
+
+/// Follows one replica, for who looks at it many times a second and mostly finds what was there before.
+pub struct StatusWatch {
+    /// Does not keep it alive.
+    group: Weak<Group>,
+    metrics: WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
+    is_recovering: bool,
+}
+
+impl std::fmt::Debug for StatusWatch {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("StatusWatch")
+            .field("is_recovering", &self.is_recovering)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StatusWatch {
+    /// Begins to follow a group, and reads it.
+    #[must_use]
+    pub fn new(broker_id: u32, group: &Arc<Group>) -> (Self, RaftStatus) {
+        let mut metrics = group.raft().metrics();
+        let status = RaftStatus::read(broker_id, group, &metrics.borrow_and_update());
+        let watch = Self {
+            group: Arc::downgrade(group),
+            metrics,
+            is_recovering: status.is_recovering,
+        };
+        (watch, status)
+    }
+
+    /// Whether this is the group that it follows, and not one that was made in its place.
+    #[must_use]
+    pub fn follows(&self, group: &Arc<Group>) -> bool {
+        std::ptr::eq(self.group.as_ptr(), Arc::as_ptr(group))
+    }
+
+    /// Reads the group that it follows again, unless that certainly shows what it showed at the last look; of
+    /// what a healthy replica has acknowledged since, nothing is said.
+    pub fn look(&mut self, broker_id: u32, group: &Group) -> Option<RaftStatus> {
+        let metrics = self.metrics.borrow_and_update();
+        let was_recovering = self.is_recovering;
+        self.is_recovering = missing_mark(group).is_some();
+        let may_differ = metrics.has_changed() || was_recovering || self.is_recovering;
+        may_differ.then(|| RaftStatus::read(broker_id, group, &metrics))
     }
 }

@@ -10,6 +10,7 @@ mod kafka;
 mod kept;
 mod rot;
 mod seams;
+mod statuses;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,11 +23,6 @@ use futures_util::future::LocalBoxFuture;
 use raftmq::config::{AmqpConfig, KafkaConfig, Limits, NamedEndpoint, NodeConfig, PeerAddress};
 use raftmq::env::Env;
 use raftmq::node::{Node, Parts};
-use raftmq::raft::Group;
-use raftmq::raft::status::RaftStatus as BrokerStatus;
-use raftmq_core::ids::Term;
-use raftmq_core::partition::Partition;
-use raftmq_core::queue::Queue;
 use raftmq_core::space::Space;
 use raftmq_store::{
     CommitDriver, JournalConfig, MemoryDisk, MemoryEngine, Store, StoreConfig, Torn,
@@ -34,14 +30,14 @@ use raftmq_store::{
 use tokio::sync::Notify;
 
 use crate::faults::FaultClass;
-use crate::invariants::{LogPosition, RaftStatus, StateStatus, VoteStatus};
+use crate::invariants::RaftStatus;
 use crate::nemesis::{Host, Rot, Tail};
 use crate::net::{AMQP_PORT, GRPC_PORT, KAFKA_PORT, PEER_PORT, SimNet};
 use crate::seed::{DISK_RESERVE_BYTES, Options};
 use crate::system::{BrokerContext, Clients, Stop, System};
-use crate::trace::Fnv;
 use rot::RottenEntries;
 use seams::{BrokerNet, SimulatedClock};
+use statuses::Statuses;
 
 /// Small segments, so that a run of a minute rolls and frees some.
 const SEGMENT_BYTES: u64 = 256 * 1024;
@@ -60,6 +56,7 @@ pub struct Cluster {
     clocks: BTreeMap<u32, SimulatedClock>,
     running: Rc<RefCell<BTreeMap<u32, Running>>>,
     rotten: RefCell<RottenEntries>,
+    statuses: RefCell<Statuses>,
 }
 
 #[derive(Debug)]
@@ -81,6 +78,7 @@ impl Cluster {
             clocks: ids.map(|id| (id, SimulatedClock::default())).collect(),
             running: Rc::default(),
             rotten: RefCell::default(),
+            statuses: RefCell::default(),
         }
     }
 
@@ -282,106 +280,12 @@ impl System for Cluster {
             .map_or(Duration::ZERO, |running| running.sync_wait.get())
     }
 
-    fn statuses(&self) -> Vec<RaftStatus> {
-        let running = self.running.borrow();
-        running.values().flat_map(statuses_of).collect()
+    fn statuses(&self) -> Vec<Rc<RaftStatus>> {
+        self.statuses.borrow_mut().of(&self.running.borrow())
     }
 
     fn clients(&self, net: SimNet, rng_seed: u64) -> LocalBoxFuture<'static, Box<dyn Clients>> {
         let clients = clients::SimClients::new(net, rng_seed, &self.options);
         Box::pin(async move { Box::new(clients) as Box<dyn Clients> })
-    }
-}
-
-fn statuses_of(running: &Running) -> Vec<RaftStatus> {
-    let host = &running.parts.host;
-    let mut states: BTreeMap<u64, StateStatus> = BTreeMap::new();
-    for replica in running.parts.replicas.all() {
-        states.insert(replica.id().0, state_of(&replica.machine().read()));
-    }
-    for (id, machine) in running.parts.queues.machines() {
-        states.insert(id.0, queue_state_of(&machine.read()));
-    }
-    let of = |group: &Arc<Group>| RaftStatus {
-        state: states.get(&group.id().0).copied(),
-        ..translate(&BrokerStatus::of(host.broker_id(), group), running)
-    };
-    host.groups().iter().map(of).collect()
-}
-
-/// What replicas must agree on, in constant time: bounds, payload ever written, epoch, producers, newest
-/// timestamp. Not the readable size: what a replica finds in its index is its own matter.
-fn state_of(partition: &Partition) -> StateStatus {
-    let (log_start, log_end) = (partition.log_start().get(), partition.log_end().get());
-    let epoch = partition.latest_epoch().map_or(0, Term::get);
-    let producers_count = u64::try_from(partition.producers_count()).unwrap_or(u64::MAX);
-    let newest_ms = partition.max_timestamp_ms().unwrap_or(i64::MIN);
-    let mut hash = Fnv::default();
-    for fact in [epoch, partition.written_bytes(), producers_count] {
-        hash.add(&fact.to_le_bytes());
-    }
-    hash.add(&newest_ms.to_le_bytes());
-    StateStatus {
-        applied_index: partition.applied().get(),
-        log_start,
-        log_end,
-        hash: hash.value(),
-    }
-}
-
-/// The same of a queue: what was ever published, and how much waits, is held, is dead, is remembered.
-fn queue_state_of(queue: &Queue) -> StateStatus {
-    let mut hash = Fnv::default();
-    for fact in [
-        queue.ready_count(),
-        queue.ready_bytes(),
-        queue.unsettled_count(),
-        queue.dead_letters_count(),
-        queue.dedup_ids_count() as u64,
-        queue.consumers_count() as u64,
-        queue.written_bytes(),
-    ] {
-        hash.add(&fact.to_le_bytes());
-    }
-    hash.add(&queue.now_ms().to_le_bytes());
-    StateStatus {
-        applied_index: queue.applied().get(),
-        log_start: 0,
-        log_end: i64::try_from(queue.published_total()).unwrap_or(i64::MAX),
-        hash: hash.value(),
-    }
-}
-
-fn translate(status: &BrokerStatus, running: &Running) -> RaftStatus {
-    let position = |pair: Option<(u64, u64)>| pair.map(|(term, index)| LogPosition { term, index });
-    // Broker ids are 32 bits; openraft's node ids only look wider.
-    let id = |id: u64| u32::try_from(id).unwrap_or(u32::MAX);
-    RaftStatus {
-        broker: status.broker_id,
-        incarnation: running.incarnation,
-        group: status.group_id,
-        is_leader: status.is_leader,
-        vote: VoteStatus {
-            term: status.term,
-            is_committed: status.vote_committed,
-            candidate: id(status.voted_for),
-        },
-        last_log: status.last_log_index,
-        flushed: None,
-        lost_up_to: status
-            .is_recovering
-            .then_some(position(status.acknowledged).unwrap_or(LogPosition::MAX)),
-        committed: position(status.committed),
-        applied: position(status.applied),
-        snapshot: position(status.snapshot),
-        purged: position(status.purged),
-        terms: Vec::new(),
-        voters: status
-            .voters
-            .iter()
-            .map(|config| config.iter().map(|voter| id(*voter)).collect())
-            .collect(),
-        membership_at: position(status.membership_at),
-        state: None,
     }
 }

@@ -4,6 +4,7 @@
 //! sees two equal logs.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::{Found, Invariant, LogPosition, RaftStatus};
 
@@ -13,6 +14,8 @@ const INDEXES_MAX: usize = 8_192;
 #[derive(Debug, Default)]
 pub(super) struct Witness {
     terms: BTreeMap<u64, (u64, u32)>,
+    /// The highest of these indexes of each term.
+    highest: BTreeMap<u64, u64>,
 }
 
 impl Witness {
@@ -25,7 +28,7 @@ impl Witness {
                 let Some(term) = status.term_at(index) else {
                     continue;
                 };
-                let first = *self.terms.entry(index).or_insert((term, status.broker));
+                let first = self.remember(index, term, status.broker);
                 if first.0 != term {
                     found.push((
                         Invariant::CommittedImmutable,
@@ -39,17 +42,37 @@ impl Witness {
             }
         }
         while self.terms.len() > INDEXES_MAX {
-            self.terms.pop_first();
+            self.forget_first();
+        }
+    }
+
+    /// What was seen first at an index: this, unless something is known.
+    fn remember(&mut self, index: u64, term: u64, broker: u32) -> (u64, u32) {
+        match self.terms.entry(index) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(free) => {
+                let highest = self.highest.entry(term).or_insert(index);
+                *highest = index.max(*highest);
+                *free.insert((term, broker))
+            }
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((index, (term, _))) = self.terms.pop_first() {
+            // If that was the highest of its term, it was the only one.
+            self.highest
+                .retain(|of_term, highest| *of_term != term || *highest != index);
         }
     }
 
     /// The highest committed position of a term below `term`, if one was seen.
     pub(super) fn highest_before(&self, term: u64) -> Option<LogPosition> {
-        let mut entries = self.terms.iter().rev();
-        entries
-            .find(|(_, (own, _))| *own < term)
-            .map(|(index, (own, _))| LogPosition {
-                term: *own,
+        let earlier = self.highest.range(..term);
+        earlier
+            .max_by_key(|(_, index)| **index)
+            .map(|(term, index)| LogPosition {
+                term: *term,
                 index: *index,
             })
     }
@@ -102,5 +125,19 @@ mod tests {
 
         assert_eq!(witness.highest_before(3), at(2, 9));
         assert_eq!(witness.highest_before(2), None);
+    }
+
+    #[test]
+    fn a_term_is_forgotten_with_its_last_index() {
+        let mut witness = Witness::default();
+        witness.remember(3, 1, 1);
+        witness.remember(5, 1, 1);
+        witness.remember(7, 2, 1);
+
+        witness.forget_first();
+        assert_eq!(witness.highest_before(2), at(1, 5));
+        witness.forget_first();
+        assert_eq!(witness.highest_before(2), None);
+        assert_eq!(witness.highest_before(3), at(2, 7));
     }
 }

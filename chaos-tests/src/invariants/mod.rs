@@ -21,6 +21,7 @@ mod testing;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +86,7 @@ pub struct Invariants {
 
 #[derive(Debug, Default)]
 struct Memory {
-    last_seen: Vec<RaftStatus>,
+    last_seen: Vec<Rc<RaftStatus>>,
     elections: election_safety::Leaders,
     committed: committed_immutable::Witness,
     states: state_machine_safety::Witness,
@@ -93,19 +94,19 @@ struct Memory {
 }
 
 impl Invariants {
-    /// Checks the replicas of all groups at one instant; a stopped replica is left out.
+    /// Checks the replicas of all groups at one instant; a stopped replica is left out. Only groups that
+    /// show something new are checked again.
     #[must_use]
-    pub fn check(&mut self, statuses: &[RaftStatus]) -> Vec<Violation> {
-        let mut groups: BTreeMap<u64, Vec<&RaftStatus>> = BTreeMap::new();
-        for status in statuses {
-            groups.entry(status.group).or_default().push(status);
-        }
+    pub fn check(&mut self, statuses: &[Rc<RaftStatus>]) -> Vec<Violation> {
+        let mut by_group: Vec<&Rc<RaftStatus>> = statuses.iter().collect();
+        by_group.sort_by_key(|status| status.group);
         let mut violations = Vec::new();
-        for (group, replicas) in groups {
+        for replicas in by_group.chunk_by(|a, b| a.group == b.group) {
+            let group = replicas[0].group;
             let memory = self.groups.entry(group).or_default();
             if !memory.last_seen.iter().eq(replicas.iter().copied()) {
-                memory.last_seen = replicas.iter().map(|status| (*status).clone()).collect();
-                violations.extend(memory.check(group, &replicas));
+                memory.last_seen = replicas.iter().map(|status| Rc::clone(status)).collect();
+                violations.extend(memory.check(group));
             }
         }
         violations
@@ -113,8 +114,11 @@ impl Invariants {
 }
 
 impl Memory {
-    fn check(&mut self, group: u64, replicas: &[&RaftStatus]) -> Vec<Violation> {
+    /// Checks what was seen last.
+    fn check(&mut self, group: u64) -> Vec<Violation> {
         let mut found = Vec::new();
+        let replicas: Vec<&RaftStatus> = self.last_seen.iter().map(|status| &**status).collect();
+        let replicas = replicas.as_slice();
         self.elections.check(replicas, &mut found);
         log_matching::check(replicas, &mut found);
         leader_completeness::check(replicas, &self.committed, &mut found);
@@ -142,16 +146,27 @@ mod tests {
     use super::testing::{follower, leader};
     use super::*;
 
+    fn check(invariants: &mut Invariants, statuses: &[RaftStatus]) -> Vec<Violation> {
+        let shared: Vec<Rc<RaftStatus>> = statuses.iter().cloned().map(Rc::new).collect();
+        invariants.check(&shared)
+    }
+
     #[test]
     fn a_healthy_group_violates_nothing() {
         let mut invariants = Invariants::default();
 
         assert_eq!(
-            invariants.check(&[leader(1, 2, 9), follower(2, 2, 9), follower(3, 2, 8)]),
+            check(
+                &mut invariants,
+                &[leader(1, 2, 9), follower(2, 2, 9), follower(3, 2, 8)]
+            ),
             []
         );
         assert_eq!(
-            invariants.check(&[leader(1, 2, 10), follower(2, 2, 9), follower(3, 2, 9)]),
+            check(
+                &mut invariants,
+                &[leader(1, 2, 10), follower(2, 2, 9), follower(3, 2, 9)]
+            ),
             []
         );
     }
@@ -162,14 +177,14 @@ mod tests {
         let mut other = leader(2, 2, 9);
         other.group = 8;
 
-        assert_eq!(invariants.check(&[leader(1, 2, 9), other]), []);
+        assert_eq!(check(&mut invariants, &[leader(1, 2, 9), other]), []);
     }
 
     #[test]
     fn a_violation_names_its_group() {
         let mut invariants = Invariants::default();
 
-        let violations = invariants.check(&[leader(1, 2, 9), leader(2, 2, 9)]);
+        let violations = check(&mut invariants, &[leader(1, 2, 9), leader(2, 2, 9)]);
 
         assert_eq!(violations[0].invariant, Invariant::ElectionSafety);
         assert_eq!(violations[0].group, 7);

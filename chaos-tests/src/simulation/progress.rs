@@ -1,6 +1,7 @@
 //! Progress that is demanded while a fault lasts.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::Run;
 use crate::invariants::RaftStatus;
@@ -23,7 +24,7 @@ impl Run {
             })
         };
         if !is_demanded {
-            let leads_partition = |status: &RaftStatus| {
+            let leads_partition = |status: &Rc<RaftStatus>| {
                 status.is_leader && status.group != METADATA && among.contains(&status.broker)
             };
             if statuses.iter().any(leads_partition) {

@@ -11,7 +11,8 @@ use raftmq_chaos::sweep::Plan;
 use raftmq_chaos::verdict::Verdict;
 
 /// Runs seeds until one is anomalous with the bug and good without it; fails when none is. The
-/// ranges begin a few seeds before the first that finds the bug, counted from seed 1.
+/// ranges begin with a seed that finds the bug as things are, and of those that do with a cheap one; the others
+/// are there for the day when a change makes other runs of the seeds.
 fn is_found(bug: &str, seeds: Range<u64>) {
     is_found_with(&[], bug, seeds);
 }
@@ -37,22 +38,22 @@ fn is_found_with(with: &[FaultClass], bug: &str, mut seeds: Range<u64>) {
 
 #[test]
 fn an_acknowledgement_before_the_flush_is_found() {
-    is_found("ack-before-flush", 52..90);
+    is_found("ack-before-flush", 61..90);
 }
 
 #[test]
 fn a_torn_tail_that_is_accepted_is_found() {
-    is_found("torn-tail-accepted", 84..130);
+    is_found("torn-tail-accepted", 85..130);
 }
 
 #[test]
 fn deduplication_that_is_lost_on_a_change_of_leader_is_found() {
-    is_found("dedup-lost-on-leader-change", 5..30);
+    is_found("dedup-lost-on-leader-change", 6..30);
 }
 
 #[test]
 fn an_accepted_sequence_gap_is_found() {
-    is_found("sequence-gap-accepted", 5..45);
+    is_found("sequence-gap-accepted", 6..45);
 }
 
 #[test]
@@ -62,7 +63,7 @@ fn an_acknowledgement_before_the_commit_is_found() {
 
 #[test]
 fn a_vote_that_is_not_synced_is_found() {
-    is_found("vote-not-synced", 36..120);
+    is_found("vote-not-synced", 38..120);
 }
 
 #[test]
@@ -77,12 +78,12 @@ fn damage_that_is_served_is_found() {
 
 #[test]
 fn an_acknowledgement_of_kafkas_produce_before_the_commit_is_found() {
-    is_found("kafka-acks-all-as-leader", 1..60);
+    is_found("kafka-acks-all-as-leader", 4..60);
 }
 
 #[test]
 fn a_fetch_session_that_keeps_its_offsets_is_found() {
-    is_found("kafka-session-keeps-offsets", 1..20);
+    is_found("kafka-session-keeps-offsets", 2..20);
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn a_confirm_of_a_message_before_the_commit_is_found() {
 
 #[test]
 fn messages_that_a_closed_channel_takes_with_it_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-requeue-lost", 1..4);
+    is_found_with(&[FaultClass::Amqp], "queue-requeue-lost", 5..10);
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn a_settlement_that_is_done_twice_and_hits_the_next_message_is_found() {
 
 #[test]
 fn an_ack_of_several_that_hits_one_more_is_found() {
-    is_found_with(&[FaultClass::Amqp], "amqp-multiple-settles-too-much", 1..4);
+    is_found_with(&[FaultClass::Amqp], "amqp-multiple-settles-too-much", 5..10);
 }
 
 #[test]
@@ -117,25 +118,25 @@ fn settlements_that_are_lost_with_a_leader_are_found() {
 
 #[test]
 fn deliveries_that_a_new_leader_repeats_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-deliveries-repeated", 1..4);
+    is_found_with(&[FaultClass::Amqp], "queue-deliveries-repeated", 5..10);
 }
 
 #[test]
 fn a_message_that_comes_again_and_does_not_say_so_is_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-redelivered-missing", 1..4);
+    is_found_with(&[FaultClass::Amqp], "queue-redelivered-missing", 5..10);
 }
 
 #[test]
 fn a_returned_message_that_loses_its_place_is_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-requeue-loses-order", 1..4);
+    is_found_with(&[FaultClass::Amqp], "queue-requeue-loses-order", 5..10);
 }
 
 #[test]
 fn single_active_consumers_that_overlap_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-active-consumers-overlap", 1..4);
+    is_found_with(&[FaultClass::Amqp], "queue-active-consumers-overlap", 5..10);
 }
 
 #[test]
 fn dead_letters_that_are_lost_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-dead-letter-lost", 1..4);
+    is_found_with(&[FaultClass::Amqp], "queue-dead-letter-lost", 5..10);
 }
