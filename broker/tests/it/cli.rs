@@ -193,6 +193,29 @@ fn benchmarks_report_what_they_did() {
     check_latency(&latency["end_to_end"]);
 }
 
+#[test]
+fn the_benchmark_of_fetches_starts_a_broker_and_tells_its_processor_time() {
+    let args = [
+        "--seconds",
+        "1",
+        "--batch-size",
+        "100000",
+        "--fill",
+        "500000",
+    ];
+    let fetched = json(&ok(&[&["bench", "fetch", "-o", "json"], &args[..]].concat()));
+
+    let number = |name: &str| fetched[name].as_f64().unwrap();
+    assert!(number("batch_bytes") > 98_000.0, "{fetched}");
+    assert!(
+        number("fetches") > 0.0 && number("broker_cpu_seconds") > 0.0,
+        "{fetched}"
+    );
+    let whole = number("bytes") / number("seconds") / f64::from(1 << 30);
+    let shown = number("gib_per_second");
+    assert!((whole - shown).abs() < shown / 1e3, "{fetched}");
+}
+
 /// Percentiles grow, and are neither below what a flushed acknowledgement can take nor absurd.
 fn check_latency(latency: &Value) {
     let names = ["p50_us", "p95_us", "p99_us", "p999_us", "max_us"];

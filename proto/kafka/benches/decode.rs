@@ -13,7 +13,8 @@ use raftmq_kafka_protocol::messages::{
     FetchResponse, MetadataResponse, ProduceRequest, RequestHeader,
 };
 use raftmq_kafka_protocol::{
-    ApiKey, Request, Response, SegmentedBuf, Uuid, decode_request, encode_request, encode_response,
+    ApiKey, RecordSet, Request, Response, SegmentedBuf, Uuid, decode_request, encode_request,
+    encode_response,
 };
 
 const MIB: usize = 1 << 20;
@@ -27,7 +28,7 @@ fn produce_frame(version: i16, partitions: i32) -> Bytes {
     let records = Bytes::from(vec![7; MIB / partitions.unsigned_abs() as usize]);
     let partition = |index| PartitionProduceData {
         index,
-        records: Some(records.clone()),
+        records: Some(records.clone().into()),
     };
     let by_id = version >= 13;
     let topic = TopicProduceData {
@@ -95,7 +96,7 @@ fn metadata_1000_partitions_encode(bencher: Bencher<'_, '_>, version: i16) {
     });
 }
 
-fn fetch_response(partitions: i32, records: &Bytes) -> Response {
+fn fetch_response(partitions: i32, records: &RecordSet) -> Response {
     let partition = |partition_index| PartitionData {
         partition_index,
         high_watermark: 1000,
@@ -113,10 +114,19 @@ fn fetch_response(partitions: i32, records: &Bytes) -> Response {
     })
 }
 
-/// 1 MiB for each partition, by reference.
-#[divan::bench(args = [1, 50])]
-fn fetch_1_mib_each_encode_in_segments(bencher: Bencher<'_, '_>, partitions: i32) {
-    let response = fetch_response(partitions, &Bytes::from(vec![7; MIB]));
+/// 1 MiB of so many pieces.
+fn mib_of(pieces: usize) -> RecordSet {
+    let piece = Bytes::from(vec![7; MIB / pieces]);
+    RecordSet::from(vec![piece; pieces])
+}
+
+/// 1 MiB for each partition, by reference: one large batch, or many.
+#[divan::bench(args = [(1, 1), (50, 1), (1, 64)])]
+fn fetch_1_mib_each_encode_in_segments(
+    bencher: Bencher<'_, '_>,
+    (partitions, pieces): (i32, usize),
+) {
+    let response = fetch_response(partitions, &mib_of(pieces));
     let mut buffer = SegmentedBuf::new();
     bencher.bench_local(|| {
         encode_response(16, 1, black_box(&response), &mut buffer).expect("version 16 has it all");
@@ -127,7 +137,7 @@ fn fetch_1_mib_each_encode_in_segments(bencher: Bencher<'_, '_>, partitions: i32
 /// The same into one buffer, for comparison: this copies.
 #[divan::bench(args = [1])]
 fn fetch_1_mib_each_encode_contiguous(bencher: Bencher<'_, '_>, partitions: i32) {
-    let response = fetch_response(partitions, &Bytes::from(vec![7; MIB]));
+    let response = fetch_response(partitions, &mib_of(1));
     let mut buffer = BytesMut::new();
     bencher.bench_local(|| {
         buffer.clear();

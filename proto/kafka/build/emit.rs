@@ -124,13 +124,10 @@ impl StructEmitter<'_> {
     }
 
     fn has_own_debug(&self) -> bool {
-        self.owner
-            .fields
-            .iter()
-            .any(|field| field.is_secret || field.base == Base::Records)
+        self.owner.fields.iter().any(|field| field.is_secret)
     }
 
-    /// Secrets are not printed, of records the length only.
+    /// Secrets are not printed.
     fn debug(&self, code: &mut String) {
         if !self.has_own_debug() {
             return;
@@ -141,10 +138,6 @@ impl StructEmitter<'_> {
             let rust = snake(&field.name);
             let value = if field.is_secret {
                 "&\"(secret)\"".to_owned()
-            } else if field.base == Base::Records && field.nullable.is_some() {
-                format!("&self.{rust}.as_ref().map(::bytes::Bytes::len)")
-            } else if field.base == Base::Records {
-                format!("&self.{rust}.len()")
             } else {
                 format!("&self.{rust}")
             };

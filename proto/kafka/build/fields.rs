@@ -79,7 +79,8 @@ fn element_type(field: &Field) -> String {
         Base::Float64 => "f64",
         Base::Uuid => "crate::Uuid",
         Base::String => "::bytestring::ByteString",
-        Base::Bytes | Base::Records => "::bytes::Bytes",
+        Base::Bytes => "::bytes::Bytes",
+        Base::Records => "crate::RecordSet",
         Base::Struct(name) => name,
     }
     .to_owned()
@@ -122,7 +123,8 @@ pub(crate) fn default_value(field: &Field) -> Emitted<String> {
         (Base::Float64, None) => "0.0".to_owned(),
         (Base::Uuid, None) => "crate::Uuid::ZERO".to_owned(),
         (Base::String, None) => "::bytestring::ByteString::new()".to_owned(),
-        (Base::Bytes | Base::Records, None) => "::bytes::Bytes::new()".to_owned(),
+        (Base::Bytes, None) => "::bytes::Bytes::new()".to_owned(),
+        (Base::Records, None) => "crate::RecordSet::new()".to_owned(),
         (Base::Struct(name), None) => format!("{name}::default()"),
         (_, Some(other)) => return Err(format!("{}: default {other}", field.name)),
     };

@@ -3,8 +3,8 @@
 //! Every message is declared once, in `schema/` (see its README), and `build/` generates the
 //! [`messages`], the table of APIs ([`supported`]) and the [`ErrorCode`]s from there. This crate
 //! owns bytes in and bytes out: [`split_frame`], [`decode_request`], [`encode_response`]. It knows no
-//! topic, no record (record sets are [`bytes::Bytes`], see `raftmq-records`), no socket, and not
-//! what a broker advertises.
+//! topic, no record (a record set is [`RecordSet`], bytes that `raftmq-records` reads), no socket, and
+//! not what a broker advertises.
 //!
 //! Hostile bytes are normal here: a count is compared with the bytes that remain before anything is
 //! allocated, the memory for arrays is bounded per message, nesting is bounded by the schema (no
@@ -44,6 +44,7 @@ mod frame;
 pub mod limits;
 pub mod messages;
 mod reader;
+mod record_set;
 mod sink;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -61,6 +62,7 @@ pub use frame::{
     decode_response, encode_request, encode_response, frame_len, split_frame,
 };
 pub use reader::Reader;
+pub use record_set::RecordSet;
 pub use sink::{SegmentedBuf, Sink, SizeCounter};
 pub use uuid::Uuid;
 pub use version::{Encoding, VersionRange};

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::record_set::RecordSet;
 use crate::uuid::Uuid;
 
 /// Longest string and longest byte field of a sample, in bytes.
@@ -136,6 +137,17 @@ impl Sample for Bytes {
     fn sample(rng: &mut SampleRng, _: i16) -> Self {
         let length = rng.below(SAMPLE_BYTES_MAX);
         (0..length).map(|_| rng.byte()).collect()
+    }
+}
+
+impl Sample for RecordSet {
+    /// In one piece or in two.
+    fn sample(rng: &mut SampleRng, version: i16) -> Self {
+        let first: Bytes = rng.sample(version);
+        if rng.below(2) == 0 {
+            return Self::from(first);
+        }
+        Self::from(vec![first, rng.sample(version)])
     }
 }
 

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 
 use crate::error::{DecodeError, EncodeError};
 use crate::reader::Reader;
+use crate::record_set::RecordSet;
 use crate::sink::{Sink, SizeCounter};
 use crate::uuid::Uuid;
 use crate::version::{Encoding, VersionRange};
@@ -187,7 +188,7 @@ macro_rules! wire_refuses_null {
     )*};
 }
 
-wire_refuses_null!(ByteString; Bytes; Vec<T>, T);
+wire_refuses_null!(ByteString; Bytes; RecordSet; Vec<T>, T);
 
 /// The non-null half of a type that has a null.
 trait WriteSome {
@@ -218,6 +219,20 @@ impl WriteSome for Bytes {
     ) -> Result<(), EncodeError> {
         writer.length(field, Some(self.len()))?;
         writer.shared(self);
+        Ok(())
+    }
+}
+
+impl WriteSome for RecordSet {
+    fn write_some<S: Sink>(
+        &self,
+        writer: &mut Writer<'_, S>,
+        field: &'static str,
+    ) -> Result<(), EncodeError> {
+        writer.length(field, Some(self.len()))?;
+        for piece in self.pieces() {
+            writer.shared(piece);
+        }
         Ok(())
     }
 }
@@ -285,6 +300,27 @@ impl Wire for Option<Bytes> {
     ) -> Result<(), EncodeError> {
         match self {
             Some(bytes) => bytes.write_some(writer, field),
+            None => writer.length(field, None),
+        }
+    }
+}
+
+impl Wire for Option<RecordSet> {
+    fn bytes_min(version: i16, encoding: Encoding) -> usize {
+        <Option<Bytes>>::bytes_min(version, encoding)
+    }
+
+    fn read(reader: &mut Reader, field: &'static str) -> Result<Self, DecodeError> {
+        Ok(<Option<Bytes>>::read(reader, field)?.map(RecordSet::from))
+    }
+
+    fn write<S: Sink>(
+        &self,
+        writer: &mut Writer<'_, S>,
+        field: &'static str,
+    ) -> Result<(), EncodeError> {
+        match self {
+            Some(records) => records.write_some(writer, field),
             None => writer.length(field, None),
         }
     }

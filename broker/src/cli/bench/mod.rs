@@ -5,6 +5,7 @@
 
 mod consume;
 mod failover;
+mod fetch;
 mod latency;
 mod pace;
 mod produce;
@@ -37,6 +38,8 @@ pub(crate) enum BenchCommand {
     Latency(LatencyBench),
     /// Kill brokers of a cluster of its own under load: how long partitions stand still
     Failover(failover::FailoverBench),
+    /// Fetch from the tail cache of a broker of its own: throughput, and processor time per byte
+    Fetch(fetch::FetchBench),
 }
 
 /// The topic and the records of a run that publishes.
@@ -146,6 +149,7 @@ impl From<&Histogram<u64>> for Percentiles {
 pub(crate) async fn run(command: BenchCommand, connect: &ConnectArgs, format: Format) -> CliResult {
     let report = match command {
         BenchCommand::Failover(args) => return failover::run(args, format).await,
+        BenchCommand::Fetch(args) => return fetch::run(args, format).await,
         BenchCommand::Produce(args) => produce::run(&connect.connect().await?, args).await?,
         BenchCommand::Consume(args) => consume::run(&connect.connect().await?, args).await?,
         BenchCommand::Latency(args) => latency::run(&connect.connect().await?, args).await?,

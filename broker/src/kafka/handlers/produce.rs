@@ -150,7 +150,7 @@ async fn begin_partition(
             Failure::new(ErrorCode::InvalidRequiredAcks, "acks must be -1, 0 or 1")
         })?;
         let topic = topic.map_err(|code| Failure::new(*code, code.name()))?;
-        let records = data.records.unwrap_or_default();
+        let records = data.records.unwrap_or_default().into_bytes();
         let records = split(version, &records)?;
         append(context, topic, partition, records, acks, deadline).await
     };

@@ -66,7 +66,8 @@ fn batches_come_back_as_they_were_compressed() {
         let sent = batch_of(&["one", "two"], compression, None);
         let base_offset = wire.produce("t", sent.clone()).base_offset;
 
-        let mut fetched = BytesMut::from(&wire.fetch("t", base_offset).records.unwrap()[..]);
+        let fetched = wire.fetch("t", base_offset).records.unwrap();
+        let mut fetched = BytesMut::from(&fetched.into_bytes()[..]);
         // Base offset and leader epoch are the leader's to stamp.
         fetched[..8].copy_from_slice(&sent[..8]);
         fetched[12..16].copy_from_slice(&sent[12..16]);
@@ -203,7 +204,7 @@ fn one_request_writes_and_reads_many_partitions() {
     let partitions = 0..8;
     let data = partitions.clone().map(|index| PartitionProduceData {
         index,
-        records: Some(batch(&[&index.to_string()])),
+        records: Some(batch(&[&index.to_string()]).into()),
     });
     let request = ProduceRequest {
         acks: -1,

@@ -176,7 +176,7 @@ pub(crate) fn produce_request(topic: &str, acks: i16, records: Bytes) -> Produce
             name: topic.into(),
             partition_data: vec![PartitionProduceData {
                 index: 0,
-                records: Some(records),
+                records: Some(records.into()),
             }],
             ..TopicProduceData::default()
         }],
@@ -242,7 +242,8 @@ pub(crate) fn batch_of(
 /// Offsets and values of the records in a fetch answer.
 pub(crate) fn values(data: &PartitionData) -> Vec<(i64, String)> {
     let mut values = Vec::new();
-    for batch in raftmq_records::batches(&data.records.clone().unwrap_or_default()) {
+    let fetched = data.records.clone().unwrap_or_default().into_bytes();
+    for batch in raftmq_records::batches(&fetched) {
         let (_, batch) = batch.unwrap();
         for record in records(&batch, DecodeLimits::default()).unwrap() {
             let record = record.unwrap();

@@ -176,7 +176,7 @@ impl KafkaConsumer {
         polled
             .high_watermarks
             .insert(partition, data.high_watermark);
-        let bytes = data.records.clone().unwrap_or_default();
+        let bytes = data.records.clone().unwrap_or_default().into_bytes();
         let mut read: Vec<(i64, Bytes)> = Vec::new();
         for batch in batches(&bytes) {
             let (header, batch) = batch.expect("whole batches are fetched");

@@ -303,7 +303,7 @@ impl Shared {
             topic_data: vec![TopicProduceData {
                 partition_data: vec![PartitionProduceData {
                     index: i32::try_from(partition).unwrap_or(i32::MAX),
-                    records: Some(records),
+                    records: Some(records.into()),
                 }],
                 ..TopicProduceData::default()
             }],

@@ -153,10 +153,8 @@ fn records_are_a_slice_of_the_frame() {
 
     let request = ProduceRequest::decode(&mut Reader::new(frame.clone()), 3).unwrap();
 
-    let records = request.topic_data[0].partition_data[0]
-        .records
-        .clone()
-        .unwrap();
+    let records = request.topic_data[0].partition_data[0].records.clone();
+    let records = records.unwrap().into_bytes();
     assert_eq!(records, "abc");
     assert_eq!(records.as_ptr(), frame[frame.len() - 3..].as_ptr());
     let name = request.topic_data[0].name.as_bytes();

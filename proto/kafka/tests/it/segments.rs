@@ -5,16 +5,21 @@ use raftmq_kafka_protocol::limits::SHARED_BYTES_MIN;
 use raftmq_kafka_protocol::messages::FetchResponse;
 use raftmq_kafka_protocol::messages::fetch::response::{FetchableTopicResponse, PartitionData};
 use raftmq_kafka_protocol::testing::SampleRng;
-use raftmq_kafka_protocol::{Response, SegmentedBuf, Sink, encode_response};
+use raftmq_kafka_protocol::{RecordSet, Response, SegmentedBuf, Sink, encode_response};
 
 use crate::support::all_cases;
 
 fn fetch_response(records: &[Bytes]) -> Response {
-    let partition = |records: &Bytes| PartitionData {
-        records: Some(records.clone()),
+    let records = records.iter().cloned().map(RecordSet::from);
+    response_with(records.collect())
+}
+
+fn response_with(records: Vec<RecordSet>) -> Response {
+    let partition = |records: RecordSet| PartitionData {
+        records: Some(records),
         ..Default::default()
     };
-    let partitions = records.iter().map(partition).collect();
+    let partitions = records.into_iter().map(partition).collect();
     let topic = FetchableTopicResponse {
         partitions,
         ..Default::default()
@@ -51,6 +56,27 @@ fn record_sets_are_handed_on_without_a_copy() {
         contiguous(&response)
     );
     assert_eq!(buffer.remaining(), 0);
+}
+
+#[test]
+fn the_pieces_of_a_record_set_are_handed_on_without_a_copy() {
+    let pieces = [7, 8, 9].map(|byte| Bytes::from(vec![byte; SHARED_BYTES_MIN]));
+    let records = RecordSet::from(pieces.to_vec());
+    let response = response_with(vec![records.clone()]);
+    let mut buffer = SegmentedBuf::new();
+
+    encode_response(16, 1, &response, &mut buffer).unwrap();
+
+    let segments = buffer.take_segments();
+    assert_eq!(segments.len(), 5);
+    for (segment, piece) in segments.range(1..4).zip(&pieces) {
+        assert_eq!(segment.as_ptr(), piece.as_ptr());
+    }
+    let sent: Vec<u8> = segments.iter().flatten().copied().collect();
+    assert_eq!(sent, contiguous(&response));
+    let in_one_piece = response_with(vec![records.into_bytes().into()]);
+    assert_eq!(sent, contiguous(&in_one_piece));
+    assert_eq!(response, in_one_piece);
 }
 
 #[test]

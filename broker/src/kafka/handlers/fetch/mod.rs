@@ -7,15 +7,14 @@ mod partition;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use raftmq_kafka_protocol::Uuid;
 use raftmq_kafka_protocol::messages::fetch::request::{FetchTopic, ForgottenTopic};
 use raftmq_kafka_protocol::messages::fetch::response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use raftmq_kafka_protocol::messages::{FetchRequest, FetchResponse};
+use raftmq_kafka_protocol::{RecordSet, Uuid};
 use tokio::time::{Instant, timeout_at};
 
 use self::partition::{Found, read};
@@ -239,7 +238,7 @@ impl Building {
             log_start_offset: found.log_start,
             aborted_transactions: (self.isolation_level == READ_COMMITTED).then(Vec::new),
             preferred_read_replica: found.preferred_replica,
-            records: Some(concatenate(found.batches)),
+            records: Some(RecordSet::from(found.batches)),
             ..PartitionData::default()
         };
         if let Some((epoch, end_offset)) = found.diverging {
@@ -258,18 +257,6 @@ impl Building {
         }
         data
     }
-}
-
-/// One batch is passed on as it is; several are put together.
-fn concatenate(mut batches: Vec<Bytes>) -> Bytes {
-    if batches.len() <= 1 {
-        return batches.pop().unwrap_or_default();
-    }
-    let mut together = BytesMut::with_capacity(batches.iter().map(Bytes::len).sum());
-    for batch in &batches {
-        together.extend_from_slice(batch);
-    }
-    together.freeze()
 }
 
 fn node(address: NodeAddress) -> NodeEndpoint {
