@@ -62,6 +62,11 @@ impl Channel {
         self.waiting = Some(Waiting { id, then, method });
     }
 
+    pub(super) fn is_deleting_queue(&self) -> bool {
+        let then = self.waiting.as_ref().map(|waiting| &waiting.then);
+        matches!(then, Some(Then::DeleteOk(_)))
+    }
+
     /// Takes an answer; one that nobody waits for (any more) does nothing.
     pub(crate) fn answer(
         &mut self,
@@ -114,6 +119,7 @@ impl Channel {
                 if reply == Reply::Wanted {
                     session.send(number, queue::DeleteOk { message_count });
                 }
+                self.send_late_cancels(session);
             }
             Then::PurgeOk(reply) => {
                 let message_count = saturated(answer.removed()?);

@@ -19,8 +19,8 @@ mod unsettled;
 use std::collections::VecDeque;
 
 use raftmq_amqp_protocol::{
-    Assembler, Command, Frame, FrameKind, LongString, Method, MethodId, Text, access, channel,
-    confirm,
+    Assembler, Command, Frame, FrameKind, LongString, Method, MethodId, Text, access, basic,
+    channel, confirm,
 };
 
 use self::answers::{Then, Waiting};
@@ -70,6 +70,8 @@ pub(crate) struct Channel {
     global_prefetch: u16,
     /// Deliveries that the limit of all consumers holds back.
     held_back: VecDeque<Delivery>,
+    /// What consumers are told behind the answer to `queue.delete`.
+    late_cancels: Vec<basic::Cancel>,
     tags_made: u64,
 }
 
@@ -96,6 +98,7 @@ impl Channel {
             prefetch: 0,
             global_prefetch: 0,
             held_back: VecDeque::new(),
+            late_cancels: Vec::new(),
             tags_made: 0,
         }
     }

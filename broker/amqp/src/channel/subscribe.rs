@@ -101,7 +101,9 @@ impl Channel {
         self.send_cancel_ok(tag, reply, session);
     }
 
-    /// Ends a consumer whose queue is no more (consumer cancel notification).
+    /// Ends a consumer whose queue is no more (consumer cancel notification). Who deletes the queue on the
+    /// same channel hears that it is deleted first, as from RabbitMQ: told the other way round, amqplib closes
+    /// the channel before it has its answer.
     pub(crate) fn consumer_cancelled(&mut self, consumer: ConsumerKey, session: &mut Session) {
         self.held_back.retain(|held| held.consumer != consumer);
         let Some(consumer) = self.consumers.remove(consumer) else {
@@ -112,6 +114,16 @@ impl Channel {
                 consumer_tag: consumer.tag,
                 no_wait: true,
             };
+            if self.is_deleting_queue() {
+                self.late_cancels.push(cancel);
+            } else {
+                session.send(self.key.number, cancel);
+            }
+        }
+    }
+
+    pub(super) fn send_late_cancels(&mut self, session: &mut Session) {
+        for cancel in self.late_cancels.drain(..) {
             session.send(self.key.number, cancel);
         }
     }

@@ -1,7 +1,7 @@
 //! Consumers, deliveries, `basic.get`, `basic.qos`.
 
 use raftmq_amqp::{Answer, Ask, ConsumerKey, Event, GRANT_COUNT, Got, Kind, Refusal, Request};
-use raftmq_amqp_protocol::{Method, Value, basic};
+use raftmq_amqp_protocol::{Method, Value, basic, queue};
 use raftmq_core::DeliveryId;
 use raftmq_core::queue::{AckMode, Attempt, Outcome, Span};
 
@@ -314,6 +314,32 @@ fn a_consumer_whose_queue_is_gone_is_told_and_late_deliveries_return() {
         }]
     ));
     assert_eq!(client.methods(), []);
+}
+
+#[test]
+fn who_deletes_a_queue_hears_that_before_its_consumer_is_told() {
+    let mut client = Client::with_channel();
+    let (channel, consume) = client.consume("a", false);
+    let consumer = consume.consumer;
+    let delete = queue::Delete {
+        queue: text("q"),
+        ..Default::default()
+    };
+    client.send(1, delete);
+    let requests = client.requests();
+    client
+        .connection
+        .tell(Event::ConsumerCancelled { channel, consumer });
+    assert_eq!(client.on_channel(), []);
+    client.answer_friendly(&requests[0]);
+    let [Method::Queue(queue::Method::DeleteOk(_)), cancel] = &client.on_channel()[..] else {
+        panic!("delete-ok and cancel are due");
+    };
+    let expected = basic::Cancel {
+        consumer_tag: text("a"),
+        no_wait: true,
+    };
+    assert_eq!(*cancel, Method::from(expected));
 }
 
 #[test]
