@@ -25,7 +25,9 @@ pub(super) fn of_replica(error: &ReplicaError, image: &Image) -> Error {
         }
         ReplicaError::UnknownTopic(_) => ErrorCode::UnknownTopic,
         ReplicaError::UnknownPartition { .. } => ErrorCode::UnknownPartition,
-        ReplicaError::Corrupt { .. } => ErrorCode::CorruptRecord,
+        ReplicaError::InvalidBatch { .. } | ReplicaError::ReservedBatch { .. } => {
+            ErrorCode::CorruptRecord
+        }
         ReplicaError::KeyMissing { .. } => ErrorCode::InvalidRecord,
         ReplicaError::TooLarge { .. } => ErrorCode::RecordTooLarge,
         ReplicaError::Append(append) => of_append(append),

@@ -15,8 +15,10 @@ pub(super) fn of_replica(error: &ReplicaError) -> ErrorCode {
             ErrorCode::UnknownTopicOrPartition
         }
         ReplicaError::NotLeader { .. } | ReplicaError::Void => ErrorCode::NotLeaderOrFollower,
-        ReplicaError::Corrupt { .. } => ErrorCode::CorruptMessage,
-        ReplicaError::KeyMissing { .. } => ErrorCode::InvalidRecord,
+        ReplicaError::InvalidBatch { error, .. } => of_batch(error),
+        ReplicaError::ReservedBatch { .. } | ReplicaError::KeyMissing { .. } => {
+            ErrorCode::InvalidRecord
+        }
         ReplicaError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         ReplicaError::Append(append) => of_append(append),
         ReplicaError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
@@ -45,16 +47,16 @@ fn of_append(error: &AppendError) -> ErrorCode {
     }
 }
 
-/// A record batch that was refused before any partition saw it. What only bits that were lost on
-/// the way explain is retriable, as in Kafka.
+/// What is wrong with a record batch. What only bits that were changed on the way explain is retriable; a batch that is
+/// cut off or makes no sense is not (Kafka's `ByteBufferLogInputStream`, `LogValidator`).
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "a new defect of a record makes the record invalid"
 )]
 pub(super) fn of_batch(error: &BatchError) -> ErrorCode {
     match error {
-        BatchError::Truncated { .. }
-        | BatchError::InvalidLength { .. }
+        BatchError::InvalidLength { .. }
+        | BatchError::UnsupportedMagic { .. }
         | BatchError::CrcMismatch { .. }
         | BatchError::TrailingBytes { .. } => ErrorCode::CorruptMessage,
         BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,

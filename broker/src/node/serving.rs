@@ -20,7 +20,9 @@ use crate::http::{self, Metrics};
 use crate::kafka;
 use crate::messages::replies::Replies;
 use crate::raft::RaftHost;
-use crate::raft::transport::{CONNECTION_WINDOW_BYTES, PeerServer, STREAM_WINDOW_BYTES};
+use crate::raft::transport::{
+    CONNECTION_WINDOW_BYTES, HTTP2_FRAME_BYTES, PeerServer, STREAM_WINDOW_BYTES,
+};
 
 /// HTTP/2 ping of a silent client, and how long its answer may take: one whose machine is gone must
 /// not hold its connection for ever.
@@ -40,6 +42,7 @@ impl Node {
         let peers = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(HTTP2_FRAME_BYTES)
             .add_service(PeerServer::service(handler))
             .serve_with_incoming(incoming(listeners.peer));
         self.spawn(async move { log_end("peer", peers.await) });

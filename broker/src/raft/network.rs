@@ -140,8 +140,9 @@ impl Network {
     ) -> impl Future<Output = Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>>>
     + Send
     + use<> {
-        let answer = self.call(Lane::Append, Method::Append, codec::encode_append(request));
         let (transport, target, group) = (self.transport.clone(), self.target, self.group);
+        let body = codec::encode_append(request);
+        let answer = transport.call_in_pieces(target, Lane::Append, group, Method::Append, body);
         async move {
             let answered = answer.await.inspect_err(|error| {
                 // Whom a full disk keeps from taking records is looked at again when it has room.

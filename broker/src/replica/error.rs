@@ -1,6 +1,7 @@
 //! Why a partition could not do what was asked. Front ends turn these into protocol codes.
 
 use raftmq_core::partition::AppendError;
+use raftmq_records::BatchError;
 use thiserror::Error;
 
 /// See the module. The variants carry what a client needs to go on.
@@ -30,14 +31,22 @@ pub enum ReplicaError {
         leader: Option<u32>,
     },
     /// The batch is not one valid record batch.
-    #[error("record batch for {topic}-{partition} is invalid: {reason}")]
-    Corrupt {
+    #[error("record batch for {topic}-{partition} is invalid: {error}")]
+    InvalidBatch {
         /// The topic.
         topic: String,
         /// The partition.
         partition: u32,
         /// What is wrong.
-        reason: String,
+        error: BatchError,
+    },
+    /// The batch has bits that are the broker's to set (KIP-98).
+    #[error("control and transactional batches for {topic}-{partition} are not taken")]
+    ReservedBatch {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
     },
     /// A record of a batch has no key, and the topic is compacted; nothing was written.
     #[error(

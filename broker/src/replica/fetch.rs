@@ -8,7 +8,7 @@ use openraft::EntryPayload;
 use raftmq_core::ids::{LogIndex, Offset, Term};
 use raftmq_core::partition::reader::Progress;
 use raftmq_core::partition::{LogReader, Position, RawEntry};
-use raftmq_records::DecodeLimits;
+use raftmq_records::{BatchError, BatchHeader, DecodeLimits};
 
 use super::error::ReplicaError;
 use super::local::Replica;
@@ -250,7 +250,7 @@ impl Replica {
                 return Ok(none);
             }
             for batch in batches {
-                let header = raftmq_records::BatchHeader::parse(&batch);
+                let header = BatchHeader::parse(&batch);
                 let header = header.map_err(|error| ReplicaError::Storage(error.to_string()))?;
                 from = header.base_offset + i64::from(header.last_offset_delta) + 1;
                 if header.max_timestamp >= timestamp_ms
@@ -268,14 +268,31 @@ impl Replica {
     }
 }
 
+/// The first record of a batch, from `log_start` on, that has this timestamp or a later one. Of a batch whose records
+/// cannot be read (nobody looks into compressed ones that are produced) its beginning: who starts there misses nothing.
 pub(super) fn first_record_at(
     batch: &Bytes,
     timestamp_ms: i64,
     log_start: i64,
 ) -> Result<Option<FoundOffset>, ReplicaError> {
-    let storage = |error: raftmq_records::BatchError| ReplicaError::Storage(error.to_string());
-    for record in raftmq_records::records(batch, DecodeLimits::default()).map_err(storage)? {
-        let record = record.map_err(storage)?;
+    let header = BatchHeader::parse(batch);
+    let header = header.map_err(|error| ReplicaError::Storage(error.to_string()))?;
+    let found = first_readable_at(batch, timestamp_ms, log_start).unwrap_or_else(|_unreadable| {
+        (header.max_timestamp >= timestamp_ms).then_some(FoundOffset {
+            offset: header.base_offset.max(log_start),
+            timestamp_ms: header.max_timestamp,
+        })
+    });
+    Ok(found)
+}
+
+fn first_readable_at(
+    batch: &Bytes,
+    timestamp_ms: i64,
+    log_start: i64,
+) -> Result<Option<FoundOffset>, BatchError> {
+    for record in raftmq_records::records(batch, DecodeLimits::default())? {
+        let record = record?;
         if record.timestamp_ms >= timestamp_ms && record.offset >= log_start {
             let found = FoundOffset {
                 offset: record.offset,

@@ -25,7 +25,7 @@ use parking_lot::RwLock;
 use raftmq_core::cluster::clocks;
 use raftmq_core::ids::{BrokerId, PartitionIndex};
 use raftmq_core::partition::compaction::check_keys;
-use raftmq_records::BatchHeader;
+use raftmq_records::{BatchError, BatchHeader};
 use raftmq_store::GroupId;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -270,21 +270,20 @@ fn check_batch(replica: &Replica, batch: &Bytes) -> Result<BatchHeader, ReplicaE
             bytes_max,
         });
     }
-    let corrupt = |reason: String| ReplicaError::Corrupt {
+    let invalid = |error: BatchError| ReplicaError::InvalidBatch {
         topic: view.topic.clone(),
         partition: view.partition,
-        reason,
+        error,
     };
-    let checked = raftmq_records::validate_batch(batch, bytes_max);
-    let header = checked.map_err(|error| corrupt(error.to_string()))?;
-    // These bits are the broker's to set (KIP-98).
+    let header = raftmq_records::validate_batch(batch, bytes_max).map_err(invalid)?;
     if header.is_control() || header.is_transactional() {
-        return Err(corrupt(
-            "control and transactional batches are not taken".to_owned(),
-        ));
+        return Err(ReplicaError::ReservedBatch {
+            topic: view.topic.clone(),
+            partition: view.partition,
+        });
     }
     if view.settings.compaction.is_some() {
-        let keyless = check_keys(batch).map_err(|error| corrupt(error.to_string()))?;
+        let keyless = check_keys(batch).map_err(invalid)?;
         if let Some(record) = keyless {
             return Err(ReplicaError::KeyMissing {
                 topic: view.topic.clone(),

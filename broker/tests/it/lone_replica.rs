@@ -80,7 +80,7 @@ impl Lone {
             entries: vec![entry],
             leader_commit: None,
         };
-        let body = codec::encode_append(&request);
+        let body = codec::encode_append(&request).into_bytes();
         match self.serve(Method::Append, body).await {
             Ok(_) => true,
             Err((Refusal::DiskFull, _)) => false,

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use crate::compression::Compression;
 use crate::error::BatchError;
 use crate::header::{BatchHeader, CRC_START, HEADER_SIZE_BYTES, NO_PRODUCER_ID};
+use crate::limits::DecodeLimits;
 use crate::record::{RECORD_SIZE_BYTES_MIN, RecordFrame};
 
 /// Checks that `batch` is exactly one whole batch as a producer may send it.
 ///
 /// Lengths, magic, CRC-32C, known compression, `records_count == last_offset_delta + 1 > 0`, and
 /// with a producer id also its epoch and sequence. Uncompressed records are walked:
-/// every length, offset deltas 0, 1, 2 …, nothing left over. The base offset and the leader epoch
+/// every length, offset deltas 0, 1, 2 …, nothing left over. Of compressed ones the count alone is compared with what
+/// a reader would unpack at most. The base offset and the leader epoch
 /// are not looked at: the leader stamps them. Timestamps, `is_control` and `is_transactional` are
 /// for the caller to judge.
 ///
@@ -35,7 +37,12 @@ pub fn validate_batch(batch: &Bytes, max_bytes: usize) -> Result<BatchHeader, Ba
     let body = batch.get(HEADER_SIZE_BYTES..).unwrap_or_default();
     match header.compression()? {
         Compression::None => check_records(&header, body)?,
-        Compression::Gzip | Compression::Snappy | Compression::Lz4 | Compression::Zstd => {}
+        Compression::Gzip | Compression::Snappy | Compression::Lz4 | Compression::Zstd => {
+            check_possible(
+                &header,
+                DecodeLimits::default().output_bytes_max(body.len()),
+            )?;
+        }
     }
     Ok(header)
 }
@@ -109,14 +116,20 @@ fn check_producer(header: &BatchHeader) -> Result<(), BatchError> {
     }
 }
 
-fn check_records(header: &BatchHeader, body: &[u8]) -> Result<(), BatchError> {
-    let possible = body.len() / RECORD_SIZE_BYTES_MIN;
+/// More records than fit into the bytes would move the offsets of a partition for nothing.
+fn check_possible(header: &BatchHeader, bytes: usize) -> Result<(), BatchError> {
+    let possible = bytes / RECORD_SIZE_BYTES_MIN;
     if usize::try_from(header.records_count).is_ok_and(|count| count > possible) {
         return Err(BatchError::ImpossibleCount {
             records_count: header.records_count,
-            remaining: body.len(),
+            remaining: bytes,
         });
     }
+    Ok(())
+}
+
+fn check_records(header: &BatchHeader, body: &[u8]) -> Result<(), BatchError> {
+    check_possible(header, body.len())?;
     let mut position = 0;
     for index in 0..header.records_count {
         let frame = RecordFrame::read(body, position, index)?;

@@ -17,10 +17,11 @@ use raftmq_proto::internal_v1::{PeerCall, PeerReply, PeerRequest, PeerResponse};
 use raftmq_store::GroupId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use super::frame::{self, Outgoing};
+use super::rope::Rope;
 use super::{
     CONNECTION_WINDOW_BYTES, Call, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, Lane, PeerError,
     QUEUE_CALLS_MAX, Refusal, STREAM_WINDOW_BYTES, Shared,
@@ -77,7 +78,7 @@ struct Pending {
 }
 
 struct Session {
-    frames: mpsc::Sender<PeerRequest>,
+    frames: mpsc::Sender<Rope>,
     answers: Streaming<PeerResponse>,
     /// By call id; the oldest comes first.
     pending: BTreeMap<u64, Pending>,
@@ -224,12 +225,13 @@ impl Worker {
             };
             session.pending.insert(call_id, pending);
             frame_bytes += call.body.len();
-            frame.push(PeerCall {
+            let head = PeerCall {
                 call_id,
                 group_id: call.group.0,
                 method: call.method as u32,
-                body: call.body,
-            });
+                body: Bytes::new(),
+            };
+            frame.push((head, call.body));
             if frame_bytes >= FRAME_BYTES_TARGET {
                 self.send_calls(session, std::mem::take(&mut frame), deadline)
                     .await?;
@@ -242,7 +244,7 @@ impl Worker {
     async fn send_calls(
         &self,
         session: &mut Session,
-        calls: Vec<PeerCall>,
+        calls: Vec<(PeerCall, Rope)>,
         deadline: Instant,
     ) -> Result<(), PeerError> {
         let broker = self.broker;
@@ -253,13 +255,14 @@ impl Worker {
             return Err(lost(broker, "stopping"));
         };
         let identity = shared.identity.read().clone();
-        let request = PeerRequest {
+        let head = PeerRequest {
             sender_broker_id: identity.broker_id,
             sender_broker_epoch: identity.broker_epoch,
             cluster_id: identity.cluster_id,
-            calls,
+            calls: Vec::new(),
         };
         drop(shared);
+        let frame = frame::encode(&head, calls);
         // While the peer takes no more frames its answers must still be read: it may be waiting
         // for room itself.
         let frames = session.frames.clone();
@@ -268,7 +271,7 @@ impl Worker {
                 biased;
                 permit = frames.clone().reserve_owned() => {
                     let permit = permit.map_err(|_| lost(broker, "closed"))?;
-                    permit.send(request);
+                    permit.send(frame);
                     return Ok(());
                 }
                 answer = session.answers.message() => match answer {
@@ -369,7 +372,7 @@ async fn open(
     shared: Arc<Shared>,
     address: String,
     lane: Lane,
-) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>), OpenError> {
+) -> Result<(mpsc::Sender<Rope>, Streaming<PeerResponse>), OpenError> {
     // The socket is opened here and not inside the connector, so that a refusal keeps its kind.
     let io = shared.env.net.connect(address).await.map_err(|error| {
         let kind = error.kind();
@@ -388,16 +391,16 @@ async fn open(
         .connect_with_connector(connector)
         .await
         .map_err(other)?;
-    let mut client = PeerClient::new(channel)
-        .max_decoding_message_size(FRAME_BYTES_MAX)
-        .max_encoding_message_size(FRAME_BYTES_MAX);
     let (frames, receiver) = mpsc::channel(FRAMES_IN_FLIGHT);
-    let outgoing = ReceiverStream::new(receiver);
+    let outgoing = Outgoing::new(channel, receiver);
+    let mut client = PeerClient::new(outgoing).max_decoding_message_size(FRAME_BYTES_MAX);
+    // The requests are what `outgoing` puts in the place of these.
+    let nothing = tokio_stream::empty();
     let response = match lane {
-        Lane::Control => client.control(outgoing).await,
-        Lane::Append => client.append(outgoing).await,
-        Lane::Bulk => client.bulk(outgoing).await,
-        Lane::Queues => client.queues(outgoing).await,
+        Lane::Control => client.control(nothing).await,
+        Lane::Append => client.append(nothing).await,
+        Lane::Bulk => client.bulk(nothing).await,
+        Lane::Queues => client.queues(nothing).await,
     };
     let answers = response.map_err(|status| OpenError::Other(status.message().to_owned()))?;
     Ok((frames, answers.into_inner()))

@@ -5,8 +5,10 @@
 //! deadline, and a lost connection fails every call on it: a loss is always an error.
 
 pub mod codec;
+mod frame;
 mod link;
 mod method;
+mod rope;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +23,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 pub use method::{Method, Refusal};
+pub use rope::Rope;
 pub use server::{Inbound, PeerHandler, PeerServer, Served};
 
 use super::throttle::CatchUpThrottle;
@@ -36,6 +39,10 @@ pub const QUEUE_CALLS_MAX: usize = 16_384;
 pub const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 /// See [`STREAM_WINDOW_BYTES`].
 pub const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+
+/// Largest HTTP/2 frame that is taken. Each is written, and read, by calls to the system of its own: of the default,
+/// 16 KiB, a megabyte would need sixty-four.
+pub const HTTP2_FRAME_BYTES: u32 = 1 << 20;
 
 /// Which connection a call takes, so that bulk never delays a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,7 +142,7 @@ struct Losses {
 pub(super) struct Call {
     pub group: GroupId,
     pub method: Method,
-    pub body: Bytes,
+    pub body: Rope,
     pub reply: oneshot::Sender<Result<Bytes, PeerError>>,
 }
 
@@ -321,6 +328,22 @@ impl Transport {
         group: GroupId,
         method: Method,
         body: Bytes,
+    ) -> impl Future<Output = Result<Bytes, PeerError>> + Send + use<> {
+        self.call_in_pieces(broker, lane, group, method, Rope::from(body))
+    }
+
+    /// As [`Self::call`], with a body whose large pieces are not copied.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::call`].
+    pub fn call_in_pieces(
+        &self,
+        broker: u32,
+        lane: Lane,
+        group: GroupId,
+        method: Method,
+        body: Rope,
     ) -> impl Future<Output = Result<Bytes, PeerError>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         let queued = self.enqueue(

@@ -176,6 +176,13 @@ fn bad_topics_are_refused_one_by_one() {
     };
     for (bad, error) in [
         (topic("no/slash", 1), ErrorCode::InvalidTopicException),
+        (topic("", 1), ErrorCode::InvalidTopicException),
+        (topic(".", 1), ErrorCode::InvalidTopicException),
+        (topic("..", 1), ErrorCode::InvalidTopicException),
+        (topic("a space", 1), ErrorCode::InvalidTopicException),
+        (topic("größe", 1), ErrorCode::InvalidTopicException),
+        (topic("nul\0", 1), ErrorCode::InvalidTopicException),
+        (topic(&"n".repeat(250), 1), ErrorCode::InvalidTopicException),
         (topic("t", 0), ErrorCode::InvalidPartitions),
         (topic("t", 1_000_000), ErrorCode::InvalidPartitions),
         (

@@ -26,17 +26,19 @@ fn bad_record_sets_are_refused_and_nothing_is_written() {
         ("wrong CRC", changed(65, 0xee), ErrorCode::CorruptMessage),
         ("magic 1", changed(16, 1), ErrorCode::InvalidRecord),
         ("magic 0", changed(16, 0), ErrorCode::InvalidRecord),
+        ("magic 3", changed(16, 3), ErrorCode::CorruptMessage),
+        ("magic -1", changed(16, 0xff), ErrorCode::CorruptMessage),
         (
             "a short message",
             changed(16, 1).slice(..40),
             ErrorCode::InvalidRecord,
         ),
-        ("cut off", cut, ErrorCode::CorruptMessage),
+        ("cut off", cut, ErrorCode::InvalidRecord),
         ("too large", batch(&[&long]), ErrorCode::MessageTooLarge),
         (
             "half a header",
             Bytes::from_static(&[2; 30]),
-            ErrorCode::CorruptMessage,
+            ErrorCode::InvalidRecord,
         ),
     ] {
         let refused = wire.produce("t", records);

@@ -17,7 +17,9 @@ use raftmq_kafka_protocol::messages::{
 use raftmq_kafka_protocol::{ErrorCode, Response};
 use raftmq_records::Compression;
 
-use super::wire::{Wire, batch, batch_of, broker, fetch_request, produce_request, values};
+use super::wire::{
+    Wire, batch, batch_of, broker, fetch_request, list_offsets_request, produce_request, values,
+};
 use crate::support::run_with_input;
 use crate::support::with_bootstrap;
 
@@ -345,6 +347,36 @@ fn leader_epochs_of_clients_are_checked() {
         other.diverging_epoch.end_offset,
     );
     assert_eq!((other.error_code, diverging), (0, (epoch, 2)));
+
+    for (asked, error) in [
+        (epoch - 1, ErrorCode::FencedLeaderEpoch),
+        (epoch, ErrorCode::None),
+        (epoch + 1, ErrorCode::UnknownLeaderEpoch),
+    ] {
+        let mut request = list_offsets_request("t", -1);
+        request.topics[0].partitions[0].current_leader_epoch = asked;
+        let Response::ListOffsets(listed) = wire.call(10, request) else {
+            panic!("not an answer to ListOffsets")
+        };
+        let listed = &listed.topics[0].partitions[0];
+        assert_eq!(listed.error_code, i16::from(error), "{listed:?}");
+        let request = OffsetForLeaderEpochRequest {
+            replica_id: -1,
+            topics: vec![OffsetForLeaderTopic {
+                topic: "t".into(),
+                partitions: vec![OffsetForLeaderPartition {
+                    current_leader_epoch: asked,
+                    leader_epoch: epoch,
+                    ..OffsetForLeaderPartition::default()
+                }],
+            }],
+        };
+        let Response::OffsetForLeaderEpoch(found) = wire.call(4, request) else {
+            panic!("not an answer to OffsetForLeaderEpoch")
+        };
+        let found = &found.topics[0].partitions[0];
+        assert_eq!(found.error_code, i16::from(error), "{found:?}");
+    }
 
     for (asked, expected) in [(epoch, (epoch, 2)), (epoch + 1, (-1, -1))] {
         let request = OffsetForLeaderEpochRequest {

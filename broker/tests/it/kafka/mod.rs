@@ -4,6 +4,7 @@
 mod admin;
 mod bad_bytes;
 mod bad_requests;
+mod bad_sizes;
 mod cluster;
 mod data;
 mod quotas;

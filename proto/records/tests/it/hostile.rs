@@ -112,6 +112,27 @@ fn a_count_of_two_billion_takes_no_memory() {
 }
 
 #[test]
+fn a_compressed_batch_cannot_claim_more_records_than_any_reader_would_unpack() {
+    let claiming = |records_count: i32| {
+        let mut batch = batch_of(Compression::Lz4, 3).to_vec();
+        batch[23..27].copy_from_slice(&(records_count - 1).to_be_bytes());
+        batch[57..61].copy_from_slice(&records_count.to_be_bytes());
+        validate_batch(&resealed(batch), usize::MAX)
+    };
+    let limits = DecodeLimits::default();
+    let possible = i32::try_from(limits.ratio_free_bytes / 7).unwrap();
+
+    assert!(claiming(possible).is_ok());
+    assert_eq!(
+        claiming(possible + 1),
+        Err(BatchError::ImpossibleCount {
+            records_count: possible + 1,
+            remaining: limits.ratio_free_bytes
+        })
+    );
+}
+
+#[test]
 fn counts_that_contradict_each_other_are_refused() {
     let mut batch = batch_of(Compression::Zstd, 3).to_vec();
     batch[57..61].copy_from_slice(&4_i32.to_be_bytes());
