@@ -51,11 +51,14 @@ pub enum FaultClass {
     Cleanup,
     /// No fault: clients that speak AMQP use queues, and ack, return, reject and die as they like.
     Amqp,
+    /// No fault: the same with queues that are purged, are full, or whose messages wait, have priorities or
+    /// expire one by one.
+    AmqpLimits,
 }
 
 impl FaultClass {
     /// Every class.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Partition,
@@ -73,6 +76,7 @@ impl FaultClass {
         Self::Pause,
         Self::Cleanup,
         Self::Amqp,
+        Self::AmqpLimits,
     ];
 
     /// The names of all, separated by commas.
@@ -102,6 +106,7 @@ impl FaultClass {
             Self::Pause => "pause",
             Self::Cleanup => "cleanup",
             Self::Amqp => "amqp",
+            Self::AmqpLimits => "amqp-limits",
         }
     }
 }

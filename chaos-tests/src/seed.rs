@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::faults::FaultClass;
-use crate::history::Acks;
+use crate::history::{Acks, Queue};
 use crate::nemesis::Scenario;
 
 /// Shortest run in simulated seconds that has room for both phases.
@@ -34,6 +34,10 @@ const LATER_FAULT_CLASSES: usize = 3;
 const LATER_FAULT_PROBABILITY: f64 = 0.12;
 /// Share of the seeds that have clients which speak AMQP; drawn behind all others.
 const AMQP_PROBABILITY: f64 = 0.25;
+/// The same of queues with limits, behind that.
+const AMQP_LIMITS_PROBABILITY: f64 = 0.12;
+/// The classes of which clients speak AMQP; the last ones.
+const AMQP_CLASSES: usize = 2;
 
 /// What a stream of random numbers is for; numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +203,30 @@ impl Options {
     /// Whether there are queues, and clients that speak AMQP.
     #[must_use]
     pub fn has_amqp_clients(&self) -> bool {
-        self.faults.contains(&FaultClass::Amqp)
+        !self.queues().is_empty()
+    }
+
+    /// The queues of the run.
+    #[must_use]
+    pub fn queues(&self) -> Vec<Queue> {
+        let is_used = |queue: &Queue| match queue {
+            Queue::Work
+            | Queue::Copies
+            | Queue::Single
+            | Queue::Limited
+            | Queue::Expiring
+            | Queue::Deduplicated => self.faults.contains(&FaultClass::Amqp),
+            Queue::Delayed
+            | Queue::Purged
+            | Queue::Prioritized
+            | Queue::Capped
+            | Queue::Refusing => self.faults.contains(&FaultClass::AmqpLimits),
+            Queue::Dead => {
+                self.faults.contains(&FaultClass::Amqp)
+                    || self.faults.contains(&FaultClass::AmqpLimits)
+            }
+        };
+        Queue::ALL.into_iter().filter(is_used).collect()
     }
 
     /// What the consumer with this process number speaks; producers have the numbers before.
@@ -251,7 +278,8 @@ fn producer(rng: &mut StdRng, acks: Acks, idempotent: bool, retries: bool) -> Pr
 /// one with a smaller probability, because a run in which everything fails at once does nothing.
 fn fault_classes(rng: &mut StdRng, rare: &mut StdRng) -> BTreeSet<FaultClass> {
     let (common, rest) = FaultClass::ALL.split_at(COMMON_FAULT_CLASSES);
-    let (uncommon, newest) = rest.split_at(rest.len() - 1);
+    let (uncommon, newest) = rest.split_at(rest.len() - AMQP_CLASSES);
+    let (amqp, amqp_limits) = newest.split_at(1);
     let mut classes: BTreeSet<FaultClass> = common
         .iter()
         .copied()
@@ -264,7 +292,8 @@ fn fault_classes(rng: &mut StdRng, rare: &mut StdRng) -> BTreeSet<FaultClass> {
     for (some, probability) in [
         (uncommon, RARE_FAULT_PROBABILITY),
         (later, LATER_FAULT_PROBABILITY),
-        (newest, AMQP_PROBABILITY),
+        (amqp, AMQP_PROBABILITY),
+        (amqp_limits, AMQP_LIMITS_PROBABILITY),
     ] {
         let some = some.iter().copied();
         classes.extend(some.filter(|_| rare.random_bool(probability)));
@@ -360,7 +389,7 @@ mod tests {
 
     #[test]
     fn over_many_seeds_common_classes_are_on_half_of_the_time_and_later_ones_most_seldom() {
-        let rare = COMMON_FAULT_CLASSES..FaultClass::ALL.len() - LATER_FAULT_CLASSES - 1;
+        let rare = COMMON_FAULT_CLASSES..FaultClass::ALL.len() - LATER_FAULT_CLASSES - AMQP_CLASSES;
         for (position, class) in FaultClass::ALL.into_iter().enumerate() {
             let on = (0..400).filter(|seed| Options::expand(*seed, 60).faults.contains(&class));
             let count = on.count();

@@ -307,7 +307,7 @@ impl Run {
             Action::Reassign {
                 partition,
                 replicas,
-            } => self.workload.order(partition, replicas),
+            } => self.reassign(partition, replicas),
             Action::FillDisk { broker, free_bytes } => {
                 self.full_disks.insert(broker);
                 self.system.set_free_bytes(broker, Some(free_bytes));
@@ -325,6 +325,16 @@ impl Run {
             }
             Action::HealAll => self.heal(sim),
         }
+    }
+
+    /// Moves a partition, and with it a queue, where there are some.
+    fn reassign(&self, partition: u32, replicas: Vec<u32>) {
+        let queues = self.options.queues();
+        let places = usize::try_from(partition).unwrap_or(usize::MAX);
+        if let Some(queue) = queues.get(places % queues.len().max(1)) {
+            self.system.move_queue(*queue, &replicas);
+        }
+        self.workload.order(partition, replicas);
     }
 
     fn crash(&mut self, sim: &mut Sim<'static>, broker: u32, tail: Tail, class: FaultClass) {

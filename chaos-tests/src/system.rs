@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use crate::history::{Cleanup, KeptRecord, Outcome};
+use crate::history::{Cleanup, KeptRecord, Outcome, Queue};
 use crate::invariants::RaftStatus;
 use crate::nemesis::{Rot, Tail};
 use crate::net::SimNet;
@@ -82,6 +82,10 @@ pub trait System {
 
     /// For how long something has been waiting for a sync of a broker's disk; zero if nothing does.
     fn sync_wait(&self, broker: u32) -> Duration;
+
+    /// Has a broker order that a queue be moved to these brokers; forgotten when that does not work out. A
+    /// system without queues does nothing.
+    fn move_queue(&self, _queue: Queue, _replicas: &[u32]) {}
 
     /// All replicas of all running brokers. What has not changed since the last call may be shared with
     /// what that returned.

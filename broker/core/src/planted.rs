@@ -62,6 +62,10 @@ raftmq_planted::bugs! {
     QueueRedeliveredMissing = "queue-redelivered-missing",
     /// A message that dies is not remembered until it is published.
     QueueDeadLetterLost = "queue-dead-letter-lost",
+    /// A purge counts what is ready, and leaves it there.
+    QueuePurgeRemovesNothing = "queue-purge-removes-nothing",
+    /// A message that is to wait is ready at once.
+    QueueDelayIgnored = "queue-delay-ignored",
     /// The next single active consumer begins while the last one still holds messages.
     QueueActiveConsumersOverlap = "queue-active-consumers-overlap",
     /// An exclusive queue stays when its connection is closed.

@@ -77,6 +77,14 @@ pub enum Property {
     QueueSettled,
     /// A single active consumer gets a publisher's messages in their order.
     QueueOrder,
+    /// A message that is to wait does.
+    QueueEarly,
+    /// A message of a higher priority goes first.
+    QueuePriority,
+    /// What was ready when a queue was purged is gone.
+    QueuePurged,
+    /// A queue with a limit never has more messages.
+    QueueTooLong,
 }
 
 impl fmt::Display for Property {
@@ -103,6 +111,10 @@ impl fmt::Display for Property {
             Self::QueueRedelivered => "queue-redelivered",
             Self::QueueSettled => "queue-settled",
             Self::QueueOrder => "queue-order",
+            Self::QueueEarly => "queue-early",
+            Self::QueuePriority => "queue-priority",
+            Self::QueuePurged => "queue-purged",
+            Self::QueueTooLong => "queue-too-long",
         })
     }
 }

@@ -8,6 +8,7 @@ mod amqp;
 mod clients;
 mod kafka;
 mod kept;
+mod moving;
 mod rot;
 mod seams;
 mod statuses;
@@ -27,9 +28,10 @@ use raftmq_core::space::Space;
 use raftmq_store::{
     CommitDriver, JournalConfig, MemoryDisk, MemoryEngine, Store, StoreConfig, Torn,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::faults::FaultClass;
+use crate::history::Queue;
 use crate::invariants::RaftStatus;
 use crate::nemesis::{Host, Rot, Tail};
 use crate::net::{AMQP_PORT, GRPC_PORT, KAFKA_PORT, PEER_PORT, SimNet};
@@ -65,6 +67,7 @@ struct Running {
     incarnation: u64,
     sync_wait: Rc<Cell<Duration>>,
     leave: Rc<Notify>,
+    moves: mpsc::Sender<moving::Order>,
 }
 
 impl Cluster {
@@ -167,6 +170,8 @@ async fn run_broker(
     tokio::task::spawn_local(watch_syncs(store, Rc::clone(&sync_wait)));
     let leave: Rc<Notify> = Rc::default();
     let asked = Rc::clone(&leave);
+    let (moves, orders) = mpsc::channel(moving::ORDERS_MAX);
+    tokio::task::spawn_local(moving::carry_out(parts.controller.clone(), orders));
     running.borrow_mut().insert(
         context.id,
         Running {
@@ -174,6 +179,7 @@ async fn run_broker(
             incarnation,
             sync_wait,
             leave,
+            moves,
         },
     );
     tokio::select! {
@@ -282,6 +288,13 @@ impl System for Cluster {
 
     fn statuses(&self) -> Vec<Rc<RaftStatus>> {
         self.statuses.borrow_mut().of(&self.running.borrow())
+    }
+
+    fn move_queue(&self, queue: Queue, replicas: &[u32]) {
+        // Any broker will do: one that has no way to the controller is as good as an operator without.
+        if let Some(running) = self.running.borrow().values().next() {
+            let _ = running.moves.try_send((queue, replicas.to_vec()));
+        }
     }
 
     fn clients(&self, net: SimNet, rng_seed: u64) -> LocalBoxFuture<'static, Box<dyn Clients>> {

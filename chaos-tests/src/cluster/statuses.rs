@@ -121,12 +121,13 @@ fn partition_state(partition: &Partition) -> StateStatus {
     }
 }
 
-/// The same of a queue: what was ever published, and how much waits, is held, is dead, is remembered.
+/// The same of a queue: what was ever published, and how much waits, is delayed, is held, is dead, is remembered.
 fn queue_state(queue: &Queue) -> StateStatus {
     let facts = [
         queue.ready_count(),
         queue.ready_bytes(),
         queue.unsettled_count(),
+        queue.delayed_count() as u64,
         queue.dead_letters_count(),
         queue.dedup_ids_count() as u64,
         queue.consumers_count() as u64,

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use event::{Event, TimedEvent};
 pub use kept::{Cleanup, Kept, KeptRecord, KeptSend, KeptTopic, StartEvent};
 pub use operation::{Acks, Action, Operation, Outcome, Poll, PollMode, Read, Send, Value};
-pub use queues::{Publication, Queue, QueueHistory, QueueRecorder, Receipt, Route, Settlement};
+pub use queues::{
+    Publication, Purge, Queue, QueueHistory, QueueRecorder, Receipt, Route, Settlement, Wishes,
+};
 pub use recorder::{OperationId, Recorder};
 
 /// Everything that was recorded in one run.

@@ -26,11 +26,24 @@ pub enum Queue {
     Deduplicated,
     /// Dead letters of others.
     Dead,
+    /// Its messages say how long they are to wait.
+    Delayed,
+    /// Everything in it goes now and then.
+    Purged,
+    /// Its messages have priorities.
+    Prioritized,
+    /// Takes few messages; the oldest goes when there are too many.
+    Capped,
+    /// Takes few messages, and no more; some of them expire and go to [`Queue::Dead`].
+    Refusing,
 }
+
+/// Ready messages of a queue that takes few.
+const READY_MAX: u32 = 4;
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Work,
         Self::Copies,
         Self::Single,
@@ -38,6 +51,11 @@ impl Queue {
         Self::Expiring,
         Self::Deduplicated,
         Self::Dead,
+        Self::Delayed,
+        Self::Purged,
+        Self::Prioritized,
+        Self::Capped,
+        Self::Refusing,
     ];
 
     /// Its name at the brokers.
@@ -51,6 +69,11 @@ impl Queue {
             Self::Expiring => "expiring",
             Self::Deduplicated => "deduplicated",
             Self::Dead => "dead",
+            Self::Delayed => "delayed",
+            Self::Purged => "purged",
+            Self::Prioritized => "prioritized",
+            Self::Capped => "capped",
+            Self::Refusing => "refusing",
         }
     }
 
@@ -64,9 +87,23 @@ impl Queue {
     #[must_use]
     pub const fn has_dead_letters(self) -> bool {
         match self {
-            Self::Limited | Self::Expiring => true,
-            Self::Work | Self::Copies | Self::Single | Self::Deduplicated | Self::Dead => false,
+            Self::Limited | Self::Expiring | Self::Refusing => true,
+            Self::Work
+            | Self::Copies
+            | Self::Single
+            | Self::Deduplicated
+            | Self::Dead
+            | Self::Delayed
+            | Self::Purged
+            | Self::Prioritized
+            | Self::Capped => false,
         }
+    }
+
+    /// How many ready messages it takes, where that is limited.
+    #[must_use]
+    pub fn ready_max(self) -> Option<u32> {
+        matches!(self, Self::Capped | Self::Refusing).then_some(READY_MAX)
     }
 }
 
@@ -102,9 +139,39 @@ pub struct Publication {
     pub route: Route,
     /// The channel, on which values rise (but for those of [`Queue::Deduplicated`]).
     pub session: u64,
+    /// What it asks for.
+    pub wishes: Wishes,
+    /// When it was about to be sent.
+    pub sent_at_us: u64,
+    /// When its confirm came.
+    pub confirmed_at_us: Option<u64>,
     /// `Ok` = confirmed. `Fail` = returned: it reached no queue. `Info` = anything else, `basic.nack`
     /// included: a broker that cannot tell says that it does not answer for the message.
     pub outcome: Outcome,
+}
+
+/// What a publisher asks of the queue for a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Of messages with the same, a queue that deduplicates takes one.
+    pub dedup_id: Option<u64>,
+    /// `x-delay`: it is not delivered before.
+    pub delay_ms: Option<u32>,
+    /// `expiration`: it dies if it waits for so long.
+    pub ttl_ms: Option<u32>,
+    /// The highest goes first.
+    pub priority: u8,
+}
+
+/// One `queue.purge`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purge {
+    /// Of which queue.
+    pub queue: Queue,
+    /// When it was about to be sent.
+    pub began_at_us: u64,
+    /// When it was answered; one that was not may be carried out at any time.
+    pub ended_at_us: Option<u64>,
 }
 
 /// What a consumer said of a message.
@@ -133,6 +200,9 @@ pub struct Receipt {
     pub opened_at_us: u64,
     /// When it came.
     pub at_us: u64,
+    /// Since when its consumer, which may hold one message, had said of every earlier one what becomes of it;
+    /// `None` where it may hold more.
+    pub asked_at_us: Option<u64>,
     /// The flag of the delivery.
     pub is_redelivered: bool,
     /// Of a dead letter: where it died.
@@ -159,6 +229,12 @@ pub struct QueueHistory {
     pub publications: Vec<Publication>,
     /// In the order in which they came.
     pub receipts: Vec<Receipt>,
+    /// In the order in which they were sent.
+    pub purges: Vec<Purge>,
+    /// Most ready messages that each queue was ever seen to have.
+    pub most_ready: BTreeMap<Queue, u32>,
+    /// Brokers' clocks jump in this run.
+    pub has_clock_jumps: bool,
     /// All queues were seen to be empty, with nothing held, after everything had been healed.
     pub is_drained: bool,
     /// What each queue was seen to have last: ready messages and consumers.
@@ -170,22 +246,41 @@ pub struct QueueHistory {
 pub struct QueueRecorder(Rc<RefCell<QueueHistory>>);
 
 impl QueueRecorder {
-    /// Notes a publication, which ends unknown until it is told otherwise; returns its place.
-    pub fn publish(&self, value: Value, route: Route, session: u64) -> usize {
+    /// Notes that brokers' clocks jump.
+    pub fn clocks_jump(&self) {
+        self.0.borrow_mut().has_clock_jumps = true;
+    }
+
+    /// Notes a publication, which should end unknown until it is told otherwise; returns its place.
+    pub fn publish(&self, publication: Publication) -> usize {
         let mut history = self.0.borrow_mut();
-        history.publications.push(Publication {
-            value,
-            route,
-            session,
-            outcome: Outcome::Info,
-        });
+        history.publications.push(publication);
         history.publications.len() - 1
     }
 
     /// Notes how a publication ended.
-    pub fn published(&self, place: usize, outcome: Outcome) {
+    pub fn published(&self, place: usize, outcome: Outcome, now_us: u64) {
         if let Some(publication) = self.0.borrow_mut().publications.get_mut(place) {
             publication.outcome = outcome;
+            publication.confirmed_at_us = (outcome == Outcome::Ok).then_some(now_us);
+        }
+    }
+
+    /// Notes that a queue is about to be purged; returns the place of that.
+    pub fn purge(&self, queue: Queue, now_us: u64) -> usize {
+        let mut history = self.0.borrow_mut();
+        history.purges.push(Purge {
+            queue,
+            began_at_us: now_us,
+            ended_at_us: None,
+        });
+        history.purges.len() - 1
+    }
+
+    /// Notes that a purge was answered.
+    pub fn purged(&self, place: usize, now_us: u64) {
+        if let Some(purge) = self.0.borrow_mut().purges.get_mut(place) {
+            purge.ended_at_us = Some(now_us);
         }
     }
 
@@ -215,7 +310,10 @@ impl QueueRecorder {
 
     /// Notes what a queue has.
     pub fn count(&self, queue: Queue, counts: (u32, u32)) {
-        self.0.borrow_mut().counts.insert(queue, counts);
+        let mut history = self.0.borrow_mut();
+        history.counts.insert(queue, counts);
+        let most = history.most_ready.entry(queue).or_default();
+        *most = counts.0.max(*most);
     }
 
     /// Notes that everything is drained.

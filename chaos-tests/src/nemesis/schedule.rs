@@ -66,7 +66,7 @@ pub fn schedule(options: &Options) -> Vec<Step> {
             FaultClass::BitRot => timeline.each(Timeline::bit_rot),
             FaultClass::Pause => timeline.each(Timeline::pause),
             // The workload deletes by itself, as fast as it writes, and uses queues.
-            FaultClass::Cleanup | FaultClass::Amqp => {}
+            FaultClass::Cleanup | FaultClass::Amqp | FaultClass::AmqpLimits => {}
         }
     }
     steps.push(Step {

@@ -10,6 +10,7 @@ fn report(seed: u64, bug: Option<ToyBug>) -> Report {
     // The toy has no topics from which records go, and no queues.
     options.faults.remove(&FaultClass::Cleanup);
     options.faults.remove(&FaultClass::Amqp);
+    options.faults.remove(&FaultClass::AmqpLimits);
     let system: Rc<dyn System> = Rc::new(Toy::new(options.brokers_count, bug));
     Report::judge(seed, simulate(&options, &system), 100)
 }

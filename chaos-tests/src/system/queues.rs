@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use crate::history::{Queue, Route, Settlement};
+use crate::history::{Queue, Route, Settlement, Wishes};
 
 /// What a publisher is told of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +50,15 @@ pub struct Settle {
 /// A connection with one channel. Dropped, it ends as if the client had died; after an error it is of no
 /// more use. Every future ends by itself within bounded simulated time.
 pub trait QueueClient {
-    /// Makes the queues of the workload, exchanges and bindings; repetition changes nothing.
-    fn declare(&self) -> LocalBoxFuture<'_, Result<(), String>>;
+    /// Makes these queues, exchanges and bindings; repetition changes nothing.
+    fn declare<'a>(&'a self, queues: &'a [Queue]) -> LocalBoxFuture<'a, Result<(), String>>;
 
-    /// Publishes a message, in the order of the calls. With an id, a queue that deduplicates takes it once.
+    /// Publishes a message, in the order of the calls.
     fn publish(
         &self,
         route: Route,
         body: Bytes,
-        dedup_id: Option<u64>,
+        wishes: Wishes,
     ) -> LocalBoxFuture<'_, Result<Confirming, String>>;
 
     /// Consumes a queue, holding at most `prefetch` messages. Once for a client.
@@ -75,6 +75,9 @@ pub trait QueueClient {
 
     /// Settles deliveries; nobody answers.
     fn settle(&self, settle: Settle) -> LocalBoxFuture<'_, Result<(), String>>;
+
+    /// Takes every ready message out of a queue; returns when that is done.
+    fn purge(&self, queue: Queue) -> LocalBoxFuture<'_, Result<(), String>>;
 
     /// Ready messages and consumers of a queue, behind everything this channel asked of it before.
     fn counts(&self, queue: Queue) -> LocalBoxFuture<'_, Result<(u32, u32), String>>;

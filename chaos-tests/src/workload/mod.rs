@@ -99,6 +99,9 @@ impl Workload {
         while clients.create_topic().await.is_err() {
             tokio::time::sleep(CREATE_PAUSE).await;
         }
+        if self.options.faults.contains(&FaultClass::ClockJump) {
+            self.queues.clocks_jump();
+        }
         let mut producers = JoinSet::new();
         for process in 0..self.options.producers.len() {
             producers.spawn_local(producer::run(self.clone(), Rc::clone(&clients), process));

@@ -137,6 +137,17 @@ fn single_active_consumers_that_overlap_are_found() {
 }
 
 #[test]
+fn a_purge_that_leaves_what_was_ready_is_found() {
+    let limits = [FaultClass::AmqpLimits];
+    is_found_with(&limits, "queue-purge-removes-nothing", 1..4);
+}
+
+#[test]
+fn a_delay_that_is_ignored_is_found() {
+    is_found_with(&[FaultClass::AmqpLimits], "queue-delay-ignored", 1..4);
+}
+
+#[test]
 fn dead_letters_that_are_lost_are_found() {
     is_found_with(&[FaultClass::Amqp], "queue-dead-letter-lost", 5..10);
 }

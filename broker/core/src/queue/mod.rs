@@ -59,6 +59,7 @@ use crate::effect::{Effect, Effects};
 use crate::ids::{DeadLetterId, LogIndex, Offset};
 use crate::limits::{QUEUE_CONSUMERS_COUNT_MAX, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
 use crate::machine::{EntryMeta, Machine, RowUpdates};
+use crate::planted::{self, Bug};
 use crate::thinning::thin_out;
 
 /// A state that was, or can be, checkpointed.
@@ -160,9 +161,7 @@ impl Queue {
                 outcome,
             } => self.settle(channel, &spans, outcome, entry),
             Command::Get { channel, ack_mode } => self.get_one(channel, ack_mode, entry),
-            Command::Purge => Reply::Removed {
-                count: self.ready.clear(),
-            },
+            Command::Purge => self.purge(),
             Command::Delete {
                 if_unused,
                 if_empty,
@@ -217,6 +216,18 @@ impl Queue {
         let consumer = self.consumers.insert(attach);
         self.channels.add_consumer(channel, consumer);
         Reply::Attached { consumer }
+    }
+
+    fn purge(&mut self) -> Reply {
+        if planted::is_planted(Bug::QueuePurgeRemovesNothing) {
+            let count = self.ready.count();
+            return Reply::Removed { count };
+        }
+        let count = self.ready.clear();
+        if count > 0 {
+            tracing::trace!(target: "raftmq::mark", name = "queue_purged");
+        }
+        Reply::Removed { count }
     }
 
     fn configure(&mut self, settings: Settings) -> Reply {

@@ -58,7 +58,7 @@ impl Queue {
             ttl_ms: message.ttl_ms,
         };
         match message.delay_ms {
-            Some(delay_ms) if delay_ms > 0 => {
+            Some(delay_ms) if delay_ms > 0 && !planted::is_planted(Bug::QueueDelayIgnored) => {
                 let due = Due {
                     at_ms: after(self.now_ms, delay_ms),
                     message: at,

@@ -24,6 +24,7 @@ impl Queue {
         }
         self.return_timed_out(entry);
         while let Some((due, postponed)) = self.delayed.pop_due(self.now_ms) {
+            tracing::trace!(target: "raftmq::mark", name = "delayed_message_due");
             self.enqueue(due.message, postponed);
             self.pump(entry);
             self.enforce_limits(entry);

@@ -1,10 +1,12 @@
 //! `queue-lost`: a confirmed message that no consumer was done with, although its queue is empty.
 //!
 //! Whoever sends an ack is done with the message, whether it arrives or not. Returned, or held by a
-//! consumer that died, it must come again; rejected or expired, it must come as a dead letter.
+//! consumer that died, it must come again; rejected or expired, it must come as a dead letter. What a queue
+//! may let go of stands in `gone`.
 
 use std::collections::BTreeSet;
 
+use super::gone::may_be_gone;
 use crate::checkers::{Anomaly, Property};
 use crate::history::{Outcome, Queue, QueueHistory, Receipt, Settlement, Value};
 
@@ -23,9 +25,12 @@ pub(crate) fn unaccounted(history: &QueueHistory) -> BTreeSet<(Value, Queue)> {
     confirmed
         .flat_map(|publication| {
             let queues = publication.route.queues().into_iter();
-            queues.map(|queue| (publication.value, queue))
+            let missing = queues.filter(|queue| {
+                !done.contains(&(publication.value, *queue))
+                    && !may_be_gone(history, publication, *queue)
+            });
+            missing.map(|queue| (publication.value, queue))
         })
-        .filter(|one| !done.contains(one))
         .collect()
 }
 

@@ -7,18 +7,26 @@
 //! id in a queue that deduplicates (`duplicate`). A message that comes again says so (`redelivered`).
 //! Settled is settled, *once a later method of the same channel about the same queue was answered*: an
 //! ack alone is never answered, and one that is lost with its connection is none (`settled`). A single
-//! active consumer gets each publisher's messages in their order (`order`).
+//! active consumer gets each publisher's messages in their order (`order`). A message that is to wait does
+//! (`early`); one of a higher priority goes first (`priority`). A purge, once answered, has left nothing of
+//! what was ready before (`purged`), and takes nothing that is published behind it; a queue that drops its
+//! oldest messages never has more than its limit (`too_long`), and drops none before it has so many (`gone`).
 //!
 //! Source: `jepsen.checker` (`total-queue`, `set-full`), RabbitMQ's documentation of quorum queues.
 
 mod coverage;
 mod duplicate;
+mod early;
+mod gone;
 mod lost;
 mod order;
+mod priority;
+mod purged;
 mod redelivered;
 mod settled;
 #[cfg(test)]
 mod testing;
+mod too_long;
 mod unexpected;
 
 pub use coverage::QueueCoverage;
@@ -35,6 +43,10 @@ pub(crate) fn check(history: &QueueHistory) -> Vec<Anomaly> {
     anomalies.extend(redelivered::check(history));
     anomalies.extend(settled::check(history));
     anomalies.extend(order::check(history));
+    anomalies.extend(early::check(history));
+    anomalies.extend(priority::check(history));
+    anomalies.extend(purged::check(history));
+    anomalies.extend(too_long::check(history));
     anomalies
 }
 

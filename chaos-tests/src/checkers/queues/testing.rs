@@ -1,8 +1,13 @@
 //! Hand-made histories of queues for the truth tests. Every step takes one simulated millisecond.
 
+use crate::checkers::{Anomaly, Property};
 use crate::history::{
-    Outcome, Publication, Queue, QueueHistory, Receipt, Route, Settlement, Value,
+    Outcome, Publication, Purge, Queue, QueueHistory, Receipt, Route, Settlement, Value, Wishes,
 };
+
+pub(super) fn properties(anomalies: &[Anomaly]) -> Vec<Property> {
+    anomalies.iter().map(|anomaly| anomaly.property).collect()
+}
 
 /// Writes a history step by step. Sessions open just before their first receipt.
 pub(super) struct Script {
@@ -30,11 +35,36 @@ impl Script {
 
     /// A publish of session 1.
     pub(super) fn publish(&mut self, value: Value, route: Route, outcome: Outcome) {
+        self.publish_wishing(value, route, Wishes::default());
+        if let Some(publication) = self.history.publications.last_mut() {
+            publication.outcome = outcome;
+            publication.confirmed_at_us = publication
+                .confirmed_at_us
+                .filter(|_| outcome == Outcome::Ok);
+        }
+    }
+
+    /// A confirmed publish that asks for something.
+    pub(super) fn publish_wishing(&mut self, value: Value, route: Route, wishes: Wishes) {
+        self.now_us += 1_000;
         self.history.publications.push(Publication {
             value,
             route,
             session: 1,
-            outcome,
+            wishes,
+            sent_at_us: self.now_us - 600,
+            confirmed_at_us: Some(self.now_us - 400),
+            outcome: Outcome::Ok,
+        });
+    }
+
+    /// A purge that is answered.
+    pub(super) fn purge(&mut self, queue: Queue) {
+        self.now_us += 1_000;
+        self.history.purges.push(Purge {
+            queue,
+            began_at_us: self.now_us - 600,
+            ended_at_us: Some(self.now_us - 400),
         });
     }
 
@@ -51,6 +81,7 @@ impl Script {
             session,
             opened_at_us,
             at_us: self.now_us,
+            asked_at_us: None,
             is_redelivered: false,
             died_in: None,
             settled: None,

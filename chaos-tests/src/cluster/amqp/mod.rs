@@ -20,7 +20,7 @@ use rand::{Rng, SeedableRng};
 use tokio::time::timeout;
 
 use self::connection::{Connection, FRAME_BYTES_MAX, HEARTBEAT_S, delivered};
-use crate::history::{Queue, Route, Settlement};
+use crate::history::{Queue, Route, Settlement, Wishes};
 use crate::nemesis::Host;
 use crate::net::{AMQP_PORT, SimNet};
 use crate::system::{Confirm, Confirming, Delivered, QueueClient, Settle};
@@ -110,16 +110,30 @@ fn start_ok() -> wire::StartOk {
     }
 }
 
+/// What a message says to the queue in its headers; `None` if nothing.
+fn headers(wishes: Wishes) -> Option<Table> {
+    let id = wishes.dedup_id.map(|id| id.to_string());
+    let mut table = TableBuilder::new();
+    if let Some(id) = &id {
+        table = table.with("x-deduplication-header", Value::LongString(id.as_bytes()));
+    }
+    if let Some(delay_ms) = wishes.delay_ms {
+        table = table.with("x-delay", Value::Long(i64::from(delay_ms)));
+    }
+    let has_some = id.is_some() || wishes.delay_ms.is_some();
+    has_some.then(|| table.finish().unwrap_or_default())
+}
+
 impl QueueClient for AmqpClient {
-    fn declare(&self) -> LocalBoxFuture<'_, Result<(), String>> {
-        Box::pin(topology::declare(&self.connection))
+    fn declare<'a>(&'a self, queues: &'a [Queue]) -> LocalBoxFuture<'a, Result<(), String>> {
+        Box::pin(topology::declare(&self.connection, queues))
     }
 
     fn publish(
         &self,
         route: Route,
         body: Bytes,
-        dedup_id: Option<u64>,
+        wishes: Wishes,
     ) -> LocalBoxFuture<'_, Result<Confirming, String>> {
         Box::pin(async move {
             let (exchange, routing_key) = topology::address(route);
@@ -129,17 +143,13 @@ impl QueueClient for AmqpClient {
                 mandatory: true,
                 ..basic::Publish::default()
             };
-            let id = dedup_id.map(|id| id.to_string()).unwrap_or_default();
-            let headers = match dedup_id {
-                Some(_) => TableBuilder::new()
-                    .with("x-deduplication-header", Value::LongString(id.as_bytes()))
-                    .finish()
-                    .unwrap_or_default(),
-                None => Table::default(),
-            };
+            let headers = headers(wishes);
+            let expiration = wishes.ttl_ms.map(|ttl_ms| ttl_ms.to_string());
             let properties = BasicProperties {
-                headers: dedup_id.is_some().then_some(headers.as_ref()),
+                headers: headers.as_ref().map(Table::as_ref),
                 delivery_mode: Some(2),
+                priority: (wishes.priority > 0).then_some(wishes.priority),
+                expiration: expiration.as_ref().map(|text| text.as_bytes()),
                 ..BasicProperties::default()
             };
             let confirmed = self.connection.publish(publish, &properties, body).await?;
@@ -229,6 +239,20 @@ impl QueueClient for AmqpClient {
             .into(),
         };
         Box::pin(self.connection.tell(method))
+    }
+
+    fn purge(&self, queue: Queue) -> LocalBoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let purge = queue::Purge {
+                queue: Text::from_static(queue.name()),
+                no_wait: false,
+                ..queue::Purge::default()
+            };
+            let answer = self.connection.call(purge).await?;
+            let is_done = matches!(answer.method, Method::Queue(queue::Method::PurgeOk(_)));
+            assert!(is_done, "a purge is answered: {:?}", answer.method);
+            Ok(())
+        })
     }
 
     fn counts(&self, queue: Queue) -> LocalBoxFuture<'_, Result<(u32, u32), String>> {

@@ -47,7 +47,7 @@ pub(super) async fn run(
             tracing::debug!(queue = queue.name(), error, "a consumer ended");
             tokio::time::sleep(RETRY_PAUSE).await;
         }
-        if queue == Queue::Expiring && !workload.has_reached(Phase::Quiesce) {
+        if is_left_alone(queue) && !workload.has_reached(Phase::Quiesce) {
             tokio::time::sleep(AWAY).await;
         }
     }
@@ -55,14 +55,22 @@ pub(super) async fn run(
 
 const fn turns_per_death(queue: Queue) -> u32 {
     match queue {
-        Queue::Expiring => TURNS_PER_DEATH_OF_EXPIRING,
+        Queue::Expiring | Queue::Purged | Queue::Prioritized | Queue::Capped | Queue::Refusing => {
+            TURNS_PER_DEATH_OF_EXPIRING
+        }
         Queue::Work
         | Queue::Copies
         | Queue::Single
         | Queue::Limited
         | Queue::Deduplicated
-        | Queue::Dead => TURNS_PER_DEATH,
+        | Queue::Dead
+        | Queue::Delayed => TURNS_PER_DEATH,
     }
+}
+
+/// Whether its consumer stays away for a while after each session, so that messages wait.
+const fn is_left_alone(queue: Queue) -> bool {
+    turns_per_death(queue) == TURNS_PER_DEATH_OF_EXPIRING
 }
 
 /// One channel and what it holds.
@@ -76,6 +84,8 @@ pub(super) struct Session {
     held: Vec<(u64, usize)>,
     /// Settled, and not known to be carried out.
     settled: Vec<usize>,
+    /// Since when a consumer that may hold one message has none; see [`Receipt::asked_at_us`].
+    asked_at_us: Option<u64>,
 }
 
 impl Session {
@@ -89,10 +99,12 @@ impl Session {
             opened_at_us: now_us(),
             held: Vec::new(),
             settled: Vec::new(),
+            asked_at_us: None,
         }
     }
 
-    pub(super) async fn consume(&self, prefetch: u16) -> Result<(), String> {
+    pub(super) async fn consume(&mut self, prefetch: u16) -> Result<(), String> {
+        self.asked_at_us = (prefetch == 1).then(now_us);
         self.client.consume(self.queue, prefetch).await
     }
 
@@ -105,7 +117,11 @@ impl Session {
     }
 
     async fn run(&mut self, rng: &mut StdRng) -> Result<(), String> {
-        let prefetch = PREFETCHES[rng.random_range(0..PREFETCHES.len())];
+        let drawn = PREFETCHES[rng.random_range(0..PREFETCHES.len())];
+        let prefetch = match self.queue == Queue::Prioritized {
+            true => 1,
+            false => drawn,
+        };
         self.consume(prefetch).await?;
         while !self.workload.has_reached(Phase::Drain) {
             match self.client.next().await? {
@@ -150,9 +166,16 @@ impl Session {
         let roll = match self.queue {
             Queue::Dead => rng.random_range(0..80),
             Queue::Limited => rng.random_range(30..100),
-            Queue::Work | Queue::Copies | Queue::Single | Queue::Expiring | Queue::Deduplicated => {
-                rng.random_range(0..100)
-            }
+            Queue::Work
+            | Queue::Copies
+            | Queue::Single
+            | Queue::Expiring
+            | Queue::Deduplicated
+            | Queue::Delayed
+            | Queue::Purged
+            | Queue::Prioritized
+            | Queue::Capped
+            | Queue::Refusing => rng.random_range(0..100),
         };
         match roll {
             0..65 => self.settle_one(tag, Settlement::Acked).await,
@@ -175,6 +198,7 @@ impl Session {
             session: self.number,
             opened_at_us: self.opened_at_us,
             at_us: now_us(),
+            asked_at_us: self.asked_at_us,
             is_redelivered: delivered.is_redelivered,
             died_in,
             settled: None,
@@ -219,11 +243,13 @@ impl Session {
     fn note(&mut self, place: usize, settlement: Settlement) {
         self.workload.queues.settle(place, settlement);
         self.settled.push(place);
+        self.asked_at_us = self.asked_at_us.map(|_| now_us());
     }
 
     /// Ready messages and consumers: asked behind everything that was settled, so that is carried out.
     pub(super) async fn look(&mut self) -> Result<(u32, u32), String> {
         let counts = self.client.counts(self.queue).await?;
+        self.workload.queues.count(self.queue, counts);
         let settled = std::mem::take(&mut self.settled);
         self.workload.queues.is_certain(&settled, now_us());
         Ok(counts)

@@ -35,13 +35,13 @@ struct Progress {
 
 /// Consumes everything, then records that it did.
 pub(in crate::workload) async fn drain(workload: &Workload, clients: Rc<dyn Clients>) {
-    while !is_declared(&*clients).await {
+    while !is_declared(workload, &*clients).await {
         tokio::time::sleep(RETRY_PAUSE).await;
     }
     let progress: Rc<Progress> = Rc::default();
     progress.received_at_us.set(now_us());
     let mut consumers = JoinSet::new();
-    for queue in Queue::ALL {
+    for queue in workload.options.queues() {
         let (workload, clients) = (workload.clone(), Rc::clone(&clients));
         consumers.spawn_local(consume(workload, clients, queue, Rc::clone(&progress)));
     }
@@ -63,8 +63,8 @@ fn is_drained(workload: &Workload, progress: &Progress) -> bool {
     };
     let quiet_us = u64::try_from(quiet.as_micros()).unwrap_or(u64::MAX);
     let since_us = progress.received_at_us.get().saturating_add(quiet_us);
-    let mut empty = progress.empty_at_us.iter();
-    empty.all(|at_us| at_us.get() >= since_us)
+    let mut queues = workload.options.queues().into_iter();
+    queues.all(|queue| progress.empty_at_us[queue as usize].get() >= since_us)
 }
 
 async fn consume(
@@ -79,7 +79,7 @@ async fn consume(
             continue;
         };
         let session = Session::new(&workload, client, queue);
-        if let Err(error) = empty(&workload, session, queue, &progress).await {
+        if let Err(error) = empty(session, queue, &progress).await {
             tracing::debug!(queue = queue.name(), error, "a drain ended");
             tokio::time::sleep(RETRY_PAUSE).await;
         }
@@ -87,12 +87,7 @@ async fn consume(
 }
 
 /// Acks all that comes, and notes when nothing is left.
-async fn empty(
-    workload: &Workload,
-    mut session: Session,
-    queue: Queue,
-    progress: &Progress,
-) -> Result<(), String> {
+async fn empty(mut session: Session, queue: Queue, progress: &Progress) -> Result<(), String> {
     session.consume(PREFETCH).await?;
     while !progress.is_done.get() {
         if session.receive_next().await? {
@@ -101,7 +96,6 @@ async fn empty(
             continue;
         }
         let counts = session.look().await?;
-        workload.queues.count(queue, counts);
         // Whoever was there before is gone, and what he held has returned.
         if counts == (0, 1) {
             progress.empty_at_us[queue as usize].set(now_us());

@@ -10,11 +10,11 @@ use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 
 use super::{RETRY_PAUSE, STREAMS, connect};
-use crate::history::{Outcome, Queue, Route, Value};
+use crate::history::{Outcome, Publication, Queue, Route, Value, Wishes};
 use crate::seed::{Stream, stream};
 use crate::system::{Clients, Confirm, QueueClient};
 use crate::workload::value::encode;
-use crate::workload::{Phase, Workload};
+use crate::workload::{Phase, Workload, now_us};
 
 const BURST_MAX: u32 = 4;
 const PAUSE_MS: std::ops::RangeInclusive<u64> = 100..=300;
@@ -37,32 +37,36 @@ const ROUTES: [(u32, Route); 6] = [
     (100, Route::Nowhere),
 ];
 
-/// Publishes until the load ends.
-pub(super) async fn run(workload: Workload, clients: Rc<dyn Clients>, number: u64) {
+/// The same of queues with limits.
+const ROUTES_WITH_WISHES: [(u32, Route); 5] = [
+    (25, Route::To(Queue::Delayed)),
+    (45, Route::To(Queue::Purged)),
+    (70, Route::To(Queue::Prioritized)),
+    (85, Route::To(Queue::Capped)),
+    (100, Route::To(Queue::Refusing)),
+];
+const DELAY_MS: std::ops::RangeInclusive<u32> = 50..=2_500;
+const TTL_MS: std::ops::RangeInclusive<u32> = 100..=1_500;
+const PRIORITIES: std::ops::RangeInclusive<u8> = 0..=6;
+
+/// Publishes what `choose` says until the load ends.
+pub(super) async fn run(workload: Workload, clients: Rc<dyn Clients>, number: u64, choose: Choose) {
     let mut publisher = Publisher::new(workload, number);
     while !publisher.workload.has_reached(Phase::Quiesce) {
         match connect(&*clients).await {
-            Some(client) => publisher.session(&*client, Publisher::choose_new).await,
+            Some(client) => publisher.session(&*client, choose).await,
             None => tokio::time::sleep(RETRY_PAUSE).await,
         }
     }
 }
 
-/// The same, to the queue that deduplicates, and again.
-pub(super) async fn run_again(workload: Workload, clients: Rc<dyn Clients>, number: u64) {
-    let mut publisher = Publisher::new(workload, number);
-    while !publisher.workload.has_reached(Phase::Quiesce) {
-        match connect(&*clients).await {
-            Some(client) => publisher.session(&*client, Publisher::choose_again).await,
-            None => tokio::time::sleep(RETRY_PAUSE).await,
-        }
-    }
-}
+/// What is published next: where to, what, and what is asked for it.
+pub(super) type Choice = (Route, Value, Wishes);
 
-/// What is published next: where to, what, and whether with an id.
-type Choice = (Route, Value, Option<u64>);
+/// Chooses that.
+pub(super) type Choose = fn(&mut Publisher) -> Choice;
 
-struct Publisher {
+pub(super) struct Publisher {
     workload: Workload,
     rng: StdRng,
     /// With the value and whether it was confirmed.
@@ -83,7 +87,7 @@ impl Publisher {
     }
 
     /// Publishes with one client until it fails, dies or the load ends; then waits for what is in flight.
-    async fn session(&mut self, client: &dyn QueueClient, choose: fn(&mut Self) -> Choice) {
+    async fn session(&mut self, client: &dyn QueueClient, choose: Choose) {
         let session = self.workload.next_session();
         while !self.workload.has_reached(Phase::Quiesce) {
             for _ in 0..self.rng.random_range(1..=BURST_MAX) {
@@ -107,15 +111,48 @@ impl Publisher {
         }
     }
 
-    fn choose_new(&mut self) -> Choice {
-        let roll = self.rng.random_range(0..100);
-        let route = ROUTES.iter().find(|(below, _)| roll < *below);
-        let route = route.map_or(Route::Nowhere, |(_, route)| *route);
-        (route, self.workload.next_value(), None)
+    /// A new value, for any queue.
+    pub(super) fn choose_new(&mut self) -> Choice {
+        let route = self.route_of(&ROUTES);
+        (route, self.workload.next_value(), Wishes::default())
     }
 
-    /// A new value, or one of before: more often one that nobody has confirmed.
-    fn choose_again(&mut self) -> Choice {
+    /// A new value for a queue with limits, which may have to wait, expire, or go before others.
+    pub(super) fn choose_with_wishes(&mut self) -> Choice {
+        let route = self.route_of(&ROUTES_WITH_WISHES);
+        let has_wish = self.rng.random_ratio(3, 4);
+        let (delay_ms, ttl_ms, priority) = (
+            self.rng.random_range(DELAY_MS),
+            self.rng.random_range(TTL_MS),
+            self.rng.random_range(PRIORITIES),
+        );
+        let wishes = match route {
+            Route::To(Queue::Delayed) => Wishes {
+                delay_ms: has_wish.then_some(delay_ms),
+                ..Wishes::default()
+            },
+            Route::To(Queue::Refusing) => Wishes {
+                ttl_ms: has_wish.then_some(ttl_ms),
+                ..Wishes::default()
+            },
+            Route::To(Queue::Prioritized) => Wishes {
+                priority,
+                ..Wishes::default()
+            },
+            Route::To(_) | Route::Fanout | Route::Nowhere => Wishes::default(),
+        };
+        (route, self.workload.next_value(), wishes)
+    }
+
+    fn route_of(&mut self, routes: &[(u32, Route)]) -> Route {
+        let roll = self.rng.random_range(0..100);
+        let route = routes.iter().find(|(below, _)| roll < *below);
+        route.map_or(Route::Nowhere, |(_, route)| *route)
+    }
+
+    /// A new value for the queue that deduplicates, or one of before: more often one that nobody has
+    /// confirmed.
+    pub(super) fn choose_again(&mut self) -> Choice {
         while self.recent.len() > RECENT_MAX {
             self.recent.pop_first();
         }
@@ -138,14 +175,26 @@ impl Publisher {
         } else {
             again[self.rng.random_range(0..again.len())]
         };
-        (Route::To(Queue::Deduplicated), value, Some(value))
+        let wishes = Wishes {
+            dedup_id: Some(value),
+            ..Wishes::default()
+        };
+        (Route::To(Queue::Deduplicated), value, wishes)
     }
 
     /// One publish; false if the client is of no more use.
     async fn publish(&mut self, client: &dyn QueueClient, session: u64, choice: Choice) -> bool {
-        let (route, value, dedup_id) = choice;
+        let (route, value, wishes) = choice;
         let queues = self.workload.queues.clone();
-        let place = queues.publish(value, route, session);
+        let place = queues.publish(Publication {
+            value,
+            route,
+            session,
+            wishes,
+            sent_at_us: now_us(),
+            confirmed_at_us: None,
+            outcome: Outcome::Info,
+        });
         // One in thirty-two takes more than one frame.
         let size = match self.rng.random_ratio(1, 32) {
             true => BODY_BYTES_MAX,
@@ -153,7 +202,7 @@ impl Publisher {
         };
         let body = encode(value, size);
         // What was not written whole may have arrived all the same.
-        let Ok(confirming) = client.publish(route, body, dedup_id).await else {
+        let Ok(confirming) = client.publish(route, body, wishes).await else {
             return false;
         };
         self.in_flight.spawn_local(async move {
@@ -162,7 +211,7 @@ impl Publisher {
                 Confirm::Returned => Outcome::Fail,
                 Confirm::Nacked | Confirm::Unknown => Outcome::Info,
             };
-            queues.published(place, outcome);
+            queues.published(place, outcome, now_us());
             (value, outcome == Outcome::Ok)
         });
         true
