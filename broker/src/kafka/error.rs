@@ -57,8 +57,7 @@ pub(super) fn of_batch(error: &BatchError) -> ErrorCode {
     match error {
         BatchError::InvalidLength { .. }
         | BatchError::UnsupportedMagic { .. }
-        | BatchError::CrcMismatch { .. }
-        | BatchError::TrailingBytes { .. } => ErrorCode::CorruptMessage,
+        | BatchError::CrcMismatch { .. } => ErrorCode::CorruptMessage,
         BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         BatchError::UnknownCompression { .. } => ErrorCode::UnsupportedCompressionType,
         _ => ErrorCode::InvalidRecord,

@@ -17,7 +17,8 @@ pub use event::{Event, TimedEvent};
 pub use kept::{Cleanup, Kept, KeptRecord, KeptSend, KeptTopic, StartEvent};
 pub use operation::{Acks, Action, Operation, Outcome, Poll, PollMode, Read, Send, Value};
 pub use queues::{
-    Publication, Purge, Queue, QueueHistory, QueueRecorder, Receipt, Route, Settlement, Wishes,
+    PRIORITY_MAX, Publication, Purge, Queue, QueueHistory, QueueRecorder, Receipt, Route,
+    Settlement, Wishes,
 };
 pub use recorder::{OperationId, Recorder};
 

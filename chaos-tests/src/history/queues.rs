@@ -9,6 +9,9 @@ use std::rc::Rc;
 
 use super::{Outcome, Value};
 
+/// The highest priority of [`Queue::Prioritized`]; what is published with a higher one counts as this.
+pub const PRIORITY_MAX: u8 = 5;
+
 /// A queue of the workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Queue {

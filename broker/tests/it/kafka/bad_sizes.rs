@@ -18,6 +18,9 @@ const MAX_TIMESTAMP: i64 = -3;
 /// The timestamp of a bomb's record.
 const BOMB_MS: i64 = 2_000;
 
+/// Snappy, which packs no more than some twenty bytes into one, is harmless within `max.message.bytes`.
+const BOMBS: [Compression; 3] = [Compression::Gzip, Compression::Lz4, Compression::Zstd];
+
 /// The most memory that the broker's process ever had, bytes.
 fn peak_memory(broker: &Broker) -> u64 {
     let path = format!("/proc/{}/status", broker.process.pid());
@@ -119,7 +122,7 @@ fn a_bomb_is_stored_as_it_came_and_looking_into_it_is_bounded() {
     wire.topic("t");
     wire.produce("t", batch(&["before"]));
     let before = peak_memory(&broker);
-    for compression in Compression::ALL.into_iter().skip(1) {
+    for compression in BOMBS {
         let written = wire.produce("t", bomb(compression));
         assert_eq!(written.error_code, 0, "{compression:?}: {written:?}");
     }
@@ -158,7 +161,7 @@ fn a_bomb_for_a_compacted_topic_is_refused() {
     assert_eq!(created.topics[0].error_code, 0);
     wire.topic("compacted");
     let before = peak_memory(&broker);
-    for compression in Compression::ALL.into_iter().skip(1) {
+    for compression in BOMBS {
         let refused = wire.produce("compacted", bomb(compression));
         let invalid = i16::from(ErrorCode::InvalidRecord);
         assert_eq!(refused.error_code, invalid, "{compression:?}: {refused:?}");

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkers::{Anomaly, Property};
-use crate::history::{Publication, Queue, QueueHistory, Receipt, Value};
+use crate::history::{PRIORITY_MAX, Publication, Queue, QueueHistory, Receipt, Value};
 
 pub(super) fn check(history: &QueueHistory) -> Vec<Anomaly> {
     let publications = history.publications.iter();
@@ -31,7 +31,7 @@ pub(super) fn check(history: &QueueHistory) -> Vec<Anomaly> {
                 let was_ready = high
                     .confirmed_at_us
                     .is_some_and(|at_us| at_us < asked_at_us);
-                !later.is_redelivered && was_ready && high.wishes.priority > low.wishes.priority
+                !later.is_redelivered && was_ready && rank(high) > rank(low)
             });
             if let Some((later, high)) = passed_over {
                 let detail = format!(
@@ -50,6 +50,11 @@ pub(super) fn check(history: &QueueHistory) -> Vec<Anomaly> {
         }
     }
     anomalies
+}
+
+/// What a message's priority counts for.
+fn rank(publication: &Publication) -> u8 {
+    publication.wishes.priority.min(PRIORITY_MAX)
 }
 
 #[cfg(test)]
@@ -83,6 +88,7 @@ mod tests {
         );
         assert_eq!(check(&history(3, 3)), []);
         assert_eq!(check(&history(3, 1)), []);
+        assert_eq!(check(&history(PRIORITY_MAX, PRIORITY_MAX + 1)), []);
     }
 
     #[test]

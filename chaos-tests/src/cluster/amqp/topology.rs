@@ -15,8 +15,6 @@ const DELAYING: &str = "delaying";
 const NOWHERE: &str = "nowhere";
 /// As many replicas as the topics of the run have.
 const REPLICAS_COUNT: i32 = 3;
-/// The highest priority of a message.
-const PRIORITY_MAX: i32 = 5;
 /// Failed deliveries of a message before it dies.
 const DELIVERY_LIMIT: i32 = 2;
 /// How long a message may wait, milliseconds.
@@ -115,7 +113,7 @@ fn arguments(queue: Queue) -> Table {
             .with("x-message-deduplication", Value::Bool(true))
             .with("x-cache-ttl", Value::Long(DEDUP_WINDOW_MS))
             .with("x-cache-size", Value::Int(DEDUP_IDS_COUNT)),
-        Queue::Prioritized => table.with("x-max-priority", Value::Int(PRIORITY_MAX)),
+        Queue::Prioritized => table.with("x-max-priority", Value::Int(PRIORITY_MAX.into())),
         Queue::Refusing => table.with("x-overflow", Value::LongString(b"reject-publish")),
         Queue::Capped => table.with("x-overflow", Value::LongString(b"drop-head")),
         Queue::Work | Queue::Copies | Queue::Dead | Queue::Delayed | Queue::Purged => table,
