@@ -9,4 +9,5 @@ mod cluster;
 mod data;
 mod quotas;
 mod sessions;
+mod settings;
 mod wire;
