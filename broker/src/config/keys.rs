@@ -132,16 +132,28 @@ const BROKER_KEYS: &[Key] = &[
 
 /// Broker settings that Kafka spells differently from the topic config of the same meaning.
 #[rustfmt::skip]
-const KAFKA_BROKER_NAMES: [(&str, &str); 10] = [
+const KAFKA_BROKER_NAMES: [(&str, &str); 22] = [
     ("log.cleaner.delete.retention.ms", "delete.retention.ms"),
+    ("log.cleaner.max.compaction.lag.ms", "max.compaction.lag.ms"),
     ("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
     ("log.cleaner.min.compaction.lag.ms", "min.compaction.lag.ms"),
     ("log.cleanup.policy", "cleanup.policy"),
+    ("log.flush.interval.messages", "flush.messages"),
+    ("log.flush.interval.ms", "flush.ms"),
+    ("log.index.interval.bytes", "index.interval.bytes"),
+    ("log.index.size.max.bytes", "segment.index.bytes"),
+    ("log.local.retention.bytes", "local.retention.bytes"),
+    ("log.local.retention.ms", "local.retention.ms"),
+    ("log.message.timestamp.after.max.ms", "message.timestamp.after.max.ms"),
+    ("log.message.timestamp.before.max.ms", "message.timestamp.before.max.ms"),
     ("log.message.timestamp.type", "message.timestamp.type"),
+    ("log.preallocate", "preallocate"),
     ("log.retention.bytes", "retention.bytes"),
     ("log.retention.ms", "retention.ms"),
+    ("log.roll.jitter.ms", "segment.jitter.ms"),
     ("log.roll.ms", "segment.ms"),
     ("log.segment.bytes", "segment.bytes"),
+    ("log.segment.delete.delay.ms", "file.delete.delay.ms"),
     ("message.max.bytes", "max.message.bytes"),
 ];
 

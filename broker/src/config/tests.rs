@@ -202,6 +202,86 @@ fn peers_that_contradict_each_other_are_refused() {
     );
 }
 
+fn kafka(listeners: &str, advertised: &str) -> Result<KafkaConfig, String> {
+    let assignments = [
+        ("listeners.kafka", listeners),
+        ("advertised.kafka", advertised),
+    ];
+    let config = with(&assignments).map_err(|error| error.to_string())?;
+    Ok(config.kafka)
+}
+
+#[test]
+fn kafka_listeners_have_names_or_are_plaintext() {
+    let config = kafka("a:1", "").unwrap();
+    assert_eq!(config.listeners[0].to_string(), "PLAINTEXT://a:1");
+    assert_eq!(config.advertised_of("PLAINTEXT", "b:2".to_owned()), "b:2");
+
+    let config = kafka("IN://a:1, OUT-2_X://0.0.0.0:2", "OUT-2_X://c:3").unwrap();
+    let listeners: Vec<String> = config.listeners.iter().map(ToString::to_string).collect();
+    assert_eq!(listeners, ["IN://a:1", "OUT-2_X://0.0.0.0:2"]);
+    assert_eq!(config.advertised_of("IN", "b:2".to_owned()), "b:2");
+    assert_eq!(config.advertised_of("OUT-2_X", "b:2".to_owned()), "c:3");
+
+    assert!(kafka("", "").unwrap().listeners.is_empty());
+    let longest = "N".repeat(64);
+    assert!(kafka(&format!("{longest}://a:1"), "").is_ok());
+    let many: Vec<String> = (0..16).map(|number| format!("N{number}://a:1")).collect();
+    assert_eq!(kafka(&many.join(","), "").unwrap().listeners.len(), 16);
+}
+
+#[test]
+fn kafka_listeners_that_make_no_sense_are_refused_with_what_was_expected() {
+    let too_long = format!("{}://a:1", "N".repeat(65));
+    let too_many: Vec<String> = (0..17).map(|number| format!("N{number}://a:1")).collect();
+    let too_many = too_many.join(",");
+    let a_name = "expected a listener name of upper case letters";
+    for (listeners, advertised, expected) in [
+        ("in://a:1", "", a_name),
+        ("://a:1", "", a_name),
+        ("A B://a:1", "", a_name),
+        (too_long.as_str(), "", a_name),
+        ("a:1", "out://a:1", a_name),
+        ("IN://a", "", "expected host:port"),
+        ("IN://a:99999", "", "expected host:port"),
+        (
+            too_many.as_str(),
+            "",
+            "expected at most 16 listeners, got 17",
+        ),
+        (
+            "IN://a:1,IN://a:2",
+            "",
+            "listeners.kafka names the listener IN twice",
+        ),
+        (
+            "a:1,b:2",
+            "",
+            "listeners.kafka names the listener PLAINTEXT twice",
+        ),
+        (
+            "IN://a:1",
+            "IN://b:1,IN://b:2",
+            "advertised.kafka names the listener IN twice",
+        ),
+        (
+            "IN://a:1",
+            "OUT://b:1",
+            "advertised.kafka names OUT, which listeners.kafka does not",
+        ),
+        ("0.0.0.0:1", "", "must say where clients reach PLAINTEXT"),
+        (
+            "IN://a:1,OUT://[::]:2",
+            "IN://b:1",
+            "must say where clients reach OUT",
+        ),
+        ("a:1", "0.0.0.0:1", "is no address of a broker"),
+    ] {
+        let refused = kafka(listeners, advertised).unwrap_err();
+        assert!(refused.contains(expected), "{listeners}: {refused}");
+    }
+}
+
 #[test]
 fn a_missing_or_broken_file_is_named() {
     let sources = Sources {

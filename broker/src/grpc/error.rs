@@ -39,7 +39,9 @@ pub(super) fn of_replica(error: &ReplicaError, image: &Image) -> Error {
         ReplicaError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReplicaError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         ReplicaError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
-        ReplicaError::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
+        ReplicaError::InvalidTimestamp(_) | ReplicaError::TimestampOutOfBounds { .. } => {
+            ErrorCode::InvalidTimestamp
+        }
         ReplicaError::Forwarded(_) => ErrorCode::InvalidRequest,
         ReplicaError::Void => ErrorCode::NotLeader,
         ReplicaError::Throttled => ErrorCode::Throttled,

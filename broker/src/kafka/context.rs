@@ -21,9 +21,19 @@ use super::wire::node_id;
 use crate::controller::ControlError;
 use crate::node::Parts;
 
+/// What the broker's own configuration says, as far as clients are told.
+#[derive(Debug)]
+pub(super) struct OwnConfig {
+    /// `NAME://host:port`, comma-separated.
+    pub(super) listeners: String,
+    /// A path.
+    pub(super) data_dir: String,
+}
+
 /// What all connections of a broker share.
 pub(super) struct Shared {
     pub(super) parts: Parts,
+    pub(super) own: OwnConfig,
     pub(super) sessions: Mutex<Sessions>,
     pub(super) metrics: Metrics,
     pub(super) quotas: ClientQuotas,

@@ -48,7 +48,7 @@ const NOTES: &[(i16, &str)] = &[
     ),
     (
         32,
-        "topics and the cluster's settings, with defaults, types, sources, synonyms and documentation; what stands in a broker's own file is not shown",
+        "topics and the cluster's settings, with defaults, types, sources, synonyms and documentation; of what stands in a broker's own file `broker.id`, `node.id`, `broker.rack`, `listeners`, `advertised.listeners` and `log.dirs`, read only",
     ),
     (
         33,

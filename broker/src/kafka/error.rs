@@ -28,7 +28,9 @@ pub(super) fn of_replica(error: &ReplicaError) -> ErrorCode {
         ReplicaError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReplicaError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         ReplicaError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
-        ReplicaError::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
+        ReplicaError::InvalidTimestamp(_) | ReplicaError::TimestampOutOfBounds { .. } => {
+            ErrorCode::InvalidTimestamp
+        }
         ReplicaError::Forwarded(_) => ErrorCode::InvalidRequest,
         // Retriable, and makes clients look for another leader.
         ReplicaError::StorageFull { .. } | ReplicaError::Storage(_) => ErrorCode::KafkaStorageError,

@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::connection::Connection;
-use super::context::{Context, Shared};
+use super::context::{Context, OwnConfig, Shared};
 use super::limits::REQUEST_BYTES_UNIT;
 use super::metrics::Metrics;
 use super::quotas::ClientQuotas;
 use super::sessions::Sessions;
 use crate::accept::accept_clients;
-use crate::config::KafkaConfig;
+use crate::config::NodeConfig;
 use crate::env::Listener;
 use crate::node::Parts;
 
@@ -35,7 +35,13 @@ impl fmt::Debug for FrontEnd {
 impl FrontEnd {
     /// A front end over a broker's parts, which accepts nobody yet.
     #[must_use]
-    pub fn new(parts: Parts, config: &KafkaConfig) -> Self {
+    pub fn new(parts: Parts, config: &NodeConfig) -> Self {
+        let listeners = config.kafka.listeners.iter().map(ToString::to_string);
+        let own = OwnConfig {
+            listeners: listeners.collect::<Vec<_>>().join(","),
+            data_dir: config.data_dir.display().to_string(),
+        };
+        let config = &config.kafka;
         let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let connections_max = number(config.connections_max).min(Semaphore::MAX_PERMITS);
         let units = number(config.queued_bytes_max).div_ceil(REQUEST_BYTES_UNIT);
@@ -43,6 +49,7 @@ impl FrontEnd {
         Self {
             shared: Arc::new(Shared {
                 parts,
+                own,
                 sessions: Mutex::new(Sessions::new(number(config.fetch_sessions_max))),
                 metrics: Metrics::new(),
                 quotas: ClientQuotas::new(),

@@ -63,7 +63,7 @@ impl Node {
             .serve_with_incoming(incoming(listeners.grpc));
         self.spawn(async move { log_end("grpc", clients.await) });
         if !listeners.kafka.is_empty() {
-            let front = kafka::FrontEnd::new(self.parts.clone(), &config.kafka);
+            let front = kafka::FrontEnd::new(self.parts.clone(), config);
             for (name, listener) in listeners.kafka {
                 self.spawn(front.clone().serve(name, listener));
             }

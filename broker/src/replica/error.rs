@@ -125,6 +125,19 @@ pub enum ReplicaError {
         /// The leader's.
         current: i64,
     },
+    /// A record's time lies further from the leader's clock than the topic allows; nothing was
+    /// written.
+    #[error(
+        "timestamp {timestamp_ms} is outside {oldest_ms}..={newest_ms}, which the topic allows"
+    )]
+    TimestampOutOfBounds {
+        /// What came, ms.
+        timestamp_ms: i64,
+        /// The oldest that is taken now, ms.
+        oldest_ms: i64,
+        /// The newest that is taken now, ms.
+        newest_ms: i64,
+    },
     /// A record's timestamp is not one.
     #[error("timestamp {0} is invalid")]
     InvalidTimestamp(i64),

@@ -86,6 +86,9 @@ fn settings_of(image: &Image, topic: &Topic) -> PartitionSettings {
         lag_time_max_ms: positive("replica.lag.time.max.ms").unwrap_or(u64::MAX),
         segment_bytes: positive("segment.bytes").unwrap_or(u64::MAX),
         segment_ms: number("segment.ms"),
+        producer_expiration_ms: number("producer.id.expiration.ms"),
+        timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
+        timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
         is_log_append_time: image.config_text(Some(topic), "message.timestamp.type")
             == "LogAppendTime",
         retention_ms: number("retention.ms"),

@@ -5,6 +5,7 @@
 
 mod append;
 mod binding;
+mod check;
 mod cleaner;
 mod error;
 mod fetch;
@@ -24,8 +25,6 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use raftmq_core::cluster::clocks;
 use raftmq_core::ids::{BrokerId, PartitionIndex};
-use raftmq_core::partition::compaction::check_keys;
-use raftmq_records::{BatchError, BatchHeader};
 use raftmq_store::GroupId;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -36,6 +35,7 @@ pub use fetch::{Fetched, FoundOffset, OffsetAt};
 pub use local::Replica;
 pub use view::{CompactionPolicy, PartitionSettings, PartitionView};
 
+use self::check::{check_batch, check_times};
 use crate::controller::{Controller, Images};
 use crate::hosting::Hosting;
 use crate::raft::RaftHost;
@@ -206,6 +206,11 @@ impl Replicas {
     > {
         let replica = self.find(topic, partition)?;
         let header = check_batch(&replica, &batch)?;
+        if let Err(error) = check_times(&replica, &batch, &header)
+            && self.clock_is_trusted()
+        {
+            return Err(error);
+        }
         // One batch larger than the whole budget must still get through, alone.
         let bytes = batch.len().clamp(1, self.shared.produce_budget_bytes);
         let permits = u32::try_from(bytes).map_err(|_| ReplicaError::Throttled)?;
@@ -247,11 +252,20 @@ impl Replicas {
         }
     }
 
-    /// Whether this broker's clock agrees with the others', as far as the controller says.
-    pub(super) fn trusts_clock(&self) -> bool {
+    fn clock_offset_ms(&self) -> Option<i64> {
         let controller = &self.shared.controller;
         let wall_ms = controller.env().clock.now_ms();
-        let offset_ms = controller.session().clock_offset_ms(wall_ms);
+        controller.session().clock_offset_ms(wall_ms)
+    }
+
+    /// Whether this broker's clock agrees with the others', as far as the controller says.
+    fn clock_is_trusted(&self) -> bool {
+        clocks::is_trusted(self.clock_offset_ms())
+    }
+
+    /// The same, for what is done by time now and then: says so where it is not.
+    pub(super) fn trusts_clock(&self) -> bool {
+        let offset_ms = self.clock_offset_ms();
         let is_trusted = clocks::is_trusted(offset_ms);
         if let Some(offset_ms) = offset_ms.filter(|_| !is_trusted) {
             tracing::trace!(target: "raftmq::mark", name = "retention_paused_by_clock");
@@ -259,38 +273,4 @@ impl Replicas {
         }
         is_trusted
     }
-}
-
-fn check_batch(replica: &Replica, batch: &Bytes) -> Result<BatchHeader, ReplicaError> {
-    let view = replica.view();
-    let bytes_max = view.settings.message_bytes_max;
-    if batch.len() > bytes_max {
-        return Err(ReplicaError::TooLarge {
-            bytes: batch.len(),
-            bytes_max,
-        });
-    }
-    let invalid = |error: BatchError| ReplicaError::InvalidBatch {
-        topic: view.topic.clone(),
-        partition: view.partition,
-        error,
-    };
-    let header = raftmq_records::validate_batch(batch, bytes_max).map_err(invalid)?;
-    if header.is_control() || header.is_transactional() {
-        return Err(ReplicaError::ReservedBatch {
-            topic: view.topic.clone(),
-            partition: view.partition,
-        });
-    }
-    if view.settings.compaction.is_some() {
-        let keyless = check_keys(batch).map_err(invalid)?;
-        if let Some(record) = keyless {
-            return Err(ReplicaError::KeyMissing {
-                topic: view.topic.clone(),
-                partition: view.partition,
-                record,
-            });
-        }
-    }
-    Ok(header)
 }

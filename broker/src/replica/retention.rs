@@ -1,4 +1,5 @@
-//! What a leader proposes for the sake of space: log starts, and ends of segments.
+//! What a leader proposes for the sake of space: log starts, ends of segments, and that silent
+//! producers are forgotten.
 //!
 //! What is then purged, and when, is each replica's own business (`Replicas::run_purges`). Does not
 //! know protocols.
@@ -70,8 +71,9 @@ impl Replica {
             .await
     }
 
-    /// Ends the open segment where `segment.ms` asks for it, and proposes a new log start where
-    /// retention does; `by_time` says whether this broker's clock may be trusted for that.
+    /// Ends the open segment where `segment.ms` asks for it, forgets producers where
+    /// `producer.id.expiration.ms` does, and proposes a new log start where retention does;
+    /// `by_time` says whether this broker's clock may be trusted for that.
     pub(super) async fn enforce_retention(&self, by_time: bool) {
         if self.leading_term().is_none() {
             return;
@@ -79,6 +81,7 @@ impl Replica {
         let done = async {
             if by_time {
                 self.close_old_segment().await?;
+                self.expire_producers().await?;
             }
             self.drop_expired(by_time).await
         };
@@ -92,6 +95,26 @@ impl Replica {
         let age_ms = self.machine().read().segment_age_ms(self.now_ms());
         if age_ms.is_some_and(|age_ms| age_ms >= segment_ms) {
             self.close_segment(segment_ms).await?;
+        }
+        Ok(())
+    }
+
+    async fn expire_producers(&self) -> Result<(), ReplicaError> {
+        let expiration_ms = self.view().settings.producer_expiration_ms;
+        let now_ms = self.now_ms();
+        let command = self
+            .machine()
+            .read()
+            .expire_producers_command(now_ms, expiration_ms);
+        let Some(command) = command else {
+            return Ok(());
+        };
+        if let partition::Reply::ProducersExpired { count } = self.write(&command).await? {
+            tracing::debug!(
+                raft_group = self.id().0,
+                count,
+                "silent producers forgotten"
+            );
         }
         Ok(())
     }

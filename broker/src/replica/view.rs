@@ -44,6 +44,12 @@ pub struct PartitionSettings {
     pub segment_bytes: u64,
     /// `segment.ms`: age of an open segment at which it is closed.
     pub segment_ms: i64,
+    /// `producer.id.expiration.ms`: silence after which a producer is forgotten.
+    pub producer_expiration_ms: i64,
+    /// `message.timestamp.before.max.ms`: furthest that a producer's time may lie in the past.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: furthest that it may lie in the future.
+    pub timestamp_after_max_ms: i64,
     /// `message.timestamp.type=LogAppendTime`.
     pub is_log_append_time: bool,
     /// `retention.ms`; -1 = for ever.

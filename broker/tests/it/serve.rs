@@ -3,8 +3,8 @@
 use rustix::process::Signal;
 
 use crate::support::{
-    Broker, FREE_PORTS, get, is_alive, ok, raftmq, refused, run_with_input, serve, signal, stdout,
-    text, wait_until, with_bootstrap,
+    Broker, FREE_PORTS, free_endpoint, get, is_alive, ok, raftmq, refused, run_with_input, serve,
+    signal, stdout, text, wait_until, with_bootstrap,
 };
 
 #[test]
@@ -189,10 +189,4 @@ fn a_broker_that_loses_its_disk_stops_with_the_exit_code_of_storage() {
     let log = std::fs::read_to_string(data.with_extension("log")).unwrap();
     assert!(log.contains("error: storage"), "{log}");
     assert!(!log.contains("panicked"), "{log}");
-}
-
-/// An address that was free a moment ago.
-fn free_endpoint() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }

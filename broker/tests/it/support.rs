@@ -1,7 +1,7 @@
 //! Starts the binary, and stops it whatever happens to the test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -242,6 +242,12 @@ pub(crate) const FREE_PORTS: [&str; 10] = [
     "--set",
     "listeners.peer=127.0.0.1:0",
 ];
+
+/// An address that was free a moment ago.
+pub(crate) fn free_endpoint() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
 
 /// A local cluster of three brokers.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! Each setting of a topic takes effect on a topic that is in use, from the next record on. One
-//! broker in this process, real sockets, a real disk.
+//! Each setting of a topic, and of the cluster where partitions act on it, takes effect on a topic that
+//! is in use, from the next record on. One broker in this process, real sockets, a real disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +61,19 @@ impl Setup {
         eventually(name, || heard(&self.replica.view().settings)).await;
     }
 
+    /// Sets a config of the cluster and waits until the replica has heard of it.
+    async fn set_for_all(
+        &self,
+        name: &str,
+        value: &str,
+        heard: impl Fn(&PartitionSettings) -> bool,
+    ) {
+        let alter = self.client.admin().alter_cluster_settings();
+        let altered = alter.set(name, value).send().await;
+        altered.expect("the setting changes");
+        eventually(name, || heard(&self.replica.view().settings)).await;
+    }
+
     async fn produce(&self, bytes: usize, timestamp_ms: i64) -> Result<(), ErrorKind> {
         let record = Record::to(TOPIC)
             .value(vec![7_u8; bytes])
@@ -78,6 +91,10 @@ impl Setup {
 
     fn boundaries(&self) -> usize {
         self.replica.machine().read().boundaries().len()
+    }
+
+    fn producers_count(&self) -> usize {
+        self.replica.machine().read().producers_count()
     }
 
     fn log_start(&self) -> i64 {
@@ -233,5 +250,26 @@ async fn a_smaller_retention_in_bytes_drops_the_oldest_and_keeps_at_least_so_muc
     let store = setup.replica.group().store();
     let log_bytes_max = 12 * SEGMENT_BYTES as u64;
     eventually("a purge", || store.log_bytes() < log_bytes_max).await;
+    setup.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_is_silent_for_longer_than_the_cluster_says_is_forgotten_and_may_go_on() {
+    let setup = Setup::new().await;
+    setup.produce(10, now_ms()).await.expect("written");
+    setup.node.parts().replicas.enforce_retention().await;
+    assert_eq!(setup.producers_count(), 1, "a day is not over");
+
+    setup
+        .set_for_all("producer.id.expiration.ms", "1000", |now| {
+            now.producer_expiration_ms == 1_000
+        })
+        .await;
+    // Nothing is appended meanwhile: the leader's clock alone says that the time is over.
+    eventually("expiry", || setup.producers_count() == 0).await;
+    assert_eq!((setup.log_start(), setup.log_end()), (0, 1));
+
+    setup.produce(10, now_ms()).await.expect("written");
+    assert_eq!((setup.producers_count(), setup.log_end()), (1, 2));
     setup.node.stop().await;
 }

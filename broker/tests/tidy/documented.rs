@@ -145,9 +145,9 @@ fn every_config_key_is_documented_and_every_documented_key_exists() {
     );
 }
 
-/// Names and defaults of `CONFIG_KEYS`: entries `topic_key(NAME, type, "default", "text")`.
+/// Names and defaults of `CONFIG_KEYS`: entries `topic_key(NAME, type, …, "default", "text")`.
 fn cluster_settings() -> BTreeMap<String, String> {
-    let text = tree::read("broker/core/src/cluster/config_keys.rs");
+    let text = tree::read("broker/core/src/cluster/config_keys/table.rs");
     let (constants, table) = text
         .split_once("static CONFIG_KEYS")
         .expect("the table is there");

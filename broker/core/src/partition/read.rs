@@ -235,10 +235,11 @@ impl Partition {
     }
 
     /// Makes the command that forgets producers silent for longer than
-    /// `producer.id.expiration.ms`, counted in replicated time; `None` when there is none.
+    /// `producer.id.expiration.ms` at the leader's time `now_ms`; `None` when there is none. The
+    /// command carries the time that was found, so all replicas forget the same producers.
     #[must_use]
-    pub fn expire_producers_command(&self, expiration_ms: i64) -> Option<Command> {
-        let idle_before_ms = self.now_ms.saturating_sub(expiration_ms);
+    pub fn expire_producers_command(&self, now_ms: i64, expiration_ms: i64) -> Option<Command> {
+        let idle_before_ms = now_ms.saturating_sub(expiration_ms);
         self.producers
             .values()
             .any(|producer| producer.last_appended_at_ms < idle_before_ms)

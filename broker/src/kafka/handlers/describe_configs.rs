@@ -2,10 +2,11 @@
 //! default, type, source and documentation.
 //!
 //! Deviation: brokers have no dynamic settings of their own. Every broker shows the cluster's, under
-//! the names that Kafka's brokers give them; what stands in its file is not shown.
+//! the names that Kafka's brokers give them, and of what stands in its file who and where it is
+//! (`broker_identity`).
 
 use raftmq_core::cluster::config_keys::{CONFIG_KEYS, ConfigKey, ConfigScope, ConfigType};
-use raftmq_core::cluster::{Image, Topic};
+use raftmq_core::cluster::{Broker, Image, Topic};
 use raftmq_core::ids::BrokerId;
 use raftmq_kafka_protocol::messages::describe_configs::request::DescribeConfigsResource;
 use raftmq_kafka_protocol::messages::describe_configs::response::{
@@ -14,6 +15,7 @@ use raftmq_kafka_protocol::messages::describe_configs::response::{
 use raftmq_kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use raftmq_kafka_protocol::{ErrorCode, Uuid};
 
+use super::broker_identity::identity;
 use crate::config::broker_name;
 use crate::kafka::context::Context;
 use crate::kafka::topics::TopicName;
@@ -25,17 +27,27 @@ pub(super) const BROKER: i8 = 4;
 /// Kafka's numbers of sources.
 const SOURCE_TOPIC: i8 = 1;
 const SOURCE_CLUSTER: i8 = 3;
-const SOURCE_DEFAULT: i8 = 5;
+pub(super) const SOURCE_BROKER: i8 = 4;
+pub(super) const SOURCE_DEFAULT: i8 = 5;
+/// Kafka's numbers of types.
+const TYPE_BOOLEAN: i8 = 1;
+pub(super) const TYPE_STRING: i8 = 2;
+pub(super) const TYPE_INT: i8 = 3;
+const TYPE_LONG: i8 = 5;
+const TYPE_DOUBLE: i8 = 6;
+pub(super) const TYPE_LIST: i8 = 7;
 
 /// One setting as clients see it.
 #[derive(Debug)]
 pub(super) struct Setting {
-    key: &'static ConfigKey,
     pub(super) name: &'static str,
     pub(super) value: String,
     pub(super) source: i8,
+    pub(super) config_type: i8,
+    pub(super) documentation: &'static str,
+    pub(super) is_read_only: bool,
     /// Where values come from, the one that counts first: name, value, source.
-    synonyms: Vec<(&'static str, String, i8)>,
+    pub(super) synonyms: Vec<(&'static str, String, i8)>,
 }
 
 pub(in crate::kafka) async fn serve(
@@ -45,7 +57,7 @@ pub(in crate::kafka) async fn serve(
 ) -> DescribeConfigsResponse {
     let image = context.image();
     let results = request.resources.iter().map(|resource| {
-        let found = settings(&image, resource);
+        let found = settings(&context, &image, resource);
         let (code, message, settings) = match found {
             Ok(settings) => (ErrorCode::None, None, settings),
             Err((code, message)) => (code, Some(text(&message)), Vec::new()),
@@ -79,6 +91,7 @@ pub(super) fn topic_configs(image: &Image, topic: Option<&Topic>) -> Vec<Setting
 }
 
 fn settings(
+    context: &Context,
     image: &Image,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<Setting>, (ErrorCode, String)> {
@@ -90,10 +103,11 @@ fn settings(
             Ok(topic_configs(image, Some(&topic)))
         }
         BROKER => {
-            check_broker(image, &resource.resource_name)?;
+            let broker = broker(image, &resource.resource_name)?;
+            let own = broker.map(|broker| identity(context, broker));
             let of_cluster = CONFIG_KEYS.iter();
             let of_cluster = of_cluster.map(|key| setting(image, None, key, broker_name(key.name)));
-            Ok(of_cluster.collect())
+            Ok(own.into_iter().flatten().chain(of_cluster).collect())
         }
         other => {
             let message = format!("resources of type {other} have no settings here");
@@ -102,15 +116,17 @@ fn settings(
     }
 }
 
-/// A registered broker, or all of them (the empty name).
-fn check_broker(image: &Image, name: &str) -> Result<(), (ErrorCode, String)> {
-    let known = name.parse::<u32>().ok();
-    let is_known = known.is_some_and(|id| image.broker(BrokerId(id)).is_some());
-    if name.is_empty() || is_known {
-        return Ok(());
+/// A registered broker; `None` for all of them (the empty name).
+fn broker<'a>(image: &'a Image, name: &str) -> Result<Option<&'a Broker>, (ErrorCode, String)> {
+    if name.is_empty() {
+        return Ok(None);
     }
-    let message = format!("{name:?} is no broker of this cluster");
-    Err((ErrorCode::InvalidRequest, message))
+    let known = name.parse::<u32>().ok();
+    let broker = known.and_then(|id| image.broker(BrokerId(id)));
+    broker.map(|broker| Some(&**broker)).ok_or_else(|| {
+        let message = format!("{name:?} is no broker of this cluster");
+        (ErrorCode::InvalidRequest, message)
+    })
 }
 
 fn setting(
@@ -130,10 +146,12 @@ fn setting(
     synonyms.push((broker_name, key.default.to_owned(), SOURCE_DEFAULT));
     let (_, value, source) = synonyms[0].clone();
     Setting {
-        key,
         name,
         value,
         source,
+        config_type: type_of(key),
+        documentation: key.documentation,
+        is_read_only: false,
         synonyms,
     }
 }
@@ -145,13 +163,14 @@ fn describe(setting: &Setting, request: &DescribeConfigsRequest) -> DescribeConf
         source: *source,
     };
     let synonyms = setting.synonyms.iter().filter(|_| request.include_synonyms);
-    let documentation = words(&setting.key.documentation);
+    let documentation = words(&setting.documentation);
     DescribeConfigsResourceResult {
         name: text(setting.name),
         value: Some(text(&setting.value)),
+        read_only: setting.is_read_only,
         config_source: setting.source,
         synonyms: synonyms.map(synonym).collect(),
-        config_type: type_of(setting.key),
+        config_type: setting.config_type,
         documentation: documentation.filter(|_| request.include_documentation),
         ..DescribeConfigsResourceResult::default()
     }
@@ -159,23 +178,18 @@ fn describe(setting: &Setting, request: &DescribeConfigsRequest) -> DescribeConf
 
 /// Kafka's number of a type.
 fn type_of(key: &ConfigKey) -> i8 {
-    const BOOLEAN: i8 = 1;
-    const STRING: i8 = 2;
-    const INT: i8 = 3;
-    const LONG: i8 = 5;
-    const DOUBLE: i8 = 6;
-    const LIST: i8 = 7;
     match key.config_type {
-        ConfigType::Boolean => BOOLEAN,
-        ConfigType::Integer { max, .. } if max <= i64::from(i32::MAX) => INT,
-        ConfigType::Integer { .. } => LONG,
-        ConfigType::Ratio => DOUBLE,
-        ConfigType::Word(words) if words.iter().any(|word| word.contains(',')) => LIST,
-        ConfigType::Word(_) => STRING,
+        ConfigType::Boolean => TYPE_BOOLEAN,
+        ConfigType::Integer { max, .. } if max <= i64::from(i32::MAX) => TYPE_INT,
+        ConfigType::Integer { .. } => TYPE_LONG,
+        ConfigType::Ratio => TYPE_DOUBLE,
+        ConfigType::Replicas => TYPE_LIST,
+        ConfigType::Word(words) if words.iter().any(|word| word.contains(',')) => TYPE_LIST,
+        ConfigType::Word(_) => TYPE_STRING,
     }
 }
 
 /// Whether a setting is a list, which can be added to.
 pub(super) fn is_list(key: &ConfigKey) -> bool {
-    matches!(key.config_type, ConfigType::Word(words) if words.iter().any(|word| word.contains(',')))
+    type_of(key) == TYPE_LIST
 }

@@ -5,6 +5,7 @@ pub(super) mod alter_client_quotas;
 pub(super) mod alter_configs;
 mod altering;
 pub(super) mod api_versions;
+mod broker_identity;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_records;

@@ -24,10 +24,10 @@ use raftmq_kafka_protocol::{ErrorCode, Response, Uuid};
 
 use super::wire::{Wire, batch, broker};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
 
-fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
+pub(super) fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
     CreatableTopic {
         name: name.into(),
         num_partitions,
@@ -36,7 +36,7 @@ fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
     }
 }
 
-fn create(
+pub(super) fn create(
     wire: &mut Wire,
     topics: Vec<CreatableTopic>,
     validate_only: bool,
@@ -52,7 +52,7 @@ fn create(
     response.topics
 }
 
-fn config(name: &str, value: Option<&str>) -> CreatableTopicConfig {
+pub(super) fn config(name: &str, value: Option<&str>) -> CreatableTopicConfig {
     CreatableTopicConfig {
         name: name.into(),
         value: value.map(Into::into),
@@ -219,6 +219,11 @@ fn bad_topics_are_refused_one_by_one() {
         );
         assert!(refused[0].error_message.is_some(), "{bad:?}");
     }
+}
+
+#[test]
+fn a_topic_that_is_named_twice_or_is_there_already_is_refused() {
+    let (_broker, mut wire) = broker(&[]);
     let twice = create(
         &mut wire,
         vec![topic("t", 1), topic("t", 1), topic("u", 1)],
@@ -234,7 +239,7 @@ fn bad_topics_are_refused_one_by_one() {
     );
 }
 
-fn describe(
+pub(super) fn describe(
     wire: &mut Wire,
     kind: i8,
     name: &str,

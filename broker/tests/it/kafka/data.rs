@@ -377,7 +377,14 @@ fn leader_epochs_of_clients_are_checked() {
         let found = &found.topics[0].partitions[0];
         assert_eq!(found.error_code, i16::from(error), "{found:?}");
     }
+}
 
+#[test]
+fn the_end_of_a_leader_epoch_is_found_and_that_of_one_to_come_is_not() {
+    let (_broker, mut wire) = broker(&[]);
+    wire.topic("t");
+    wire.produce("t", batch(&["a", "b"]));
+    let epoch = wire.metadata("t").topics[0].partitions[0].leader_epoch;
     for (asked, expected) in [(epoch, (epoch, 2)), (epoch + 1, (-1, -1))] {
         let request = OffsetForLeaderEpochRequest {
             replica_id: -1,

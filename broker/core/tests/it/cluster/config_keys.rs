@@ -52,6 +52,9 @@ fn numbers_have_inclusive_bounds() {
         let ConfigType::Integer { min, max } = key.config_type else {
             continue;
         };
+        if key.default_only.is_some() {
+            continue;
+        }
         assert_eq!(
             cluster_value(key.name, &min.to_string()),
             Ok(()),
@@ -168,9 +171,68 @@ fn a_topic_key_may_be_set_on_the_cluster_but_not_the_other_way_round() {
 }
 
 #[test]
-fn zero_replicas_are_no_default() {
-    assert_eq!(cluster_value("default.replication.factor", "-1"), Ok(()));
-    assert!(cluster_value("default.replication.factor", "0").is_err());
+fn zero_is_no_choice_where_minus_one_is_the_default() {
+    for key in ["default.replication.factor", "compression.gzip.level"] {
+        assert_eq!(cluster_value(key, "-1"), Ok(()));
+        assert_eq!(cluster_value(key, "1"), Ok(()));
+        assert!(cluster_value(key, "0").is_err());
+        assert!(cluster_value(key, "00").is_err());
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_honoured_is_refused_with_the_reason() {
+    for (key, value, taken, reason) in [
+        (
+            "unclean.leader.election.enable",
+            "true",
+            "false",
+            "never elected",
+        ),
+        (
+            "remote.storage.enable",
+            "true",
+            "false",
+            "no tiered storage",
+        ),
+        ("local.retention.ms", "1000", "-2", "retention.ms counts"),
+        ("compression.type", "zstd", "producer", "compressed them"),
+        (
+            "max.compaction.lag.ms",
+            "1000",
+            "9223372036854775807",
+            "not served yet",
+        ),
+    ] {
+        assert_eq!(topic_value(key, taken), Ok(()));
+        let Err(ConfigError::InvalidValue {
+            expected, actual, ..
+        }) = topic_value(key, value)
+        else {
+            panic!("{key}={value} is taken")
+        };
+        assert_eq!(actual, value);
+        assert!(
+            expected.contains(taken) && expected.contains(reason),
+            "{expected}"
+        );
+    }
+}
+
+#[test]
+fn replicas_are_listed_as_kafka_lists_them_within_a_bound() {
+    let key = "leader.replication.throttled.replicas";
+    for value in ["", "*", "0:1", "0:1,1:2, 1:3"] {
+        assert_eq!(topic_value(key, value), Ok(()), "{value:?}");
+    }
+    for value in [
+        "all", "0", "0:", ":1", "0:1,", "0:1,*", "-1:0", "0:1:2", "*,*",
+    ] {
+        assert!(topic_value(key, value).is_err(), "{value:?}");
+    }
+    let fits = "10:12,".repeat(682) + "10:1";
+    assert_eq!((fits.len(), topic_value(key, &fits)), (4_096, Ok(())));
+    assert!(topic_value(key, &(fits + "2")).is_err());
 }
 
 #[test]

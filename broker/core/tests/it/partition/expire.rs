@@ -5,7 +5,7 @@ use raftmq_core::partition::{Command, Decision, Partition, Reply};
 use raftmq_core::{Machine, Offset, ProducerId};
 
 use crate::support::NOW_MS;
-use crate::support::batch::{BatchSpec, from_producer, plain};
+use crate::support::batch::{BatchSpec, from_producer};
 use crate::support::partition::Harness;
 
 /// Producer 1 is an hour older than producer 2.
@@ -93,28 +93,29 @@ fn a_forgotten_producer_may_go_on_with_any_sequence() {
 #[test]
 fn the_partition_says_when_there_is_somebody_to_forget() {
     let harness = two_producers();
+    let command = |now_ms, expiration_ms| {
+        let partition = &harness.partition;
+        partition.expire_producers_command(now_ms, expiration_ms)
+    };
 
-    let command = harness.partition.expire_producers_command(3_599_999);
     assert_eq!(
-        command,
+        command(harness.now_ms, 3_599_999),
         Some(Command::ExpireProducers {
             idle_before_ms: NOW_MS + 1
         })
     );
-    assert_eq!(harness.partition.expire_producers_command(3_600_000), None);
-    assert_eq!(harness.partition.expire_producers_command(i64::MAX), None);
+    assert_eq!(command(harness.now_ms, 3_600_000), None);
+    assert_eq!(command(harness.now_ms, i64::MAX), None);
 }
 
 #[test]
-fn time_runs_with_the_log_not_with_a_clock() {
+fn time_runs_on_where_nothing_is_appended() {
     let mut harness = Harness::default();
     harness.append(&[from_producer(1, 0, 1)]);
-    assert_eq!(harness.partition.expire_producers_command(1_000), None);
+    let command = |now_ms| harness.partition.expire_producers_command(now_ms, 1_000);
 
-    harness.now_ms += 1_001;
-    harness.append(&[plain(1)]);
-
-    assert!(harness.partition.expire_producers_command(1_000).is_some());
+    assert_eq!(command(NOW_MS + 1_000), None);
+    assert!(command(NOW_MS + 1_001).is_some());
 }
 
 #[test]

@@ -1,135 +1,10 @@
 //! Every config key that can be set at run time: name, scope, type, default, range and meaning.
 //!
-//! Kafka's names where Kafka has the thing. Pure checks; does not know who set a value
-//! (`Image::effective_config` does). The keys of the configuration *file* are the broker's.
+//! Kafka's names where Kafka has the thing. Every key of Kafka's topics is here: tools set them, and
+//! give up where one is refused. Those that change nothing say so. Does not know how values are
+//! checked.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
-
-/// What a value must look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConfigType {
-    /// A whole number within inclusive bounds.
-    Integer {
-        /// The smallest.
-        min: i64,
-        /// The largest.
-        max: i64,
-    },
-    /// `true` or `false`.
-    Boolean,
-    /// A decimal number from 0 to 1, with at most six decimals.
-    Ratio,
-    /// One of these words.
-    Word(&'static [&'static str]),
-}
-
-/// Where a key may be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConfigScope {
-    /// On a topic, and on the cluster as the default for its topics.
-    Topic,
-    /// On the cluster only.
-    Cluster,
-}
-
-/// One config key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConfigKey {
-    /// Its name.
-    pub name: &'static str,
-    /// Where it may be set.
-    pub scope: ConfigScope,
-    /// What its values look like.
-    pub config_type: ConfigType,
-    /// The value when nobody set one.
-    pub default: &'static str,
-    /// What it does, in a sentence.
-    pub documentation: &'static str,
-}
-
-/// Where an effective value comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConfigSource {
-    /// Set on the topic.
-    Topic,
-    /// Set on the cluster.
-    Cluster,
-    /// Nobody set it.
-    Default,
-}
-
-impl fmt::Display for ConfigSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Topic => "topic",
-            Self::Cluster => "cluster",
-            Self::Default => "default",
-        })
-    }
-}
-
-/// A value with where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EffectiveConfig {
-    /// The key.
-    pub key: &'static ConfigKey,
-    /// Its value.
-    pub value: String,
-    /// Who set it.
-    pub source: ConfigSource,
-}
-
-/// A key or value that cannot be set.
-#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
-pub enum ConfigError {
-    /// No such key.
-    #[error("config key {key:?} does not exist")]
-    UnknownKey {
-        /// The key.
-        key: String,
-    },
-    /// The key is the cluster's, not a topic's.
-    #[error("config key {key:?} cannot be set on a topic")]
-    NotATopicKey {
-        /// The key.
-        key: String,
-    },
-    /// The value does not fit.
-    #[error("config {key}: {expected} expected, {actual:?} came")]
-    InvalidValue {
-        /// The key.
-        key: String,
-        /// What would fit.
-        expected: String,
-        /// What came.
-        actual: String,
-    },
-    /// Kafka has this value; RaftMQ does not have it yet. No key has such a value now.
-    #[error("config {key}: {value:?} is not supported yet")]
-    UnsupportedValue {
-        /// The key.
-        key: String,
-        /// The value.
-        value: String,
-    },
-    /// A key is both set and unset.
-    #[error("config key {key:?} is both set and unset")]
-    SetAndUnset {
-        /// The key.
-        key: String,
-    },
-    /// Too many keys.
-    #[error("{actual} config keys, at most {max} are allowed")]
-    TooMany {
-        /// How many came.
-        actual: usize,
-        /// How many may come.
-        max: usize,
-    },
-}
+use super::{ConfigKey, ConfigScope, ConfigType};
 
 const fn topic_key(
     name: &'static str,
@@ -141,8 +16,24 @@ const fn topic_key(
         name,
         scope: ConfigScope::Topic,
         config_type,
+        default_only: None,
         default,
         documentation,
+    }
+}
+
+/// A key of topics of which only the default is taken, because of `reason`.
+const fn fixed_key(
+    name: &'static str,
+    config_type: ConfigType,
+    reason: &'static str,
+    default: &'static str,
+    documentation: &'static str,
+) -> ConfigKey {
+    let key = topic_key(name, config_type, default, documentation);
+    ConfigKey {
+        default_only: Some(reason),
+        ..key
     }
 }
 
@@ -156,6 +47,7 @@ const fn cluster_key(
         name,
         scope: ConfigScope::Cluster,
         config_type,
+        default_only: None,
         default,
         documentation,
     }
@@ -227,6 +119,49 @@ pub const REBALANCE_INTERVAL_MS: &str = "rebalance.interval.ms";
 /// What each broker sends to replicas that are catching up, bytes per second.
 pub const LEADER_REPLICATION_THROTTLED_RATE: &str = "leader.replication.throttled.rate";
 
+/// Level of gzip.
+pub const COMPRESSION_GZIP_LEVEL: &str = "compression.gzip.level";
+/// Level of lz4.
+pub const COMPRESSION_LZ4_LEVEL: &str = "compression.lz4.level";
+/// Level of zstd.
+pub const COMPRESSION_ZSTD_LEVEL: &str = "compression.zstd.level";
+/// Time that the file of a deleted segment stays, ms.
+pub const FILE_DELETE_DELAY_MS: &str = "file.delete.delay.ms";
+/// Records between two flushes.
+pub const FLUSH_MESSAGES: &str = "flush.messages";
+/// Time between two flushes, ms.
+pub const FLUSH_MS: &str = "flush.ms";
+/// Followers that are slowed.
+pub const FOLLOWER_REPLICATION_THROTTLED_REPLICAS: &str = "follower.replication.throttled.replicas";
+/// Payload between two entries of the index of offsets, bytes.
+pub const INDEX_INTERVAL_BYTES: &str = "index.interval.bytes";
+/// Leaders that are slowed.
+pub const LEADER_REPLICATION_THROTTLED_REPLICAS: &str = "leader.replication.throttled.replicas";
+/// Size that stays out of tiered storage, bytes.
+pub const LOCAL_RETENTION_BYTES: &str = "local.retention.bytes";
+/// Age at which records are in tiered storage only, ms.
+pub const LOCAL_RETENTION_MS: &str = "local.retention.ms";
+/// Age at which a record must be compacted, ms.
+pub const MAX_COMPACTION_LAG_MS: &str = "max.compaction.lag.ms";
+/// How far ahead of the leader a timestamp may be, ms.
+pub const MESSAGE_TIMESTAMP_AFTER_MAX_MS: &str = "message.timestamp.after.max.ms";
+/// How far behind the leader a timestamp may be, ms.
+pub const MESSAGE_TIMESTAMP_BEFORE_MAX_MS: &str = "message.timestamp.before.max.ms";
+/// Whether the files of segments are made in full size.
+pub const PREALLOCATE: &str = "preallocate";
+/// Whether nothing more goes to tiered storage.
+pub const REMOTE_LOG_COPY_DISABLE: &str = "remote.log.copy.disable";
+/// Whether records go when tiered storage ends.
+pub const REMOTE_LOG_DELETE_ON_DISABLE: &str = "remote.log.delete.on.disable";
+/// Whether a topic has tiered storage.
+pub const REMOTE_STORAGE_ENABLE: &str = "remote.storage.enable";
+/// Size of the file of an index, bytes.
+pub const SEGMENT_INDEX_BYTES: &str = "segment.index.bytes";
+/// Most that is taken from the age of a segment, ms.
+pub const SEGMENT_JITTER_MS: &str = "segment.jitter.ms";
+/// Whether a replica that lacks records may be elected.
+pub const UNCLEAN_LEADER_ELECTION_ENABLE: &str = "unclean.leader.election.enable";
+
 /// Every key, in ascending order of names.
 pub static CONFIG_KEYS: &[ConfigKey] = &[
     cluster_key(
@@ -260,10 +195,29 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         "What becomes of old records: delete drops them by age and size, compact keeps the last one of each key.",
     ),
     topic_key(
+        COMPRESSION_GZIP_LEVEL,
+        integer(-1, 9),
+        "-1",
+        "Kafka's level of gzip, -1 or 1 to 9. Kept and shown; changes nothing here: records stay as their producer compressed them.",
+    ),
+    topic_key(
+        COMPRESSION_LZ4_LEVEL,
+        integer(1, 17),
+        "9",
+        "Kafka's level of lz4. Kept and shown; changes nothing here: records stay as their producer compressed them.",
+    ),
+    fixed_key(
         COMPRESSION_TYPE,
         ConfigType::Word(&["producer"]),
+        "records stay as their producer compressed them",
         "producer",
         "How records are compressed: as their producer did, always. Tools set and compare this key.",
+    ),
+    topic_key(
+        COMPRESSION_ZSTD_LEVEL,
+        integer(-131_072, 22),
+        "3",
+        "Kafka's level of zstd. Kept and shown; changes nothing here: records stay as their producer compressed them.",
     ),
     cluster_key(
         CONTROLLED_SHUTDOWN_TIMEOUT_MS,
@@ -301,6 +255,36 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         "flush",
         "When a record counts as stored: flush waits for the disk, os for the operating system.",
     ),
+    topic_key(
+        FILE_DELETE_DELAY_MS,
+        integer(0, i64::MAX),
+        "60000",
+        "Time that Kafka keeps the file of a deleted segment, in milliseconds. Kept and shown; changes nothing here: no segment has a file of its own.",
+    ),
+    topic_key(
+        FLUSH_MESSAGES,
+        integer(1, i64::MAX),
+        "9223372036854775807",
+        "Records after which Kafka flushes. Kept and shown; changes nothing here: what is acknowledged is flushed (durability).",
+    ),
+    topic_key(
+        FLUSH_MS,
+        integer(0, i64::MAX),
+        "9223372036854775807",
+        "Time after which Kafka flushes, in milliseconds. Kept and shown; changes nothing here: what is acknowledged is flushed (durability).",
+    ),
+    topic_key(
+        FOLLOWER_REPLICATION_THROTTLED_REPLICAS,
+        ConfigType::Replicas,
+        "",
+        "Followers that Kafka slows, as partition:broker, or * for all. Kept and shown; changes nothing here: leader.replication.throttled.rate counts for every replica that is being added.",
+    ),
+    topic_key(
+        INDEX_INTERVAL_BYTES,
+        integer(0, INT_MAX),
+        "4096",
+        "Payload between two entries of Kafka's index of offsets, in bytes. Kept and shown; changes nothing here: the distance is fixed.",
+    ),
     cluster_key(
         LEADER_REPLICATION_THROTTLED_RATE,
         integer(1024, i64::MAX),
@@ -308,10 +292,49 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         "Bytes per second that each broker sends to replicas which are being added; replicas that vote are never slowed. The default is no limit.",
     ),
     topic_key(
+        LEADER_REPLICATION_THROTTLED_REPLICAS,
+        ConfigType::Replicas,
+        "",
+        "Leaders that Kafka slows, as partition:broker, or * for all. Kept and shown; changes nothing here: leader.replication.throttled.rate counts for every replica that is being added.",
+    ),
+    fixed_key(
+        LOCAL_RETENTION_BYTES,
+        integer(-2, i64::MAX),
+        "there is no tiered storage: retention.bytes counts",
+        "-2",
+        "Size that Kafka keeps out of tiered storage, in bytes. There is none here: only -2 is taken, which means retention.bytes.",
+    ),
+    fixed_key(
+        LOCAL_RETENTION_MS,
+        integer(-2, i64::MAX),
+        "there is no tiered storage: retention.ms counts",
+        "-2",
+        "Time that Kafka keeps records out of tiered storage, in milliseconds. There is none here: only -2 is taken, which means retention.ms.",
+    ),
+    fixed_key(
+        MAX_COMPACTION_LAG_MS,
+        integer(1, i64::MAX),
+        "not served yet; with min.cleanable.dirty.ratio = 0 every pass cleans everything",
+        "9223372036854775807",
+        "Age at which Kafka compacts a record whatever the dirty ratio says, in milliseconds. Not served yet: only the default, which means never, is taken.",
+    ),
+    topic_key(
         MAX_MESSAGE_BYTES,
         integer(1024, 32 * MIB),
         "1048588",
         "Largest record batch that is accepted, after compression, in bytes.",
+    ),
+    topic_key(
+        MESSAGE_TIMESTAMP_AFTER_MAX_MS,
+        integer(0, i64::MAX),
+        "3600000",
+        "Longest time that a producer's timestamp may be ahead of the leader's clock, in milliseconds; 2^63 - 1 means any.",
+    ),
+    topic_key(
+        MESSAGE_TIMESTAMP_BEFORE_MAX_MS,
+        integer(0, i64::MAX),
+        "9223372036854775807",
+        "Longest time that a producer's timestamp may be behind the leader's clock, in milliseconds; 2^63 - 1 means any.",
     ),
     topic_key(
         MESSAGE_TIMESTAMP_TYPE,
@@ -343,6 +366,12 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         "1",
         "Partitions of a topic that says nothing.",
     ),
+    topic_key(
+        PREALLOCATE,
+        ConfigType::Boolean,
+        "false",
+        "Whether Kafka makes the files of segments in full size. Kept and shown; changes nothing here: all topics share the files of one journal.",
+    ),
     cluster_key(
         PRODUCER_ID_EXPIRATION_MS,
         integer(1_000, i64::MAX),
@@ -360,6 +389,27 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         integer(1_000, 86_400_000),
         "30000",
         "Time between two looks at the balance, where it is evened by itself, in milliseconds.",
+    ),
+    fixed_key(
+        REMOTE_LOG_COPY_DISABLE,
+        ConfigType::Boolean,
+        "there is no tiered storage",
+        "false",
+        "Whether Kafka copies nothing more to tiered storage. There is none here: only false is taken.",
+    ),
+    fixed_key(
+        REMOTE_LOG_DELETE_ON_DISABLE,
+        ConfigType::Boolean,
+        "there is no tiered storage",
+        "false",
+        "Whether Kafka deletes what is in tiered storage when that is disabled. There is none here: only false is taken.",
+    ),
+    fixed_key(
+        REMOTE_STORAGE_ENABLE,
+        ConfigType::Boolean,
+        "there is no tiered storage",
+        "false",
+        "Whether a topic of Kafka's has tiered storage. There is none here: only false is taken.",
     ),
     cluster_key(
         REPLICA_LAG_TIME_MAX_MS,
@@ -386,77 +436,28 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         "Payload after which a partition keeps a checkpoint and can free what is older, in bytes.",
     ),
     topic_key(
+        SEGMENT_INDEX_BYTES,
+        integer(4, INT_MAX),
+        "10485760",
+        "Size of the files of Kafka's indexes, in bytes. Kept and shown; changes nothing here: there are no such files.",
+    ),
+    topic_key(
+        SEGMENT_JITTER_MS,
+        integer(0, i64::MAX),
+        "0",
+        "Most that Kafka takes from segment.ms by chance, in milliseconds. Kept and shown; changes nothing here: the end of a segment writes no file.",
+    ),
+    topic_key(
         SEGMENT_MS,
         integer(1, i64::MAX),
         "604800000",
         "Age of the oldest record since the last checkpoint at which another one is kept, in milliseconds.",
     ),
+    fixed_key(
+        UNCLEAN_LEADER_ELECTION_ENABLE,
+        ConfigType::Boolean,
+        "a replica that lacks committed records is never elected; `raftmq partition recover` accepts a loss",
+        "false",
+        "Whether Kafka elects replicas that lack committed records. Never here: only false is taken.",
+    ),
 ];
-
-/// Finds a key by its name.
-#[must_use]
-pub fn find(name: &str) -> Option<&'static ConfigKey> {
-    CONFIG_KEYS.iter().find(|key| key.name == name)
-}
-
-/// Checks a key and its value for a scope.
-///
-/// # Errors
-/// `UnknownKey`, `NotATopicKey`, `InvalidValue`, `UnsupportedValue`.
-pub fn check(scope: ConfigScope, name: &str, value: &str) -> Result<(), ConfigError> {
-    let Some(key) = find(name) else {
-        return Err(ConfigError::UnknownKey {
-            key: name.to_owned(),
-        });
-    };
-    if scope == ConfigScope::Topic && key.scope == ConfigScope::Cluster {
-        return Err(ConfigError::NotATopicKey {
-            key: name.to_owned(),
-        });
-    }
-    check_value(key, value)
-}
-
-fn check_value(key: &ConfigKey, value: &str) -> Result<(), ConfigError> {
-    let (is_valid, expected) = match key.config_type {
-        ConfigType::Integer { min, max } => {
-            let is_valid = value
-                .parse::<i64>()
-                .is_ok_and(|number| (min..=max).contains(&number));
-            // 0 replicas make no sense, although the range of the default is -1 to 9.
-            let is_valid = is_valid && !(key.name == DEFAULT_REPLICATION_FACTOR && value == "0");
-            (is_valid, format!("a whole number from {min} to {max}"))
-        }
-        ConfigType::Boolean => (
-            matches!(value, "true" | "false"),
-            "true or false".to_owned(),
-        ),
-        ConfigType::Ratio => (
-            ratio_ppm(value).is_some(),
-            "a number from 0 to 1 with at most six decimals".to_owned(),
-        ),
-        ConfigType::Word(words) => (words.contains(&value), format!("one of {words:?}")),
-    };
-    if is_valid {
-        return Ok(());
-    }
-    let actual = value.chars().take(64).collect();
-    Err(ConfigError::InvalidValue {
-        key: key.name.to_owned(),
-        expected,
-        actual,
-    })
-}
-
-/// Reads a value of [`ConfigType::Ratio`], in millionths.
-#[must_use]
-pub fn ratio_ppm(value: &str) -> Option<u32> {
-    const DECIMALS: usize = 6;
-    let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
-    let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
-    let is_sound = matches!(whole, "0" | "1")
-        && (1..=DECIMALS).contains(&decimals.len())
-        && is_number(decimals);
-    let ppm = format!("{whole}{decimals:0<DECIMALS$}").parse().ok()?;
-    (is_sound && ppm <= 1_000_000).then_some(ppm)
-}
