@@ -14,6 +14,7 @@ mod retention;
 mod rewriter;
 mod session;
 mod settle;
+mod stages;
 mod survivors;
 mod view;
 
