@@ -7,6 +7,7 @@ mod bad_requests;
 mod bad_sizes;
 mod cluster;
 mod data;
+mod in_sync;
 mod quotas;
 mod sessions;
 mod wire;
