@@ -194,9 +194,8 @@ impl Admin for AdminFrontEnd {
         let image = self.image();
         let (queues, partitions): (Vec<_>, Vec<_>) =
             image.partitions.values().partition(|info| info.is_queue());
-        let is_offline =
-            |info: &&&Arc<PartitionInfo>| info.leader.is_none_or(|id| !image.is_alive(id));
-        let is_lagging = |info: &&&Arc<PartitionInfo>| info.isr.len() < info.replicas.len();
+        let is_offline = |info: &&&Arc<PartitionInfo>| image.is_offline(info);
+        let is_lagging = |info: &&&Arc<PartitionInfo>| info.is_under_replicated();
         let members = self.parts.controller.group().membership();
         let ids = |ids: &mut dyn Iterator<Item = &BrokerId>| ids.map(|id| id.get()).collect();
         let voters = members.voters.iter().flatten();

@@ -5,6 +5,8 @@
 
 // `cfg(test)` tells clippy that the helpers are tests, too.
 #[cfg(test)]
+mod ailing;
+#[cfg(test)]
 mod amqp;
 #[cfg(test)]
 mod bad_input;
