@@ -31,6 +31,8 @@ mod disk_full;
 #[cfg(test)]
 mod folders;
 #[cfg(test)]
+mod forgotten_tail;
+#[cfg(test)]
 mod grpc_queues;
 #[cfg(test)]
 mod in_process;
