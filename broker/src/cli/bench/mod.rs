@@ -51,11 +51,11 @@ pub(crate) struct Load {
     #[arg(long, default_value = "bench")]
     topic: String,
     /// Partitions of a topic that is created
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..))]
     partitions: u32,
     /// Replicas of a topic that is created [default: the cluster's]
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    replication_factor: u32,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    replication_factor: Option<u32>,
     /// Bytes of each value
     #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     size: u32,
@@ -239,7 +239,7 @@ async fn ensure_topic(client: &Client, load: &Load) -> CliResult<u32> {
         .admin()
         .create_topic(load.topic.as_str())
         .partitions(load.partitions)
-        .replication_factor(load.replication_factor)
+        .replication_factor(load.replication_factor.unwrap_or_default())
         .send()
         .await;
     if let Err(error) = created
