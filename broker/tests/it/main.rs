@@ -29,6 +29,8 @@ mod dev;
 #[cfg(test)]
 mod disk_full;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod folders;
 #[cfg(test)]
 mod forgotten_tail;
