@@ -9,10 +9,13 @@ use raftmq::planted::{Bug, plant};
 use raftmq::queues::{Published, QueueError};
 use raftmq_client::{Client, Permissions, Record};
 use raftmq_records::BatchHeader;
-use raftmq_store::log_id;
+use raftmq_store::{GroupHealth, GroupId, log_id};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+#[cfg(test)]
+#[path = "it/forgotten_tail.rs"]
+mod forgotten_tail;
 #[path = "it/in_process.rs"]
 mod in_process;
 #[cfg(test)]
@@ -22,7 +25,12 @@ mod lone_replica;
 #[path = "it/queues/support.rs"]
 #[expect(dead_code, reason = "the tests of queues use the rest")]
 mod queues;
+#[cfg(test)]
+#[path = "it/support.rs"]
+#[expect(dead_code, reason = "the tests of whole processes use the rest")]
+mod support;
 
+use forgotten_tail::ForgottenTail;
 use in_process::{eventually, in_service, peer, start, try_start};
 use lone_replica::Lone;
 use queues::{Brokers, Client as QueueClient, counts, message, publish};
@@ -104,6 +112,17 @@ async fn a_follower_takes_records_although_its_disk_is_full() {
 
     assert!(replica.takes_records(b"records").await);
     replica.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_notices_that_an_acknowledged_tail_is_gone() {
+    plant(Bug::MarksNotAskedFor);
+    let forgotten = ForgottenTail::open().await;
+    let everything = |_: GroupId| true;
+
+    assert_eq!(forgotten.host.ask_for_marks(everything).await, vec![]);
+    assert_eq!(forgotten.health(), GroupHealth::Ok, "it may vote");
+    forgotten.close().await;
 }
 
 /// Logs in over AMQP.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::connect::{ConnectArgs, client_failure};
 use super::error::CliResult;
 use super::output::{self, Format};
-use super::plan::ids_text;
+use super::plan::{ids_text, warn_of_replicas};
 use super::recover::{LossView, RecoverArgs, loss_view, recover};
 
 /// The verbs.
@@ -100,6 +100,7 @@ pub(crate) async fn run(
             let set = admin.alter_replicas(&topic, partition, &replicas).await;
             let action = format!("move partition {partition} of topic {topic:?}");
             set.map_err(|error| client_failure(&action, &error))?;
+            warn_of_replicas(replicas.len());
             let text = format!("moving {topic}/{partition} to {}", ids_text(&replicas));
             done(format, "moving", &topic, partition, &text)
         }

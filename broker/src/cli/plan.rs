@@ -1,8 +1,10 @@
-//! How a plan of moves is shown, dry or under way: `cluster rebalance`, `broker decommission`.
+//! How a plan of moves is shown, dry or under way: `cluster rebalance`, `broker decommission`; and what
+//! is to be known of a number of replicas.
 //!
 //! Does not know who made the plan, nor why.
 
 use raftmq_client::{PlanMode, ReplicaChange};
+use raftmq_core::cluster::placement;
 use serde::Serialize;
 
 use super::error::{CliError, CliResult};
@@ -34,6 +36,13 @@ pub(crate) const fn mode(dry_run: bool) -> PlanMode {
         PlanMode::DryRun
     } else {
         PlanMode::Run
+    }
+}
+
+/// Tells on stderr what should be known of so many replicas, if anything.
+pub(crate) fn warn_of_replicas(count: usize) {
+    if let Some(warning) = placement::warning(count) {
+        output::note(&format!("warning: {warning}"));
     }
 }
 

@@ -1,4 +1,5 @@
-//! Asks a broker's health paths over HTTP/1.0: enough of a client for `dev`, `demo` and `health`.
+//! Asks a broker's health paths and metrics over HTTP/1.0: enough of a client for `dev`, `demo`,
+//! `health` and `bench`.
 //!
 //! Knows no health rule; the status code says it all.
 
@@ -11,6 +12,8 @@ use tokio::net::TcpStream;
 const PROBE_MILLIS_MAX: u64 = 2_000;
 /// Bytes read of one answer at most.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
+/// Bytes read of one broker's metrics at most.
+const METRICS_BYTES_MAX: u64 = 16 << 20;
 
 /// What a health path said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,22 +29,28 @@ pub(crate) enum Probe {
 /// Sends `GET path` to `endpoint` (`host:port`).
 pub(crate) async fn probe(endpoint: &str, path: &str) -> Probe {
     let deadline = Duration::from_millis(PROBE_MILLIS_MAX);
-    match tokio::time::timeout(deadline, get(endpoint, path)).await {
+    match tokio::time::timeout(deadline, get(endpoint, path, ANSWER_BYTES_MAX)).await {
         Ok(Ok(answer)) => parse(&answer),
         Ok(Err(error)) => Probe::Silent(error.to_string()),
         Err(_elapsed) => Probe::Silent(format!("no answer within {PROBE_MILLIS_MAX} ms")),
     }
 }
 
-async fn get(endpoint: &str, path: &str) -> std::io::Result<String> {
+/// Reads what `GET path` shows. `None`: no answer in time, or not 200.
+pub(crate) async fn read_text(endpoint: &str, path: &str) -> Option<String> {
+    let deadline = Duration::from_millis(PROBE_MILLIS_MAX);
+    let answer = tokio::time::timeout(deadline, get(endpoint, path, METRICS_BYTES_MAX));
+    let answer = answer.await.ok()?.ok()?;
+    let (_head, body) = answer.split_once("\r\n\r\n")?;
+    (parse(&answer) == Probe::Ok).then(|| body.to_owned())
+}
+
+async fn get(endpoint: &str, path: &str, bytes_max: u64) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(endpoint).await?;
     let request = format!("GET {path} HTTP/1.0\r\nhost: {endpoint}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    stream
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut answer)
-        .await?;
+    stream.take(bytes_max).read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

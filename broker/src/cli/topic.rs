@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::connect::{ConnectArgs, client_failure};
 use super::error::CliResult;
 use super::output::{self, Format};
+use super::plan::warn_of_replicas;
 use crate::config::parse_assignment;
 
 /// The verbs.
@@ -19,11 +20,11 @@ pub(crate) enum TopicCommand {
         /// 1 to 249 of a-z A-Z 0-9 . _ -
         name: String,
         /// Number of partitions [default: the cluster's num.partitions]
-        #[arg(short, long, default_value_t = 0, hide_default_value = true)]
-        partitions: u32,
+        #[arg(short, long, value_parser = clap::value_parser!(u32).range(1..))]
+        partitions: Option<u32>,
         /// Number of replicas [default: the cluster's default.replication.factor]
-        #[arg(short, long, default_value_t = 0, hide_default_value = true)]
-        replication_factor: u32,
+        #[arg(short, long, value_parser = clap::value_parser!(u32).range(1..))]
+        replication_factor: Option<u32>,
         /// Topic config under Kafka's name, for example retention.ms=60000
         #[arg(short, long = "config", value_name = "KEY=VALUE")]
         configs: Vec<String>,
@@ -115,7 +116,8 @@ pub(crate) async fn run(command: TopicCommand, connect: &ConnectArgs, format: Fo
             configs,
             dry_run,
         } => {
-            let counts = (partitions, replication_factor);
+            // 0 = the cluster's.
+            let counts = [partitions, replication_factor].map(Option::unwrap_or_default);
             create(connect, format, &name, counts, &configs, dry_run).await
         }
         TopicCommand::List => list(connect, format).await,
@@ -145,7 +147,7 @@ async fn create(
     connect: &ConnectArgs,
     format: Format,
     name: &str,
-    (partitions, replication_factor): (u32, u32),
+    [partitions, replication_factor]: [u32; 2],
     configs: &[String],
     dry_run: bool,
 ) -> CliResult {
@@ -281,6 +283,9 @@ async fn alter(connect: &ConnectArgs, format: Format, name: &str, changes: Chang
         .send()
         .await
         .map_err(|error| client_failure(&action, &error))?;
+    if let Some(factor) = changes.replication_factor {
+        warn_of_replicas(usize::try_from(factor).unwrap_or(usize::MAX));
+    }
     let topic = topic_view(altered);
     if format == Format::Json {
         return output::print_json(&topic);

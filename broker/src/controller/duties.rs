@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::Controller;
-use super::leadership::{Farewell, Moves, show_skew};
+use super::leadership::{Ailing, Farewell, Moves};
 use super::loads::loads_of;
 use super::messages::{Heartbeat, HeartbeatReply};
 
@@ -268,7 +268,7 @@ impl Controller {
                 }
                 None => {
                     self.shared.duties.state.lock().term = 0;
-                    show_skew(0);
+                    Ailing::default().show();
                 }
             }
             // It leads a moment before it may propose.

@@ -190,17 +190,39 @@ fn count(outcome: &'static str) {
         .increment(1);
 }
 
-/// Partitions that are not led by their preferred leader, as the controller sees it; 0 on a broker
-/// that is not the controller.
-pub(super) fn show_skew(skewed_count: usize) {
-    let shown = u32::try_from(skewed_count).unwrap_or(u32::MAX);
-    metrics::gauge!("raftmq_controller_leader_skew_partitions").set(f64::from(shown));
+/// Partitions that are not as they should be, as the controller sees it; none on a broker that is
+/// not the controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Ailing {
+    skewed_count: usize,
+    under_replicated_count: usize,
+    offline_count: usize,
+}
+
+impl Ailing {
+    fn of(image: &Image) -> Self {
+        let lagging = image.partitions.values();
+        let leaderless = image.partitions.values();
+        Self {
+            skewed_count: skewed_count(image),
+            under_replicated_count: lagging.filter(|one| one.is_under_replicated()).count(),
+            offline_count: leaderless.filter(|one| image.is_offline(one)).count(),
+        }
+    }
+
+    pub(super) fn show(self) {
+        let shown = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        metrics::gauge!("raftmq_controller_leader_skew_partitions").set(shown(self.skewed_count));
+        let under_replicated = metrics::gauge!("raftmq_controller_under_replicated_partitions");
+        under_replicated.set(shown(self.under_replicated_count));
+        metrics::gauge!("raftmq_controller_offline_partitions").set(shown(self.offline_count));
+    }
 }
 
 impl Controller {
     /// Orders the moves that are due. Returns whether nothing is left to be moved or waited for.
     pub(super) fn move_leaders(&self, image: &Image) -> bool {
-        show_skew(skewed_count(image));
+        Ailing::of(image).show();
         let now = Instant::now();
         let (plan, open_count) = {
             let mut state = self.shared.duties.state.lock();
@@ -310,6 +332,28 @@ mod tests {
         let plan = plan_moves(image, &limits);
         moves.note_ordered(&plan.moves, now);
         plan.moves.len()
+    }
+
+    #[test]
+    fn partitions_are_counted_that_lack_a_replica_or_a_leader_or_have_another_one() {
+        let mut image = image(2, 1);
+        let mut expected = Ailing {
+            skewed_count: 1,
+            ..Ailing::default()
+        };
+        assert_eq!(Ailing::of(&image), expected);
+
+        let mut partition = PartitionInfo::clone(image.partition(GroupNumber(4)).unwrap());
+        partition.isr.pop();
+        let group = partition.group;
+        image.partitions.insert(group, Arc::new(partition));
+        let mut leader = Broker::clone(image.broker(BrokerId(2)).unwrap());
+        leader.is_fenced = true;
+        image.brokers.insert(leader.id, Arc::new(leader));
+
+        expected.under_replicated_count = 1;
+        expected.offline_count = 1;
+        assert_eq!(Ailing::of(&image), expected);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raftmq_core::cluster::config_keys::{self, ConfigScope};
-use raftmq_core::cluster::{Command, CreateTopic, Image, PartitionInfo, Topic, check_topic_name};
+use raftmq_core::cluster::{
+    Command, CreateTopic, Image, PartitionInfo, Topic, check_topic_name, placement,
+};
 use raftmq_core::ids::{BrokerId, TopicId};
 use raftmq_proto::into_status;
 use raftmq_proto::v1::admin_server::Admin;
@@ -86,7 +88,8 @@ impl Admin for AdminFrontEnd {
         let validate_only = request.validate_only;
         let create = create_command(request, self.parts.env().random_id())?;
         let replication_factor = wanted_replication(&self.image(), &create);
-        let warnings = warnings(replication_factor);
+        let warning = placement::warning(replication_factor).map(str::to_owned);
+        let warnings = Vec::from_iter(warning);
         let command = Command::CreateTopic(create);
         if validate_only {
             self.preview(command)?;
@@ -194,9 +197,8 @@ impl Admin for AdminFrontEnd {
         let image = self.image();
         let (queues, partitions): (Vec<_>, Vec<_>) =
             image.partitions.values().partition(|info| info.is_queue());
-        let is_offline =
-            |info: &&&Arc<PartitionInfo>| info.leader.is_none_or(|id| !image.is_alive(id));
-        let is_lagging = |info: &&&Arc<PartitionInfo>| info.isr.len() < info.replicas.len();
+        let is_offline = |info: &&&Arc<PartitionInfo>| image.is_offline(info);
+        let is_lagging = |info: &&&Arc<PartitionInfo>| info.is_under_replicated();
         let members = self.parts.controller.group().membership();
         let ids = |ids: &mut dyn Iterator<Item = &BrokerId>| ids.map(|id| id.get()).collect();
         let voters = members.voters.iter().flatten();
@@ -323,14 +325,6 @@ fn wanted_replication(image: &Image, create: &CreateTopic) -> usize {
     let default = image.config_i64(None, config_keys::DEFAULT_REPLICATION_FACTOR);
     let default = usize::try_from(default).unwrap_or(0);
     assigned.unwrap_or(if named > 0 { named } else { default })
-}
-
-fn warnings(replication_factor: usize) -> Vec<String> {
-    if replication_factor == 2 {
-        let text = "replication factor 2 survives no failure: a majority of two is both";
-        return vec![text.to_owned()];
-    }
-    Vec::new()
 }
 
 fn alter_commands(topic: &Topic, request: &AlterTopicRequest) -> Vec<Command> {

@@ -2,6 +2,9 @@
 //!
 //! Decisions are `IsrTracker`'s; this feeds it with what openraft, the store and the image show.
 
+use std::collections::BTreeSet;
+
+use metrics::{Counter, counter};
 use raftmq_core::ids::{BrokerId, LogIndex};
 use raftmq_core::partition::isr::IsrTracker;
 use raftmq_core::space::Space;
@@ -19,6 +22,10 @@ pub(crate) struct InSync {
     broker_id: u32,
     tracker: IsrTracker,
     started: Instant,
+    /// Who was in sync when that was last counted.
+    counted: BTreeSet<BrokerId>,
+    shrinks: Counter,
+    expands: Counter,
 }
 
 impl InSync {
@@ -37,8 +44,11 @@ impl InSync {
         tracker.observe_leader_last(LogIndex(term_start), 0);
         Self {
             broker_id,
+            counted: tracker.isr().collect(),
             tracker,
             started: Instant::now(),
+            shrinks: counter!("raftmq_partition_isr_shrinks_total"),
+            expands: counter!("raftmq_partition_isr_expands_total"),
         }
     }
 
@@ -108,12 +118,29 @@ impl InSync {
         }
     }
 
-    /// Reports who is in sync, where that has changed.
+    /// Reports and counts who is in sync, where that has changed.
     pub(crate) fn report(&mut self, reports: &Reports, group: &Group, term: u64) {
+        self.count_changes();
         if let Some(changed) = self.tracker.change_to_report() {
             self.tracker.reported(&changed);
             let isr = changed.iter().map(|broker| broker.get()).collect();
             reports.in_sync(group.id(), term, isr);
         }
+    }
+
+    /// A replica that is none any more has not fallen behind.
+    fn count_changes(&mut self) {
+        if self.tracker.isr().eq(self.counted.iter().copied()) {
+            return;
+        }
+        let now: BTreeSet<BrokerId> = self.tracker.isr().collect();
+        let mut left = self.counted.difference(&now);
+        if left.any(|broker| self.tracker.matched(*broker).is_some()) {
+            self.shrinks.increment(1);
+        }
+        if now.difference(&self.counted).next().is_some() {
+            self.expands.increment(1);
+        }
+        self.counted = now;
     }
 }

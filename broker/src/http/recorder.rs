@@ -65,6 +65,13 @@ impl Metrics {
         Ok(Self { handle })
     }
 
+    /// A handle of the process-wide recorder, if there is one.
+    #[must_use]
+    pub fn installed() -> Option<Self> {
+        let handle = INSTALLED.get()?.clone();
+        Some(Self { handle })
+    }
+
     /// The Prometheus text of everything recorded so far.
     #[must_use]
     pub fn render(&self) -> String {

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod error;
+mod gauges;
 mod joining;
 mod peer_handler;
 mod readiness;
@@ -204,6 +205,7 @@ impl Node {
             config.limits.disk_reserve_bytes,
         ));
         self.spawn(bootstrap::follow_images(self.parts.clone()));
+        self.spawn(gauges::run(self.parts.clone()));
         {
             let controller = controller.clone();
             self.spawn(async move { controller.run_heartbeats(registration).await });

@@ -1,6 +1,7 @@
 //! Whether a broker is ready for clients, and why not.
 
 use raftmq_core::ids::{BrokerId, GroupNumber};
+use raftmq_store::{GroupHealth, GroupId};
 
 use super::Parts;
 use crate::http::Readiness;
@@ -20,15 +21,8 @@ impl Parts {
         if let Some(refusal) = self.controller.session().refusal() {
             reasons.push(format!("registration refused: {refusal}"));
         }
-        let image = self.controller.images().current();
-        let me = BrokerId(self.host.broker_id());
-        for group in self.host.groups() {
-            let info = image.partition(GroupNumber(group.id().0));
-            let is_learning = info.is_some_and(|info| info.adding.contains(&me));
-            let health = group.store().health();
-            if health != raftmq_store::GroupHealth::Ok && !is_learning {
-                reasons.push(format!("group {} is recovering: {health:?}", group.id()));
-            }
+        for (group, health) in self.recovering() {
+            reasons.push(format!("group {group} is recovering: {health:?}"));
         }
         let hosted = self.hosting.all().into_iter();
         let lagging = hosted.filter(|led| !led.group().is_caught_up());
@@ -37,6 +31,22 @@ impl Parts {
             reasons.push(format!("{lagging} partitions and queues are not caught up"));
         }
         reasons
+    }
+
+    /// The groups that lack something which this broker had acknowledged, and what that is. A
+    /// replica that is being added has acknowledged nothing yet.
+    pub(super) fn recovering(&self) -> Vec<(GroupId, GroupHealth)> {
+        let image = self.controller.images().current();
+        let me = BrokerId(self.host.broker_id());
+        let is_learning = |id: GroupId| {
+            let info = image.partition(GroupNumber(id.0));
+            info.is_some_and(|info| info.adding.contains(&me))
+        };
+        let groups = self.host.groups().into_iter();
+        let states = groups.map(|group| (group.id(), group.store().health()));
+        states
+            .filter(|(id, health)| *health != GroupHealth::Ok && !is_learning(*id))
+            .collect()
     }
 }
 

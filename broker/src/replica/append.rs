@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use raftmq_records::BatchHeader;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 use super::error::ReplicaError;
 
@@ -35,6 +36,8 @@ pub(super) struct Append {
     pub batch: Bytes,
     /// Its header.
     pub header: BatchHeader,
+    /// When the partition was asked.
+    pub came_at: Instant,
     /// When to answer.
     pub acks: Acks,
     /// Where to answer.

@@ -12,6 +12,7 @@ use raftmq_core::space::SpaceOfBrokers;
 use raftmq_records::BatchHeader;
 use raftmq_store::GroupId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::time::Instant;
 
 use super::append::{Acks, Append, Appended};
 use super::binding::HostedPartition;
@@ -133,6 +134,7 @@ impl Replica {
         let append = Append {
             batch,
             header,
+            came_at: Instant::now(),
             acks,
             reply,
             permit,

@@ -15,6 +15,7 @@ mod retention;
 mod rewriter;
 mod session;
 mod settle;
+mod stages;
 mod survivors;
 mod view;
 

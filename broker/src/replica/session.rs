@@ -16,11 +16,13 @@ use raftmq_core::ids::{BrokerId, LogIndex, Offset, Term};
 use raftmq_core::partition::{self, AppendBuilder, Decision, Pending};
 use raftmq_store::LogId;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::append::{Acks, Append};
 use super::binding::HostedPartition;
 use super::error::ReplicaError;
 use super::settle::{Answer, Settling, too_few};
+use super::stages::Stages;
 use super::view::PartitionView;
 use crate::env::Env;
 use crate::hosting::{Ended, Handover, InSync, Inbox, Reports};
@@ -54,6 +56,7 @@ pub(super) struct Context {
 
 struct InFlight {
     proposal: Proposal,
+    proposed_at: Instant,
     entry: Entry,
 }
 
@@ -72,6 +75,7 @@ pub(super) struct Session {
     pending: Pending,
     in_flight: VecDeque<InFlight>,
     settling: Settling,
+    stages: Stages,
     in_sync: InSync,
     /// While there is one, nothing is proposed.
     handover: Option<Handover>,
@@ -95,6 +99,7 @@ impl Session {
             pending,
             in_flight: VecDeque::new(),
             settling,
+            stages: Stages::new(),
             in_sync,
             handover: None,
             full: None,
@@ -197,20 +202,26 @@ impl Session {
         }
     }
 
+    /// Whether what waits is to be proposed now, not with more that comes meanwhile.
+    fn is_worth_an_entry(&self) -> bool {
+        let has_turn = self.in_flight.is_empty()
+            || (self.in_flight.len() < ENTRIES_IN_FLIGHT_MAX
+                && self.waiting_bytes >= ENTRY_BYTES_WORTH_PIPELINING);
+        has_turn && self.handover.is_none()
+    }
+
     async fn propose_what_waits(&mut self) {
-        while !self.waiting.is_empty() && self.handover.is_none() {
-            let is_worth_it = self.in_flight.is_empty()
-                || (self.in_flight.len() < ENTRIES_IN_FLIGHT_MAX
-                    && self.waiting_bytes >= ENTRY_BYTES_WORTH_PIPELINING);
-            if !is_worth_it {
-                return;
-            }
+        while self.is_worth_an_entry()
+            && let Some(oldest) = self.waiting.front()
+        {
+            let (came_at, begun_at) = (oldest.came_at, Instant::now());
             let Some((command, entry)) = self.build_entry() else {
                 continue;
             };
             let payload = command.clone();
             match self.context.group.propose(self.context.term, command).await {
                 Ok(proposal) => {
+                    let proposed_at = self.stages.proposed(came_at, begun_at);
                     self.settling.proposed(payload);
                     let mut entry = entry;
                     if planted::is_planted(Bug::AckBeforeCommit) {
@@ -220,7 +231,11 @@ impl Session {
                             .drain(..)
                             .for_each(|answer| answer.succeed(stamp));
                     }
-                    self.in_flight.push_back(InFlight { proposal, entry });
+                    self.in_flight.push_back(InFlight {
+                        proposal,
+                        proposed_at,
+                        entry,
+                    });
                 }
                 Err(_stopped) => fail_all(entry.answers, &self.not_leader(None)),
             }
@@ -273,7 +288,7 @@ impl Session {
                     answer.is_duplicate = true;
                     let applied = state.applied();
                     self.settling
-                        .committed(applied, log_append_time_ms, vec![answer]);
+                        .committed(applied, log_append_time_ms, vec![answer], None);
                 }
                 Ok(Decision::DuplicateInFlight { base_offset }) => {
                     answer.base_offset = base_offset;
@@ -315,16 +330,18 @@ impl Session {
 
     /// Takes the outcome of the oldest entry in flight. False: the session must end.
     fn settle_front(&mut self, result: Result<(u64, Reply), ProposeError>) -> bool {
-        let Some(InFlight { entry, .. }) = self.in_flight.pop_front() else {
+        let Some(in_flight) = self.in_flight.pop_front() else {
             return true;
         };
+        let entry = in_flight.entry;
         match result {
             Ok((log_index, Reply::Partition(partition::Reply::Appended { .. }))) => {
                 self.settling.applied(log_index);
                 self.in_sync.observe_leader_last(log_index);
-                let log_index = LogIndex(log_index);
+                let (log_index, stamp) = (LogIndex(log_index), entry.log_append_time_ms);
+                let committed_at = self.stages.committed(in_flight.proposed_at);
                 self.settling
-                    .committed(log_index, entry.log_append_time_ms, entry.answers);
+                    .committed(log_index, stamp, entry.answers, Some(committed_at));
                 true
             }
             Ok(_void) => {
@@ -370,7 +387,8 @@ impl Session {
         if let Some(own) = own {
             self.answer_leader_flushed(own.index).await;
         }
-        self.settling.answer_in_sync(self.in_sync.tracker());
+        self.settling
+            .answer_in_sync(self.in_sync.tracker(), &self.stages);
         let Context { reports, group, .. } = &self.context;
         self.in_sync.report(reports, group, self.context.term);
     }

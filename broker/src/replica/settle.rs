@@ -9,9 +9,11 @@ use openraft::async_runtime::watch::WatchReceiver;
 use raftmq_core::ids::{LogIndex, Offset};
 use raftmq_core::partition::isr::{IsrTracker, NotEnoughReplicas};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 use super::append::{Acks, Appended};
 use super::error::ReplicaError;
+use super::stages::Stages;
 use crate::raft::Group;
 
 /// Bytes read per look into the leader's own log; it is in the tail cache.
@@ -80,6 +82,8 @@ struct Committed {
     log_index: LogIndex,
     log_append_time_ms: Option<i64>,
     answers: Vec<Answer>,
+    /// When it was; unknown for what was committed before it was asked for again.
+    at: Option<Instant>,
 }
 
 /// See the module.
@@ -134,12 +138,14 @@ impl Settling {
         log_index: LogIndex,
         log_append_time_ms: Option<i64>,
         answers: Vec<Answer>,
+        at: Option<Instant>,
     ) {
         if !answers.is_empty() {
             self.committed.push_back(Committed {
                 log_index,
                 log_append_time_ms,
                 answers,
+                at,
             });
         }
     }
@@ -178,7 +184,7 @@ impl Settling {
     }
 
     /// Answers everybody whose `acks` is fulfilled, in order of the log.
-    pub(super) fn answer_in_sync(&mut self, isr: &IsrTracker) {
+    pub(super) fn answer_in_sync(&mut self, isr: &IsrTracker, stages: &Stages) {
         while let Some(front) = self.committed.front() {
             match isr.check_after_append(front.log_index) {
                 Ok(false) => return,
@@ -186,6 +192,9 @@ impl Settling {
                     let Some(done) = self.committed.pop_front() else {
                         return;
                     };
+                    if let Some(at) = done.at {
+                        stages.in_sync(at);
+                    }
                     let stamp = done.log_append_time_ms;
                     done.answers
                         .into_iter()

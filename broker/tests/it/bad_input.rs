@@ -112,6 +112,10 @@ fn mistakes_in_arguments_are_usage_errors() {
     );
     refused(&["consume", "t", "-f", "%z"], 2, &["%z"]);
     refused(&["produce", "t", "--acks", "2"], 2, &["2", "all"]);
+    for counted in ["--replication-factor", "--partitions"] {
+        let create = ["topic", "create", "t", counted, "0"];
+        refused(&create, 2, &[counted, "0 is not in 1.."]);
+    }
     refused(&["produce", "t", "--header", "x"], 2, &["NAME=VALUE"]);
 }
 

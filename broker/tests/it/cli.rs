@@ -1,5 +1,7 @@
 //! The verbs of the command line against one broker, and what they print.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::support::{Broker, ok, run, run_with_input, stderr, stdout, with_bootstrap};
@@ -172,6 +174,7 @@ fn benchmarks_report_what_they_did() {
     let produced = json(&broker.ok(&[&["bench", "produce"], &load[..]].concat()));
     assert_eq!(produced["records"], 2_000);
     check_latency(&produced["acknowledged"]);
+    check_stages(&produced["stages"]);
 
     let consumed = json(&broker.ok(&["bench", "consume", "-o", "json"]));
     assert_eq!(consumed["records"], 2_000);
@@ -191,6 +194,7 @@ fn benchmarks_report_what_they_did() {
     assert_eq!(latency["records"], 500);
     check_latency(&latency["acknowledged"]);
     check_latency(&latency["end_to_end"]);
+    check_stages(&latency["stages"]);
 }
 
 #[test]
@@ -214,6 +218,24 @@ fn the_benchmark_of_fetches_starts_a_broker_and_tells_its_processor_time() {
     let whole = number("bytes") / number("seconds") / f64::from(1 << 30);
     let shown = number("gib_per_second");
     assert!((whole - shown).abs() < shown / 1e3, "{fetched}");
+}
+
+/// Every stage has a share of all the time, and an entry is written in some of it.
+fn check_stages(stages: &Value) {
+    let shares: BTreeMap<&str, f64> = stages
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|share| {
+            let stage = share["stage"].as_str().unwrap();
+            (stage, share["percent"].as_f64().unwrap())
+        })
+        .collect();
+    let names: Vec<&str> = shares.keys().copied().collect();
+    assert_eq!(names, ["commit", "decide", "in_sync", "wait"]);
+    let total: f64 = shares.values().sum();
+    assert!((total - 100.0).abs() < 1e-6, "{stages}");
+    assert!(shares["commit"] > 0.0, "{stages}");
 }
 
 /// Percentiles grow, and are neither below what a flushed acknowledgement can take nor absurd.

@@ -1,21 +1,28 @@
 //! A replica whose disk lost bits of an old entry gets everything back from its leader: the entry, and
-//! every retained record before and behind it. Two brokers in this process, real sockets, real disks.
+//! every retained record before and behind it. The background scrub finds the damage. Two brokers in
+//! this process, real sockets, real disks.
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
+use raftmq::config::NodeConfig;
+use raftmq::node::NodeError;
 use raftmq_client::{Client, Record};
 use raftmq_store::{GroupHealth, StoreError};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
-use crate::in_process::{eventually, in_service, peer, start};
-use crate::support::copy_folder;
+use crate::in_process::{eventually, in_service, peer, start, start_changed};
+use crate::support::{PATIENCE, copy_folder};
 
 /// More than after which state is persisted, so that the damage lies below it.
 const RECORDS_COUNT: usize = 400;
 const RECORD_BYTES: usize = 64 * 1024;
 /// The record that is damaged.
 const DAMAGED: usize = 42;
+/// Time in which the background scrub reads everything.
+const SCRUB_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes read at once while a record is looked for on the disk.
 const SEARCH_BYTES: usize = 1 << 20;
 
@@ -62,13 +69,14 @@ fn find(bytes: &[u8], searched: &[u8]) -> Option<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_with_a_damaged_old_entry_recovers_every_record_from_its_leader() {
+async fn a_replica_whose_scrub_finds_a_damaged_old_entry_recovers_every_record_from_its_leader() {
     let folders = [
         TempDir::new().expect("a folder"),
         TempDir::new().expect("a folder"),
     ];
     let first = start(1, Vec::new(), &folders[0]).await;
-    let second = start(2, vec![peer(1, &first)], &folders[1]).await;
+    let scrubs = |config: &mut NodeConfig| config.scrub_interval = SCRUB_INTERVAL;
+    let second = start_changed(2, vec![peer(1, &first)], &folders[1], scrubs).await;
     in_service(&[&first, &second]).await;
     let client = Client::builder().bootstrap(first.grpc_endpoint());
     let client = client.build().await.expect("a client");
@@ -86,12 +94,15 @@ async fn a_replica_with_a_damaged_old_entry_recovers_every_record_from_its_leade
     drop(copy);
 
     damage(folders[1].path(), DAMAGED);
-    let found = second.parts().host.store().scrub().step(u64::MAX).await;
+    // Nobody reads the entry but the scrub.
+    let failure = timeout(PATIENCE, second.failed()).await;
     assert!(
-        matches!(found, Err(StoreError::DamagedEntry { .. })),
-        "{found:?}"
+        matches!(
+            failure,
+            Ok(NodeError::Store(StoreError::DamagedEntry { .. }))
+        ),
+        "{failure:?}"
     );
-    let _failure = second.failed().await;
     second.stop().await;
     // Only the end of a process frees everything that a failed store leaves behind.
     let folder = TempDir::new().expect("a folder");

@@ -24,21 +24,40 @@ fn loopback() -> NodeConfig {
 }
 
 pub(crate) async fn start(broker_id: u32, peers: Vec<PeerAddress>, data: &TempDir) -> Node {
-    let started = try_start(broker_id, peers, data).await;
-    started.expect("the broker starts")
+    start_changed(broker_id, peers, data, |_| {}).await
 }
 
-/// Waits while the folder is still in use: the last tasks of a stopped broker let go of it a moment
-/// later, which in a process of its own nobody would see.
+/// [`start`] with another configuration.
+pub(crate) async fn start_changed(
+    broker_id: u32,
+    peers: Vec<PeerAddress>,
+    data: &TempDir,
+    change: impl FnOnce(&mut NodeConfig),
+) -> Node {
+    let mut config = config_of(broker_id, peers, data);
+    change(&mut config);
+    open(config).await.expect("the broker starts")
+}
+
 pub(crate) async fn try_start(
     broker_id: u32,
     peers: Vec<PeerAddress>,
     data: &TempDir,
 ) -> Result<Node, NodeError> {
+    open(config_of(broker_id, peers, data)).await
+}
+
+fn config_of(broker_id: u32, peers: Vec<PeerAddress>, data: &TempDir) -> NodeConfig {
     let mut config = loopback();
     config.broker_id = broker_id;
     config.peers = peers;
     config.data_dir = data.path().to_path_buf();
+    config
+}
+
+/// Waits while the folder is still in use: the last tasks of a stopped broker let go of it a moment
+/// later, which in a process of its own nobody would see.
+async fn open(config: NodeConfig) -> Result<Node, NodeError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match Node::start(config.clone(), Env::real()).await {

@@ -5,6 +5,8 @@
 
 // `cfg(test)` tells clippy that the helpers are tests, too.
 #[cfg(test)]
+mod ailing;
+#[cfg(test)]
 mod amqp;
 #[cfg(test)]
 mod bad_input;
@@ -27,7 +29,11 @@ mod dev;
 #[cfg(test)]
 mod disk_full;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod folders;
+#[cfg(test)]
+mod forgotten_tail;
 #[cfg(test)]
 mod grpc_queues;
 #[cfg(test)]

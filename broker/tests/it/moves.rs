@@ -144,6 +144,14 @@ impl Cluster {
         refused(&with_bootstrap(&args, &self.bootstrap), 1, texts);
     }
 
+    /// Runs what asks for two replicas: done, with a warning.
+    fn warned_of_two(&self, args: &[&str]) {
+        let output = run(&with_bootstrap(args, &self.bootstrap));
+        let said = stderr(&output);
+        assert!(output.status.success(), "{args:?}: {said}");
+        assert!(said.contains("survives no failure"), "{args:?}: {said}");
+    }
+
     fn partition(&self, index: u64) -> Value {
         let listed = self.json(&["partition", "list", TOPIC]);
         let partitions = listed.as_array().unwrap();
@@ -226,7 +234,16 @@ fn mistakes_are_named_and_change_nothing(cluster: &Cluster) {
         &["partitions"],
     );
     cluster.refused(&["broker", "decommission", "9"], &["broker 9"]);
+    let alter = ["topic", "alter", TOPIC, "-r", "2", "--dry-run"];
+    cluster.warned_of_two(&alter);
     assert_eq!(cluster.placement(), before);
+}
+
+fn two_replicas_are_warned_of(cluster: &Cluster) {
+    cluster.warned_of_two(&["topic", "create", "pair", "-p", "1", "-r", "2"]);
+    let reassign = ["partition", "reassign", "pair", "0", "--replicas", "2,1"];
+    cluster.warned_of_two(&reassign);
+    cluster.ok(&["topic", "delete", "pair"]);
 }
 
 fn rescale(cluster: &Cluster) {
@@ -303,6 +320,7 @@ async fn replicas_that_move_under_load_lose_double_and_reorder_nothing() {
     cancel_and_redirect(&cluster);
     load.wait_for_more();
     mistakes_are_named_and_change_nothing(&cluster);
+    two_replicas_are_warned_of(&cluster);
     rescale(&cluster);
     load.wait_for_more();
     empty_a_broker(&cluster, 4);

@@ -2,13 +2,14 @@
 //!
 //! Reads the files of the project and `cargo metadata`; starts no broker and does not link one.
 //! `text` looks at single files, `directions` at who may know whom, `documented` at names that
-//! code and documents share, `deploy` at the files under `deploy/`. What does not hold yet stands
-//! in `exceptions`, a list that may only shrink.
+//! code and documents share, `planted` at planted bugs, `deploy` at the files under `deploy/`. What
+//! does not hold yet stands in `exceptions`, a list that may only shrink.
 
 mod deploy;
 mod directions;
 mod documented;
 mod exceptions;
+mod planted;
 mod source;
 mod text;
 mod tree;

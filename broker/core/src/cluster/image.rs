@@ -117,6 +117,12 @@ impl PartitionInfo {
         self.topic_id == TopicId::QUEUES
     }
 
+    /// Tells whether a replica is not in sync.
+    #[must_use]
+    pub fn is_under_replicated(&self) -> bool {
+        self.isr.len() < self.replicas.len()
+    }
+
     /// Tells whether a broker holds, may hold, or is to hold, a replica: whether it must keep what it
     /// has of the partition.
     #[must_use]
@@ -187,6 +193,12 @@ impl Image {
     #[must_use]
     pub fn is_alive(&self, id: BrokerId) -> bool {
         self.broker(id).is_some_and(|broker| !broker.is_fenced)
+    }
+
+    /// Tells whether a partition has no leader in service.
+    #[must_use]
+    pub fn is_offline(&self, partition: &PartitionInfo) -> bool {
+        partition.leader.is_none_or(|id| !self.is_alive(id))
     }
 
     /// Shows the brokers that are not fenced.

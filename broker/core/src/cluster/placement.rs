@@ -95,6 +95,15 @@ pub fn rescale(
     Ok(changes)
 }
 
+/// What people should know who ask for so many replicas.
+#[must_use]
+pub const fn warning(replicas_count: usize) -> Option<&'static str> {
+    match replicas_count {
+        2 => Some("replication factor 2 survives no failure: a majority of two is both"),
+        _ => None,
+    }
+}
+
 /// Checks a replication factor against the live brokers.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! `raftmq bench`: throughput and latency of a running cluster, as a client sees them.
 //!
-//! Owns the load; measures with `tracker`. A fixed rate counts latency from the time at which a
+//! Owns the load; measures with `tracker`, and shows where brokers say that its time went. A fixed rate counts latency from the time at which a
 //! record was due, so a stall is not hidden by the records that were not sent meanwhile.
 
 mod consume;
@@ -9,6 +9,7 @@ mod fetch;
 mod latency;
 mod pace;
 mod produce;
+mod stages;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use raftmq_client::{Client, ErrorKind, Record};
 use rand::RngCore;
 use serde::Serialize;
 
+use self::stages::{Share, Stages};
 use super::connect::{ConnectArgs, client_failure};
 use super::error::CliResult;
 use super::output::{self, Format};
@@ -49,11 +51,11 @@ pub(crate) struct Load {
     #[arg(long, default_value = "bench")]
     topic: String,
     /// Partitions of a topic that is created
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..))]
     partitions: u32,
     /// Replicas of a topic that is created [default: the cluster's]
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    replication_factor: u32,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    replication_factor: Option<u32>,
     /// Bytes of each value
     #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     size: u32,
@@ -121,6 +123,9 @@ struct Report {
     acknowledged: Option<Percentiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end_to_end: Option<Percentiles>,
+    /// Where the brokers spent the time of produces; empty when one of them does not tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<Share>,
 }
 
 /// Latency in microseconds.
@@ -150,11 +155,30 @@ pub(crate) async fn run(command: BenchCommand, connect: &ConnectArgs, format: Fo
     let report = match command {
         BenchCommand::Failover(args) => return failover::run(args, format).await,
         BenchCommand::Fetch(args) => return fetch::run(args, format).await,
-        BenchCommand::Produce(args) => produce::run(&connect.connect().await?, args).await?,
+        BenchCommand::Produce(args) => {
+            let client = connect.connect().await?;
+            let before = Stages::read(&client).await;
+            let report = produce::run(&client, args).await?;
+            with_stages(report, &client, before).await
+        }
         BenchCommand::Consume(args) => consume::run(&connect.connect().await?, args).await?,
-        BenchCommand::Latency(args) => latency::run(&connect.connect().await?, args).await?,
+        BenchCommand::Latency(args) => {
+            let client = connect.connect().await?;
+            let before = Stages::read(&client).await;
+            let report = latency::run(&client, args).await?;
+            with_stages(report, &client, before).await
+        }
     };
     show(&report, format)
+}
+
+async fn with_stages(report: Report, client: &Client, before: Option<Stages>) -> Report {
+    let after = Stages::read(client).await;
+    let both = before.zip(after);
+    Report {
+        stages: both.map_or_else(Vec::new, |(before, after)| after.shares_since(&before)),
+        ..report
+    }
 }
 
 fn show(report: &Report, format: Format) -> CliResult {
@@ -184,6 +208,11 @@ fn show(report: &Report, format: Format) -> CliResult {
             output::duration_text(latency.max_us)
         ))?;
     }
+    if !report.stages.is_empty() {
+        let share = |share: &Share| format!("{} {:.1} %", share.stage, share.percent);
+        let shares: Vec<String> = report.stages.iter().map(share).collect();
+        output::print_line(&format!("{:12}  {}", "in brokers", shares.join("  ")))?;
+    }
     Ok(())
 }
 
@@ -200,6 +229,7 @@ fn report(bench: &'static str, topic: String, records: u64, bytes: u64, seconds:
         rate: None,
         acknowledged: None,
         end_to_end: None,
+        stages: Vec::new(),
     }
 }
 
@@ -209,7 +239,7 @@ async fn ensure_topic(client: &Client, load: &Load) -> CliResult<u32> {
         .admin()
         .create_topic(load.topic.as_str())
         .partitions(load.partitions)
-        .replication_factor(load.replication_factor)
+        .replication_factor(load.replication_factor.unwrap_or_default())
         .send()
         .await;
     if let Err(error) = created

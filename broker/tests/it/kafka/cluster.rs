@@ -9,7 +9,7 @@ use super::wire::{PRODUCE, Wire, batch, fetch_request, produce_request, values};
 use crate::support::{Dev, text, wait_until};
 
 /// The Kafka addresses of all brokers, by id.
-fn addresses(dev: &Dev) -> BTreeMap<i32, String> {
+pub(super) fn addresses(dev: &Dev) -> BTreeMap<i32, String> {
     let brokers = dev.process.ready["brokers"].as_array().unwrap();
     let one = |broker: &serde_json::Value| {
         let id = i32::try_from(broker["id"].as_i64().unwrap()).unwrap();
@@ -18,7 +18,7 @@ fn addresses(dev: &Dev) -> BTreeMap<i32, String> {
     brokers.iter().map(one).collect()
 }
 
-fn leader(metadata: &MetadataResponse) -> i32 {
+pub(super) fn leader(metadata: &MetadataResponse) -> i32 {
     metadata.topics[0].partitions[0].leader_id
 }
 

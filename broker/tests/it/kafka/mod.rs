@@ -9,6 +9,7 @@ mod cluster;
 mod data;
 mod fetching;
 mod listeners;
+mod in_sync;
 mod quotas;
 mod racks;
 mod sessions;

@@ -3,7 +3,7 @@
 use raftmq_amqp_protocol::{Method, Table, TableBuilder, Text, Value, exchange, queue};
 
 use super::connection::Connection;
-use crate::history::{Queue, Route};
+use crate::history::{PRIORITY_MAX, Queue, Route};
 
 /// What is published here goes to two queues.
 const FANOUT: &str = "copying";
