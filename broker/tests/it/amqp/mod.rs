@@ -7,6 +7,7 @@ mod cluster;
 mod declarations;
 mod deliveries;
 mod errors;
+mod failover;
 mod java;
 mod messages;
 mod patterns;
