@@ -1,6 +1,8 @@
 //! The leader of a queue is killed while its clients, who are on the other brokers, publish and consume.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::io::{BufRead, BufReader, Write};
+use std::process::Command;
 use std::time::Duration;
 
 use lapin::options::{BasicAckOptions, QueueDeclareOptions};
@@ -13,6 +15,7 @@ use super::client::{
     Client, confirmation, consume, declare_with, next, publish, send, table, take, text,
 };
 use super::cluster::{endpoint, until_known};
+use crate::clients::programs::start;
 use crate::support::{Dev, others_than, signal};
 
 /// Messages that are published before the leader is killed, and after it.
@@ -129,6 +132,30 @@ async fn led(queue: &'static str, arguments: FieldTable) -> (Dev, u64, [u64; 2])
     client.close().await;
     let leader = dev.queue_leader(queue);
     (dev, leader, others_than(leader))
+}
+
+/// Gives a program of another language the two brokers that do not lead a queue, kills the leader as soon as
+/// the program says that it publishes, and reads what arrived.
+pub(super) async fn program_goes_on(queue: &'static str, mut program: Command) {
+    let deduplicated = table(&[("x-message-deduplication", AMQPValue::Boolean(true))]);
+    let (dev, leader, others) = led(queue, deduplicated).await;
+    for other in others {
+        let client = Client::connect(&endpoint(&dev, other)).await;
+        until_known(&client, queue).await;
+    }
+    let brokers = others.map(|other| endpoint(&dev, other)).join(",");
+    program.args([&brokers, queue]);
+    let mut child = start(program);
+    let mut said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let sent = said.next().expect("a line").expect("text");
+    assert!(sent.starts_with("sent "), "{sent}");
+    dev.kill(leader);
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(b"killed\n").expect("it reads");
+    let found = said.next().expect("a line").expect("text");
+    println!("{found}");
+    assert!(found.starts_with("lost 0 duplicated 0 of "), "{found}");
+    assert!(child.wait().expect("it ends").success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

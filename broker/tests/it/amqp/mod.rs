@@ -11,5 +11,6 @@ mod failover;
 mod java;
 mod messages;
 mod patterns;
+mod pika;
 mod publishing;
 mod raw_bytes;
