@@ -39,7 +39,7 @@ help: ## this list
 setup: ## check the tools; install libclang where root and apt-get allow it
 	@scripts/setup
 
-tools: ## install the clients that tests drive: kcat, Kafka's Java client and tools, RabbitMQ's Java client
+tools: ## install the clients that tests drive: kcat, Kafka's Java client and tools, RabbitMQ's Java client, pika
 	@$(STEP) tools scripts/tools tests
 
 build: setup ## compile the binary `raftmq`

@@ -10,10 +10,10 @@ use crate::support::{Broker, get, wait_until};
 
 /// One preallocated segment of 64 MiB and what stands beside it leave more than the reserve and a
 /// quarter, two leave less.
-const CAPACITY: &str = "limits.disk-capacity-bytes=150000000";
-const RESERVE: &str = "limits.disk-reserve-bytes=50000000";
-const VALUE_BYTES: usize = 512 * 1024;
-const RECORDS_MAX: usize = 1_000;
+pub(crate) const CAPACITY: &str = "limits.disk-capacity-bytes=150000000";
+pub(crate) const RESERVE: &str = "limits.disk-reserve-bytes=50000000";
+pub(crate) const VALUE_BYTES: usize = 512 * 1024;
+pub(crate) const RECORDS_MAX: usize = 1_000;
 
 async fn produce_one(producer: &Producer) -> Result<i64, Error> {
     let record = Record::to("t").value(vec![b'x'; VALUE_BYTES]);

@@ -325,6 +325,22 @@ impl Dev {
         wait_until(|| self.pid(id) == 0);
     }
 
+    /// Who leads a queue of the virtual host `/`; waits until somebody does.
+    pub(crate) fn queue_leader(&self, queue: &str) -> u64 {
+        let bootstrap = self.bootstrap();
+        let list = ["queue", "list", "--no-counts", "-o", "json"];
+        let list = with_bootstrap(&list, &bootstrap);
+        let mut leader = None;
+        wait_until(|| {
+            let listed: Value = serde_json::from_str(&ok(&list)).unwrap();
+            let mut queues = listed.as_array().unwrap().iter();
+            let found = queues.find(|listed| listed["name"] == queue);
+            leader = found.and_then(|queue| queue["leader"].as_u64());
+            leader.is_some()
+        });
+        leader.unwrap()
+    }
+
     /// SIGTERM, and waits until the supervisor has seen the end. Gives how long that took.
     pub(crate) fn terminate(&self, id: u64) -> Duration {
         let asked_at = Instant::now();
@@ -352,6 +368,11 @@ impl Dev {
             .await
             .unwrap()
     }
+}
+
+/// The other two of three brokers.
+pub(crate) const fn others_than(id: u64) -> [u64; 2] {
+    [id % 3 + 1, (id + 1) % 3 + 1]
 }
 
 /// Starts `raftmq dev` on a folder.

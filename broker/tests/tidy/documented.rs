@@ -1,6 +1,7 @@
 //! Names that code and documents share: each stands in both, or the test says where it is missing.
 //!
-//! Metrics, error codes, configuration keys, decision records. Does not judge the wording.
+//! Metrics, error codes, configuration keys, decision records; methods and arguments of AMQP stand in
+//! `documented_amqp`. Does not judge the wording.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,7 @@
 // RabbitMQ's own Java client against any broker: each step is a promise that a broker keeps.
 //
-// Usage: java -cp 'JARS/*' Rabbit.java HOST:PORT PREFIX [STEP]...
+// Usage: java -cp 'JARS/*' Rabbit.java HOST:PORT,... PREFIX [STEP]...
+// Steps go round the brokers, each on a connection of its own; some use two.
 // Prints "ok STEP" for each step; the first step that fails ends it with its stack trace and exit code 1.
 // Knows nothing of whose broker it is. The step "rpc-call" calls the queue PREFIX-rpc, which somebody
 // else must serve by answering each number with its double.
@@ -15,6 +16,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 public class Rabbit {
     static final long PATIENCE_MS = 30_000;
     static String prefix;
+    static String[] brokers;
+    static int turn;
     static ConnectionFactory factory;
     static Connection connection;
 
@@ -22,46 +25,76 @@ public class Rabbit {
 
     public static void main(String[] args) throws Exception {
         prefix = args[1];
+        brokers = args[0].split(",");
         factory = new ConnectionFactory();
-        int colon = args[0].lastIndexOf(':');
-        factory.setHost(args[0].substring(0, colon));
-        factory.setPort(Integer.parseInt(args[0].substring(colon + 1)));
         factory.setAutomaticRecoveryEnabled(false);
         factory.setRequestedHeartbeat(5);
         Map<String, Step> steps = new LinkedHashMap<>();
         steps.put("simple", Rabbit::simple);
+        steps.put("round-robin", Rabbit::roundRobin);
         steps.put("work", Rabbit::work);
         steps.put("fanout", Rabbit::fanout);
         steps.put("direct", Rabbit::direct);
         steps.put("topic", Rabbit::topic);
+        steps.put("headers", Rabbit::headers);
+        steps.put("exchange-to-exchange", Rabbit::exchangeToExchange);
+        steps.put("alternate-exchange", Rabbit::alternateExchange);
+        steps.put("copies", Rabbit::copies);
+        steps.put("delays", Rabbit::delays);
         steps.put("rpc", Rabbit::rpc);
         steps.put("confirms", Rabbit::confirms);
         steps.put("returns", Rabbit::returns);
         steps.put("requeue", Rabbit::requeue);
+        steps.put("ack-multiple", Rabbit::ackMultiple);
         steps.put("dead-letters", Rabbit::deadLetters);
+        steps.put("expiry", Rabbit::expiry);
+        steps.put("length-limit", Rabbit::lengthLimit);
+        steps.put("priorities", Rabbit::priorities);
+        steps.put("single-active-consumer", Rabbit::singleActiveConsumer);
+        steps.put("deduplication", Rabbit::deduplication);
         steps.put("refusals", Rabbit::refusals);
         steps.put("login", Rabbit::login);
         steps.put("rpc-call", Rabbit::rpcCall);
         List<String> chosen = args.length > 2
             ? Arrays.asList(args).subList(2, args.length) : new ArrayList<>(steps.keySet());
-        int code = 0;
-        try (Connection opened = factory.newConnection("scenario")) {
-            connection = opened;
+        try {
             for (String name : chosen) {
                 long start = System.nanoTime();
-                steps.get(name).run();
+                try (Connection opened = nextBroker()) {
+                    connection = opened;
+                    steps.get(name).run();
+                }
                 System.out.printf("ok %s %d ms%n", name, (System.nanoTime() - start) / 1_000_000);
             }
         } catch (Throwable failure) {
             System.out.println("FAILED: " + failure);
             failure.printStackTrace();
-            code = 1;
+            System.exit(1);
         }
-        System.exit(code);
+        System.exit(0);
+    }
+
+    /** A connection to the broker whose turn it is. */
+    static Connection nextBroker() throws Exception {
+        String broker = brokers[turn++ % brokers.length];
+        int colon = broker.lastIndexOf(':');
+        factory.setHost(broker.substring(0, colon));
+        factory.setPort(Integer.parseInt(broker.substring(colon + 1)));
+        return factory.newConnection("scenario");
     }
 
     static String queue(Channel channel, String name) throws IOException {
-        return channel.queueDeclare(prefix + "-" + name, true, false, false, null).getQueue();
+        return queue(channel, name, null);
+    }
+
+    static String queue(Channel channel, String name, Map<String, Object> arguments) throws IOException {
+        return channel.queueDeclare(prefix + "-" + name, true, false, false, arguments).getQueue();
+    }
+
+    static Map<String, Object> deadLettersTo(String queue, Object... more) {
+        Map<String, Object> arguments = new HashMap<>(Map.of("x-dead-letter-exchange", "", "x-dead-letter-routing-key", queue));
+        for (int i = 0; i < more.length; i += 2) arguments.put((String) more[i], more[i + 1]);
+        return arguments;
     }
 
     static byte[] bytes(String text) { return text.getBytes(StandardCharsets.UTF_8); }
@@ -95,6 +128,25 @@ public class Rabbit {
         channel.waitForConfirmsOrDie(PATIENCE_MS);
     }
 
+    static void publish(Channel channel, String exchange, String key, String body, AMQP.BasicProperties.Builder with)
+            throws Exception {
+        channel.basicPublish(exchange, key, with.build(), bytes(body));
+        channel.waitForConfirmsOrDie(PATIENCE_MS);
+    }
+
+    static AMQP.BasicProperties.Builder with() { return new AMQP.BasicProperties.Builder(); }
+
+    static List<String> next(BlockingQueue<String> bodies, int count) throws InterruptedException {
+        List<String> taken = new ArrayList<>();
+        while (taken.size() < count) taken.add(next(bodies));
+        return taken;
+    }
+
+    /** Checks what comes next, in this order. */
+    static void bring(BlockingQueue<String> bodies, String what, String... expected) throws InterruptedException {
+        same(List.of(expected), next(bodies, expected.length), what);
+    }
+
     static Channel confirming() throws IOException {
         Channel channel = connection.createChannel();
         channel.confirmSelect();
@@ -105,14 +157,23 @@ public class Rabbit {
         try (Channel channel = confirming()) {
             String queue = queue(channel, "simple");
             for (int i = 0; i < 100; i++) publish(channel, "", queue, "m" + i);
-            BlockingQueue<String> bodies = take(channel, queue);
-            for (int i = 0; i < 100; i++) same("m" + i, next(bodies), "message");
+            List<String> bodies = next(take(channel, queue), 100);
+            for (int i = 0; i < 100; i++) same("m" + i, bodies.get(i), "message");
+        }
+    }
+
+    static void roundRobin() throws Exception {
+        try (Channel channel = confirming(); Channel one = connection.createChannel(); Channel two = connection.createChannel()) {
+            String queue = queue(channel, "round-robin");
+            BlockingQueue<String> first = take(one, queue), second = take(two, queue);
+            for (int i = 0; i < 10; i++) publish(channel, "", queue, "" + i);
+            Set<List<String>> turns = Set.of(next(first, 5), next(second, 5));
+            same(Set.of(List.of("0", "2", "4", "6", "8"), List.of("1", "3", "5", "7", "9")), turns, "turns");
         }
     }
 
     static void work() throws Exception {
-        try (Channel channel = confirming(); Channel one = connection.createChannel();
-             Channel two = connection.createChannel()) {
+        try (Channel channel = confirming(); Channel one = connection.createChannel(); Channel two = connection.createChannel()) {
             String queue = queue(channel, "work");
             one.basicQos(1);
             two.basicQos(1);
@@ -136,21 +197,21 @@ public class Rabbit {
                 subscribers.add(take(channel, own));
             }
             publish(channel, exchange, "", "to all");
-            for (BlockingQueue<String> subscriber : subscribers) same("to all", next(subscriber), "message");
+            for (BlockingQueue<String> subscriber : subscribers) bring(subscriber, "message", "to all");
         }
     }
 
+    /** Messages by their type: some subscribers want one, others want all. */
     static void direct() throws Exception {
         try (Channel channel = confirming()) {
             String exchange = prefix + "-direct";
             channel.exchangeDeclare(exchange, BuiltinExchangeType.DIRECT, true);
-            String errors = queue(channel, "errors");
+            String errors = queue(channel, "errors"), everything = queue(channel, "everything");
             channel.queueBind(errors, exchange, "error");
-            for (String key : List.of("info", "error", "info")) publish(channel, exchange, key, key);
-            BlockingQueue<String> bodies = take(channel, errors);
-            same("error", next(bodies), "message");
-            publish(channel, exchange, "error", "end");
-            same("end", next(bodies), "nothing else was routed there");
+            for (String kind : List.of("info", "warning", "error")) channel.queueBind(everything, exchange, kind);
+            for (String kind : List.of("info", "error", "debug", "warning", "error")) publish(channel, exchange, kind, kind);
+            bring(take(channel, errors), "errors", "error", "error");
+            bring(take(channel, everything), "everything", "info", "error", "warning", "error");
         }
     }
 
@@ -161,17 +222,85 @@ public class Rabbit {
             String many = queue(channel, "many"), one = queue(channel, "one");
             channel.queueBind(many, exchange, "audit.#");
             channel.queueBind(one, exchange, "audit.*");
-            for (String key : List.of("audit", "audit.a", "audit.a.b", "x.a")) {
-                publish(channel, exchange, key, key);
-            }
-            BlockingQueue<String> all = take(channel, many), single = take(channel, one);
-            for (String key : List.of("audit", "audit.a", "audit.a.b")) same(key, next(all), "many words");
-            same("audit.a", next(single), "one word");
+            for (String key : List.of("audit", "audit.a", "audit.a.b", "x.a")) publish(channel, exchange, key, key);
+            bring(take(channel, many), "many words", "audit", "audit.a", "audit.a.b");
+            bring(take(channel, one), "one word", "audit.a");
         }
     }
 
+    static void headers() throws Exception {
+        try (Channel channel = confirming()) {
+            for (String mode : List.of("all", "any", "all-with-x", "any-with-x"))
+                channel.queueBind(queue(channel, mode), "amq.headers", "", Map.of("x-match", mode, "x-kind", prefix, prefix, 1));
+            publish(channel, "amq.headers", "", "kind", with().headers(Map.of("x-kind", prefix)));
+            publish(channel, "amq.headers", "", "plain", with().headers(Map.of(prefix, 1L)));
+            publish(channel, "amq.headers", "", "both", with().headers(Map.of("x-kind", prefix, prefix, 1)));
+            bring(take(channel, prefix + "-all"), "all", "plain", "both");
+            bring(take(channel, prefix + "-any"), "any", "plain", "both");
+            bring(take(channel, prefix + "-all-with-x"), "all-with-x", "both");
+            bring(take(channel, prefix + "-any-with-x"), "any-with-x", "kind", "plain", "both");
+        }
+    }
+
+    static void exchangeToExchange() throws Exception {
+        try (Channel channel = confirming()) {
+            String outer = prefix + "-outer", inner = prefix + "-inner", queue = queue(channel, "innermost");
+            channel.exchangeDeclare(outer, BuiltinExchangeType.TOPIC, true);
+            channel.exchangeDeclare(inner, BuiltinExchangeType.FANOUT, true);
+            channel.exchangeBind(inner, outer, "a.*");
+            channel.queueBind(queue, inner, "");
+            publish(channel, outer, "a.b", "1");
+            publish(channel, outer, "b.b", "2");
+            channel.exchangeUnbind(inner, outer, "a.*");
+            publish(channel, outer, "a.b", "3");
+            publish(channel, inner, "", "4");
+            bring(take(channel, queue), "message", "1", "4");
+        }
+    }
+
+    static void alternateExchange() throws Exception {
+        try (Channel channel = confirming()) {
+            String strays = queue(channel, "strays"), unmatched = prefix + "-unmatched", matched = prefix + "-matched";
+            channel.exchangeDeclare(unmatched, BuiltinExchangeType.FANOUT, true);
+            channel.exchangeDeclare(matched, BuiltinExchangeType.DIRECT, true, false, Map.of("alternate-exchange", unmatched));
+            channel.queueBind(strays, unmatched, "");
+            publish(channel, matched, "unknown", "stray");
+            bring(take(channel, strays), "message", "stray");
+        }
+    }
+
+    /** CC and BCC; BCC is not seen. */
+    static void copies() throws Exception {
+        try (Channel channel = confirming()) {
+            for (String name : List.of("to", "cc", "bcc")) queue(channel, name);
+            Map<String, Object> headers = Map.of("CC", List.of(prefix + "-cc"), "BCC", List.of(prefix + "-bcc"));
+            publish(channel, "", prefix + "-to", "hello", with().headers(headers));
+            for (String name : List.of("to", "cc", "bcc")) {
+                GetResponse copy = channel.basicGet(prefix + "-" + name, true);
+                same("hello", text(copy.getBody()), name);
+                same(true, copy.getProps().getHeaders().containsKey("CC"), "CC");
+                same(false, copy.getProps().getHeaders().containsKey("BCC"), "BCC");
+            }
+        }
+    }
+
+    static void delays() throws Exception {
+        try (Channel channel = confirming()) {
+            String exchange = prefix + "-delaying", queue = queue(channel, "delayed");
+            channel.exchangeDeclare(exchange, "x-delayed-message", true, false, Map.of("x-delayed-type", "direct"));
+            channel.queueBind(queue, exchange, "k");
+            long start = System.nanoTime();
+            publish(channel, exchange, "k", "later", with().headers(Map.of("x-delay", 300)));
+            publish(channel, exchange, "k", "now");
+            bring(take(channel, queue), "message", "now", "later");
+            same(true, System.nanoTime() - start >= 300_000_000L, "delayed");
+        }
+    }
+
+    /** The server and the caller are on different brokers. */
     static void rpc() throws Exception {
-        try (Channel server = connection.createChannel(); Channel client = connection.createChannel()) {
+        try (Connection other = nextBroker(); Channel server = other.createChannel();
+             Channel client = connection.createChannel()) {
             String queue = queue(server, "java-rpc");
             server.basicConsume(queue, true, (tag, request) -> {
                 AMQP.BasicProperties properties = new AMQP.BasicProperties.Builder()
@@ -179,6 +308,8 @@ public class Rabbit {
                 int number = Integer.parseInt(text(request.getBody()));
                 server.basicPublish("", request.getProperties().getReplyTo(), properties, bytes("" + 2 * number));
             }, tag -> { });
+            // What one broker was told, another one knows a moment later: declaring waits for that.
+            queue(client, "java-rpc");
             call(client, queue);
         }
     }
@@ -242,14 +373,23 @@ public class Rabbit {
         }
     }
 
+    static void ackMultiple() throws Exception {
+        try (Channel channel = confirming()) {
+            Channel reading = connection.createChannel();
+            String queue = queue(channel, "multiple");
+            for (int i = 0; i < 5; i++) publish(channel, "", queue, "" + i);
+            List<GetResponse> held = new ArrayList<>();
+            for (int i = 0; i < 5; i++) held.add(reading.basicGet(queue, false));
+            reading.basicAck(held.get(2).getEnvelope().getDeliveryTag(), true);
+            reading.close();
+            bring(take(channel, queue), "what was not acknowledged", "3", "4");
+        }
+    }
+
     static void deadLetters() throws Exception {
         try (Channel channel = confirming()) {
             String dead = queue(channel, "dead");
-            Map<String, Object> arguments = new HashMap<>();
-            arguments.put("x-queue-type", "quorum");
-            arguments.put("x-dead-letter-exchange", "");
-            arguments.put("x-dead-letter-routing-key", dead);
-            String dying = channel.queueDeclare(prefix + "-dying", true, false, false, arguments).getQueue();
+            String dying = queue(channel, "dying", deadLettersTo(dead, "x-queue-type", "quorum"));
             publish(channel, "", dying, "bad");
             GetResponse bad = channel.basicGet(dying, false);
             channel.basicReject(bad.getEnvelope().getDeliveryTag(), false);
@@ -257,10 +397,69 @@ public class Rabbit {
             channel.basicConsume(dead, true, (tag, delivery) -> deliveries.add(delivery), tag -> { });
             Delivery letter = deliveries.poll(PATIENCE_MS, TimeUnit.MILLISECONDS);
             same("bad", text(letter.getBody()), "dead letter");
-            List<?> deaths = (List<?>) letter.getProperties().getHeaders().get("x-death");
-            Map<?, ?> death = (Map<?, ?>) deaths.get(0);
+            Map<?, ?> death = (Map<?, ?>) ((List<?>) letter.getProperties().getHeaders().get("x-death")).get(0);
             same("rejected", death.get("reason").toString(), "reason");
             same(1L, death.get("count"), "count");
+        }
+    }
+
+    /** By the queue, and by the message itself; the dead letter comes back to where the work is. */
+    static void expiry() throws Exception {
+        try (Channel channel = confirming()) {
+            String work = queue(channel, "expired");
+            BlockingQueue<String> bodies = take(channel, work);
+            publish(channel, "", queue(channel, "wait", deadLettersTo(work, "x-message-ttl", 100)), "by queue");
+            bring(bodies, "expired", "by queue");
+            String slow = queue(channel, "slow-wait", deadLettersTo(work, "x-message-ttl", 600_000));
+            publish(channel, "", slow, "by message", with().expiration("100"));
+            bring(bodies, "expired", "by message");
+        }
+    }
+
+    static void lengthLimit() throws Exception {
+        try (Channel channel = confirming()) {
+            String gone = queue(channel, "overflown");
+            String full = queue(channel, "short", deadLettersTo(gone, "x-max-length", 2, "x-overflow", "drop-head"));
+            for (String body : List.of("1", "2", "3", "4")) publish(channel, "", full, body);
+            bring(take(channel, gone), "dropped", "1", "2");
+            bring(take(channel, full), "kept", "3", "4");
+        }
+    }
+
+    static void priorities() throws Exception {
+        try (Channel channel = confirming()) {
+            String queue = queue(channel, "priorities", Map.of("x-max-priority", 5));
+            publish(channel, "", queue, "low", with().priority(1));
+            publish(channel, "", queue, "high", with().priority(5));
+            publish(channel, "", queue, "none", with());
+            publish(channel, "", queue, "middle", with().priority(3));
+            bring(take(channel, queue), "order", "high", "middle", "low", "none");
+        }
+    }
+
+    /** The second consumer, on another broker, gets its turn when the first one leaves. */
+    static void singleActiveConsumer() throws Exception {
+        Map<String, Object> arguments = Map.of("x-single-active-consumer", true);
+        try (Channel channel = confirming(); Connection other = nextBroker(); Channel two = other.createChannel()) {
+            Channel one = connection.createChannel();
+            String queue = queue(channel, "single-active", arguments);
+            BlockingQueue<String> first = take(one, queue);
+            queue(two, "single-active", arguments);
+            BlockingQueue<String> second = take(two, queue);
+            for (String body : List.of("1", "2", "3")) publish(channel, "", queue, body);
+            bring(first, "messages of the active one", "1", "2", "3");
+            one.close();
+            publish(channel, "", queue, "4");
+            bring(second, "messages of the second", "4");
+        }
+    }
+
+    static void deduplication() throws Exception {
+        try (Channel channel = confirming()) {
+            String queue = queue(channel, "once", Map.of("x-message-deduplication", true));
+            for (String id : List.of("a", "b", "a", "c")) publish(channel, "", queue, id, with().messageId(id));
+            same(3, (int) channel.messageCount(queue), "messages");
+            bring(take(channel, queue), "messages", "a", "b", "c");
         }
     }
 
@@ -296,8 +495,6 @@ public class Rabbit {
         wrong.setPassword("wrong");
         try (Connection opened = wrong.newConnection()) {
             throw new AssertionError("let in with a wrong password: " + opened);
-        } catch (AuthenticationFailureException expected) {
-            return;
-        }
+        } catch (AuthenticationFailureException expected) { }
     }
 }

@@ -86,6 +86,25 @@ def fanout():
     connection.close()
 
 
+def direct():
+    """Messages by their type: some subscribers want one, others want all."""
+    connection = connect()
+    channel = connection.channel()
+    channel.confirm_delivery()
+    exchange = f"{prefix}-direct"
+    channel.exchange_declare(exchange, "direct", durable=True)
+    errors, everything = queue(channel, "errors"), queue(channel, "everything")
+    channel.queue_bind(errors, exchange, "error")
+    for kind in ["info", "warning", "error"]:
+        channel.queue_bind(everything, exchange, kind)
+    for kind in ["info", "error", "debug", "warning", "error"]:
+        channel.basic_publish(exchange, kind, kind)
+    same(["error", "error"], take(channel, errors, 2), "errors")
+    same(["info", "error", "warning", "error"], take(channel, everything, 4), "everything")
+    same(0, channel.queue_delete(everything).method.message_count, "messages that are left")
+    connection.close()
+
+
 def topic():
     connection = connect()
     channel = connection.channel()
@@ -185,6 +204,99 @@ def redelivery():
     connection.close()
 
 
+def dead_letters():
+    connection = connect()
+    channel = connection.channel()
+    channel.confirm_delivery()
+    dead = queue(channel, "dead")
+    dying = queue(channel, "dying", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    channel.basic_publish("", dying, "bad", pika.BasicProperties(message_id="m"))
+    for method, _, _ in channel.consume(dying, inactivity_timeout=PATIENCE_SECONDS):
+        channel.basic_reject(method.delivery_tag, requeue=False)
+        break
+    channel.cancel()
+    for method, properties, body in channel.consume(dead, auto_ack=True, inactivity_timeout=PATIENCE_SECONDS):
+        same(b"bad", body, "dead letter")
+        same("m", properties.message_id, "message id")
+        death = properties.headers["x-death"][0]
+        same((dying, "rejected", 1, "", [dying]), (
+            death["queue"], death["reason"], death["count"], death["exchange"], death["routing-keys"]), "death")
+        same("rejected", properties.headers["x-first-death-reason"], "first death")
+        break
+    channel.cancel()
+    connection.close()
+
+
+def expiry():
+    """By the queue, and by the message itself; the dead letter comes back to where the work is."""
+    connection = connect()
+    channel = connection.channel()
+    channel.confirm_delivery()
+    work = queue(channel, "expired")
+    to_work = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": work}
+    wait = queue(channel, "wait", arguments={"x-message-ttl": 100, **to_work})
+    channel.basic_publish("", wait, "by queue")
+    same(["by queue"], take(channel, work, 1), "expired")
+    long_wait = queue(channel, "long-wait", arguments={"x-message-ttl": 600_000, **to_work})
+    channel.basic_publish("", long_wait, "by message", pika.BasicProperties(expiration="100"))
+    same(["by message"], take(channel, work, 1), "expired")
+    connection.close()
+
+
+def priorities():
+    connection = connect()
+    channel = connection.channel()
+    channel.confirm_delivery()
+    name = queue(channel, "priorities", arguments={"x-max-priority": 5})
+    for body, priority in [("low", 1), ("high", 5), ("middle", 3), ("none", None)]:
+        channel.basic_publish("", name, body, pika.BasicProperties(priority=priority))
+    same(["high", "middle", "low", "none"], take(channel, name, 4), "order")
+    connection.close()
+
+
+def single_active_consumer():
+    """The second consumer, on another broker, gets its turn when the first one leaves."""
+    first, second = connect(), connect()
+    channel, waiting = first.channel(), second.channel()
+    channel.confirm_delivery()
+    arguments = {"x-single-active-consumer": True}
+    name = queue(channel, "single-active", arguments=arguments)
+    one, two = [], []
+    channel.basic_consume(name, lambda _c, _m, _p, body: one.append(body), auto_ack=True)
+    # What one broker was told, another one knows a moment later: declaring waits for that.
+    queue(waiting, "single-active", arguments=arguments)
+    waiting.basic_consume(name, lambda _c, _m, _p, body: two.append(body), auto_ack=True)
+
+    def has(bodies, count):
+        for connection in (first, second):
+            if connection.is_open:
+                connection.process_data_events()
+        return len(bodies) >= count
+
+    for number in range(4):
+        channel.basic_publish("", name, f"{number}")
+    scenario.wait_until("four messages", lambda: has(one, 4))
+    same(([b"0", b"1", b"2", b"3"], []), (one, two), "messages of the active one and of the other")
+    first.close()
+    publisher = second.channel()
+    publisher.basic_publish("", name, "4")
+    scenario.wait_until("the fifth message", lambda: has(two, 1))
+    same([b"4"], two, "messages of the second")
+    second.close()
+
+
+def deduplication():
+    connection = connect()
+    channel = connection.channel()
+    channel.confirm_delivery()
+    name = queue(channel, "once", arguments={"x-message-deduplication": True})
+    for message_id, body in [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")]:
+        channel.basic_publish("", name, body, pika.BasicProperties(message_id=message_id))
+    same(["1", "2", "4"], take(channel, name, 3), "messages")
+    same(0, channel.queue_delete(name).method.message_count, "messages that are left")
+    connection.close()
+
+
 def refusals():
     for code, act in [
         (404, lambda channel: channel.queue_declare(f"{prefix}-missing", passive=True)),
@@ -205,9 +317,15 @@ scenario.run({
     "simple": simple,
     "work": work,
     "fanout": fanout,
+    "direct": direct,
     "topic": topic,
     "rpc": rpc,
     "unroutable": unroutable,
     "redelivery": redelivery,
+    "dead-letters": dead_letters,
+    "expiry": expiry,
+    "priorities": priorities,
+    "single-active-consumer": single_active_consumer,
+    "deduplication": deduplication,
     "refusals": refusals,
 })

@@ -19,12 +19,12 @@ use crate::support::{
 };
 
 /// The command line against one cluster.
-struct Operator {
+pub(super) struct Operator {
     bootstrap: String,
 }
 
 impl Operator {
-    fn ok(&self, args: &[&str]) -> String {
+    pub(super) fn ok(&self, args: &[&str]) -> String {
         ok(&with_bootstrap(args, &self.bootstrap))
     }
 
@@ -38,7 +38,7 @@ impl Operator {
     }
 
     /// Sets a password in the way that shows it to nobody.
-    fn set_password(&self, user: &str, password: &str) {
+    pub(super) fn set_password(&self, user: &str, password: &str) {
         let args = ["user", "set", user, "--password-stdin"];
         let args = with_bootstrap(&args, &self.bootstrap);
         let set = run_with_input(&args, format!("{password}\n").as_bytes());
@@ -73,7 +73,7 @@ async fn refused_login(at: (&str, &str, &str), code: u16) -> String {
 }
 
 /// Waits until a client is let in.
-async fn let_in(at: (&str, &str, &str)) -> Client {
+pub(super) async fn let_in(at: (&str, &str, &str)) -> Client {
     let connection = log_in_until(at, Result::is_ok).await.expect("let in");
     let channel = connection.create_channel().await.expect("a channel");
     let confirms = channel.confirm_select(lapin::options::ConfirmSelectOptions::default());
@@ -193,7 +193,7 @@ async fn a_queue_whose_leader_is_gone_shows_no_counts_and_can_be_deleted() {
 }
 
 /// One broker, a virtual host of the test's own, and `guest` in it.
-async fn alone_in(vhost: &str) -> (Broker, Operator, Client) {
+pub(super) async fn alone_in(vhost: &str) -> (Broker, Operator, Client) {
     let broker = Broker::start(&[]);
     let operator = Operator {
         bootstrap: broker.grpc(),

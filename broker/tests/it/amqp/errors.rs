@@ -34,7 +34,7 @@ pub(super) async fn refused<T, F: Future<Output = lapin::Result<T>>>(
 }
 
 /// Publishes, and asks for something, so that there is somebody to be told what was wrong.
-async fn publish_and_ask(
+pub(super) async fn publish_and_ask(
     channel: Channel,
     (exchange, key): (&'static str, &'static str),
     properties: BasicProperties,

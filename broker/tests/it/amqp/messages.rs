@@ -12,7 +12,7 @@ use super::client::{
 use crate::support::PATIENCE;
 
 /// The death that is noted first: queue, reason, count.
-fn last_death(properties: &BasicProperties) -> (String, String, i64) {
+pub(super) fn last_death(properties: &BasicProperties) -> (String, String, i64) {
     let headers = properties.headers().clone().expect("headers");
     let Some(AMQPValue::FieldArray(deaths)) = headers.inner().get("x-death") else {
         panic!("no deaths: {headers:?}");
@@ -31,7 +31,7 @@ fn last_death(properties: &BasicProperties) -> (String, String, i64) {
 }
 
 /// Takes a message as soon as there is one.
-async fn get(channel: &Channel, queue: &str) -> lapin::message::Delivery {
+pub(super) async fn get(channel: &Channel, queue: &str) -> lapin::message::Delivery {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let got = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true });

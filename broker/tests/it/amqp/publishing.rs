@@ -191,6 +191,52 @@ async fn headers_exchanges_match_all_or_any() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_exchanges_look_at_names_with_an_x_only_if_told_to() {
+    let broker = broker();
+    let client = Client::confirming(&broker.amqp()).await;
+    let channel = &client.channel;
+    for mode in ["all", "any", "all-with-x", "any-with-x"] {
+        declare(channel, mode).await;
+        let arguments = table(&[
+            ("x-match", long_text(mode)),
+            ("x-kind", long_text("a")),
+            ("size", AMQPValue::LongInt(1)),
+        ]);
+        let bound = channel.queue_bind(
+            mode.into(),
+            "amq.headers".into(),
+            "".into(),
+            Default::default(),
+            arguments,
+        );
+        bound.await.expect("a binding");
+    }
+    let (kind, size) = (("x-kind", long_text("a")), ("size", AMQPValue::LongInt(1)));
+    for (body, headers) in [
+        ("kind", table(&[kind.clone()])),
+        ("size", table(&[size.clone()])),
+        ("both", table(&[kind, size])),
+    ] {
+        let properties = BasicProperties::default().with_headers(headers);
+        acked(send(channel, "amq.headers", "", body.as_bytes(), properties).await).await;
+    }
+    for (mode, expected) in [
+        ("all", &["size", "both"][..]),
+        ("any", &["size", "both"]),
+        ("all-with-x", &["both"]),
+        ("any-with-x", &["kind", "size", "both"]),
+    ] {
+        let mut consumer = consume(channel, mode, mode).await;
+        for body in expected {
+            assert_eq!(take(&mut consumer).await, *body, "{mode}");
+        }
+        let deleted = channel.queue_delete(mode.into(), QueueDeleteOptions::default());
+        assert_eq!(deleted.await.expect("it is deleted"), 0, "{mode}");
+    }
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_duplicate_is_confirmed_and_not_delivered() {
     let broker = broker();
     let client = Client::confirming(&broker.amqp()).await;

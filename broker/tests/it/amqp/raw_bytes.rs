@@ -5,11 +5,11 @@ use std::net::TcpStream;
 
 use bytes::{Buf, BytesMut};
 use raftmq_amqp_protocol::{
-    Frame, FrameBuffer, Method, PROTOCOL_HEADER, Table, Text, connection, connection_method,
-    decode_frame,
+    Frame, FrameBuffer, FrameKind, Method, PROTOCOL_HEADER, ShortString, Table, Text, basic,
+    channel, connection, connection_method, decode_frame, queue, tx,
 };
 
-use super::client::broker;
+use super::client::{Client, broker, consume, declare, next, publish, text};
 use crate::support::PATIENCE;
 
 /// A socket with what came and was not looked at.
@@ -28,8 +28,13 @@ impl Raw {
         }
     }
 
-    /// As far as `connection.open-ok`.
+    /// As far as `connection.open-ok`, without heartbeats.
     fn logged_in(endpoint: &str) -> Self {
+        Self::logged_in_with(endpoint, 0)
+    }
+
+    /// As [`Self::logged_in`]; `heartbeat` in seconds.
+    fn logged_in_with(endpoint: &str, heartbeat: u16) -> Self {
         let mut raw = Self::connect(endpoint);
         raw.send(PROTOCOL_HEADER);
         assert!(matches!(raw.method(), connection::Method::Start(_)));
@@ -45,7 +50,7 @@ impl Raw {
         raw.send_method(connection::TuneOk {
             channel_max: tune.channel_max,
             frame_max: tune.frame_max,
-            heartbeat: 0,
+            heartbeat,
         });
         raw.send_method(connection::Open {
             virtual_host: Text::from_static("/"),
@@ -59,9 +64,25 @@ impl Raw {
         self.stream.write_all(bytes).expect("it is written");
     }
 
+    /// As far as `channel.open-ok` of channel 1.
+    fn with_channel(endpoint: &str, heartbeat: u16) -> Self {
+        let mut raw = Self::logged_in_with(endpoint, heartbeat);
+        raw.send_on(1, channel::Open::default());
+        let opened = raw.answer();
+        assert!(matches!(
+            opened,
+            Method::Channel(channel::Method::OpenOk(_))
+        ));
+        raw
+    }
+
     fn send_method(&mut self, method: impl Into<Method>) {
+        self.send_on(0, method);
+    }
+
+    fn send_on(&mut self, channel: u16, method: impl Into<Method>) {
         let mut frames = FrameBuffer::new();
-        frames.put_method(0, &method.into());
+        frames.put_method(channel, &method.into());
         let bytes = frames.copy_to_bytes(frames.remaining());
         self.send(&bytes);
     }
@@ -73,6 +94,17 @@ impl Raw {
         match method {
             Some(Method::Connection(method)) => method,
             other => panic!("no method of a connection: {other:?}"),
+        }
+    }
+
+    /// The next method of any channel; heartbeats are passed over.
+    fn answer(&mut self) -> Method {
+        loop {
+            let frame = self.frame();
+            if frame.kind == FrameKind::Method {
+                return Method::decode(frame.payload).expect("a method");
+            }
+            assert_eq!(frame.kind, FrameKind::Heartbeat, "{frame:?}");
         }
     }
 
@@ -153,6 +185,125 @@ fn broken_frames_close_the_connection_with_rabbitmqs_codes() {
     }
     // The others are served.
     Raw::logged_in(&broker.amqp());
+}
+
+#[test]
+fn frames_out_of_order_and_fields_that_cannot_be_read_have_their_codes() {
+    let broker = broker();
+    let publish = basic::Publish {
+        routing_key: ShortString::from_static("nowhere"),
+        ..basic::Publish::default()
+    };
+    let body = b"\x03\0\x01\0\0\0\x01x\xce";
+    for (methods, bytes, code, name) in [
+        // A body without a message, and one without a header.
+        (&[][..], &body[..], 505, "UNEXPECTED_FRAME"),
+        (&[Method::from(publish)], body, 505, "UNEXPECTED_FRAME"),
+        // A queue with an argument of a type that is none.
+        (
+            &[],
+            b"\x01\0\x01\0\0\0\x0f\0\x32\0\x0a\0\0\0\0\0\0\0\x03\x01a?\xce",
+            502,
+            "SYNTAX_ERROR",
+        ),
+        // A limit that ends too soon.
+        (
+            &[],
+            b"\x01\0\x01\0\0\0\x05\0\x3c\0\x0a\0\xce",
+            502,
+            "SYNTAX_ERROR",
+        ),
+    ] {
+        let mut raw = Raw::with_channel(&broker.amqp(), 0);
+        for method in methods {
+            raw.send_on(1, Method::clone(method));
+        }
+        raw.send(bytes);
+        let (found, text) = raw.refusal();
+        assert_eq!(found, code, "{text}");
+        assert!(text.starts_with(&format!("{name} - ")), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_served_ends_the_connection_and_says_so() {
+    let broker = broker();
+    let methods: [Method; 5] = [
+        tx::Select {}.into(),
+        channel::Flow { active: false }.into(),
+        basic::Recover { requeue: false }.into(),
+        basic::RecoverAsync { requeue: false }.into(),
+        basic::Qos {
+            prefetch_size: 1,
+            ..basic::Qos::default()
+        }
+        .into(),
+    ];
+    for method in methods {
+        let mut raw = Raw::with_channel(&broker.amqp(), 0);
+        raw.send_on(1, method.clone());
+        let (code, text) = raw.refusal();
+        assert_eq!(code, 540, "{method:?}: {text}");
+        assert!(text.starts_with("NOT_IMPLEMENTED - "), "{text}");
+    }
+}
+
+#[test]
+fn a_consumer_tag_belongs_to_one_consumer_of_a_channel() {
+    let broker = broker();
+    let mut raw = Raw::with_channel(&broker.amqp(), 0);
+    raw.send_on(
+        1,
+        queue::Declare {
+            exclusive: true,
+            ..queue::Declare::default()
+        },
+    );
+    assert!(matches!(
+        raw.answer(),
+        Method::Queue(queue::Method::DeclareOk(_))
+    ));
+    let consume = basic::Consume {
+        consumer_tag: Text::from_static("mine"),
+        ..basic::Consume::default()
+    };
+    raw.send_on(1, consume.clone());
+    assert!(matches!(
+        raw.answer(),
+        Method::Basic(basic::Method::ConsumeOk(_))
+    ));
+    raw.send_on(1, consume);
+    let words = "NOT_ALLOWED - attempt to reuse consumer tag 'mine'";
+    assert_eq!(raw.refusal(), (530, words.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_falls_silent_is_given_up_and_what_it_held_returns() {
+    const HEARTBEAT_SECONDS: u16 = 1;
+    let broker = broker();
+    let client = Client::confirming(&broker.amqp()).await;
+    declare(&client.channel, "silent").await;
+    publish(&client.channel, "", "silent", b"held").await;
+    let mut raw = Raw::with_channel(&broker.amqp(), HEARTBEAT_SECONDS);
+    raw.send_on(
+        1,
+        basic::Get {
+            queue: Text::from_static("silent"),
+            ..basic::Get::default()
+        },
+    );
+    assert!(matches!(
+        raw.answer(),
+        Method::Basic(basic::Method::GetOk(_))
+    ));
+
+    // It reads, and says nothing more.
+    raw.rest();
+
+    let mut consumer = consume(&client.channel, "silent", "c").await;
+    let again = next(&mut consumer).await;
+    assert_eq!((text(&again).as_str(), again.redelivered), ("held", true));
+    client.close().await;
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Finds and runs programs of others: kcat, and Java with Kafka's jars.
+//! Finds and runs programs of others: kcat, Java with the clients' jars, Python with pika.
 //!
 //! Knows where `make tools` puts them, and nothing of what they are told.
 
@@ -57,8 +57,23 @@ fn java_with(jars: &str, source: &str) -> Command {
     command
 }
 
+/// Python with pika, ready to run a source file of `broker/tests/clients/python`.
+pub(crate) fn pika(source: &str) -> Command {
+    let python = tools().join("pika/bin/python");
+    assert!(
+        python.is_file(),
+        "there is no {}: run `make tools`",
+        python.display()
+    );
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python");
+    let mut command = Command::new(python);
+    // It would leave its byte code beside the sources.
+    command.arg("-B").arg(sources.join(source));
+    command
+}
+
 /// Starts it with pipes for what it reads and says; its stderr is this test's.
-pub(super) fn start(mut command: Command) -> Child {
+pub(crate) fn start(mut command: Command) -> Child {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Three brokers, and one that is killed: publishers and consumers go on by themselves.
+//! Three brokers, and the leader of a queue that is killed: publishers and consumers go on by themselves.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,8 @@ use crate::support::Dev;
 const MESSAGES_COUNT: u32 = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_confirmed_is_missing_and_nothing_is_twice_after_a_broker_was_killed() {
+async fn nothing_confirmed_is_missing_and_nothing_is_twice_after_the_leader_of_a_queue_was_killed()
+{
     let dev = Dev::start(&["--brokers", "3"]);
     let client = Client::builder().bootstrap(&dev.bootstrap());
     let client = client.build().await.expect("the cluster answers");
@@ -37,7 +38,7 @@ async fn nothing_confirmed_is_missing_and_nothing_is_twice_after_a_broker_was_ki
     let mut is_killed = false;
     while bodies.len() < MESSAGES_COUNT as usize {
         if !is_killed && bodies.len() >= MESSAGES_COUNT as usize / 3 {
-            dev.kill(1);
+            dev.kill(dev.queue_leader("killed"));
             is_killed = true;
         }
         let delivery = next(&mut consumer).await;

@@ -208,50 +208,77 @@ async fn publish_surely(queues: &Queues, queue: GroupNumber, message: Message) {
     while queues.publish(&[queue], message.clone()).await != Ok(Published::Enqueued) {}
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_old_message_does_not_hold_the_log_and_is_still_there_after_a_restart() {
+/// Has large messages go through a queue, ahead of whatever is in it, until its log is purged.
+async fn run_through(brokers: &Brokers, queue: GroupNumber) {
     const LARGE: usize = 2 << 20;
     const COUNT: usize = 40;
-    let mut brokers = Brokers::start(1).await;
-    let queue = brokers.declare("q", &[("x-max-priority", 1)]).await;
-    {
-        let queues = brokers.queues(1);
-        publish_surely(queues, queue, message("old")).await;
-        for _ in 0..COUNT {
-            let large = Message {
-                body: Bytes::from(vec![7; LARGE]),
-                priority: 1,
-                ..Message::default()
-            };
-            publish_surely(queues, queue, large).await;
-        }
-        let client = Client::of(queues);
-        while counts(queues, queue).await.ready > 1 {
-            let got = queues.get(queue, client.channel.id(), AckMode::Automatic);
-            if let Ok(Some((delivery, body))) = got.await.map(|got| got.message) {
-                assert_eq!((body.len(), delivery.is_settled), (LARGE, true));
-            }
-        }
-        let host = &brokers.node(1).parts().host;
-        let group = host.get(GroupId(queue.get())).expect("it is open");
-        queues.purge().await;
-        eventually("the log is purged", || {
-            let first = group.store().first_log_index();
-            first.is_some_and(|first| first > 20)
-        })
-        .await;
+    let queues = brokers.queues(1);
+    let left = counts(queues, queue).await.ready;
+    for _ in 0..COUNT {
+        let large = Message {
+            body: Bytes::from(vec![7; LARGE]),
+            priority: 1,
+            ..Message::default()
+        };
+        publish_surely(queues, queue, large).await;
     }
+    let client = Client::of(queues);
+    while counts(queues, queue).await.ready > left {
+        let got = queues.get(queue, client.channel.id(), AckMode::Automatic);
+        if let Ok(Some((delivery, body))) = got.await.map(|got| got.message) {
+            assert_eq!((body.len(), delivery.is_settled), (LARGE, true));
+        }
+    }
+    let host = &brokers.node(1).parts().host;
+    let group = host.get(GroupId(queue.get())).expect("it is open");
+    queues.purge().await;
+    eventually("the log is purged", || {
+        let first = group.store().first_log_index();
+        first.is_some_and(|first| first > 20)
+    })
+    .await;
+}
 
+/// Restarts the broker and takes the only message that is left.
+async fn left_after_a_restart(brokers: &mut Brokers, queue: GroupNumber) -> (Bytes, bool) {
     brokers.kill(1).await;
     brokers.start_again(1).await;
-
     let queues = brokers.queues(1).clone();
     eventually("in service", || queues.open_channel().is_ok()).await;
+    until_ready(&queues, queue, 1).await;
     let client = Client::of(&queues);
     let got = queues.get(queue, client.channel.id(), AckMode::Automatic);
     let (delivery, body) = got.await.expect("an answer").message.expect("a message");
-    assert_eq!((&*body, delivery.is_redelivered), (&b"old"[..], false));
-    drop(client);
-    drop(queues);
+    (body, delivery.is_redelivered)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_old_message_does_not_hold_the_log_and_is_still_there_after_a_restart() {
+    let mut brokers = Brokers::start(1).await;
+    let queue = brokers.declare("q", &[("x-max-priority", 1)]).await;
+    publish_surely(brokers.queues(1), queue, message("old")).await;
+
+    run_through(&brokers, queue).await;
+
+    let (body, is_redelivered) = left_after_a_restart(&mut brokers, queue).await;
+    assert_eq!((&*body, is_redelivered), (&b"old"[..], false));
+    brokers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_old_delivery_that_nobody_settles_does_not_hold_the_log_either() {
+    let mut brokers = Brokers::start(1).await;
+    let queue = brokers.declare("q", &[("x-max-priority", 1)]).await;
+    publish_surely(brokers.queues(1), queue, message("old")).await;
+    let mut holder = Client::of(brokers.queues(1));
+    holder.consume(queue, 1).await;
+    let (_, text) = holder.delivery().await;
+    assert_eq!(text, "old");
+
+    run_through(&brokers, queue).await;
+
+    drop(holder);
+    let (body, is_redelivered) = left_after_a_restart(&mut brokers, queue).await;
+    assert_eq!((&*body, is_redelivered), (&b"old"[..], true));
     brokers.stop().await;
 }
