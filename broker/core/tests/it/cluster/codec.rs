@@ -158,7 +158,14 @@ fn more_reports_than_the_limit_are_refused() {
 
     let limit = REPORTS_COUNT_MAX;
     let what = "reports".to_owned();
-    assert_eq!(refused, Err(CodecError::OverLimit { what, actual, limit }));
+    assert_eq!(
+        refused,
+        Err(CodecError::OverLimit {
+            what,
+            actual,
+            limit
+        })
+    );
 }
 
 #[test]
