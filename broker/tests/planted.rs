@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 #[cfg(test)]
+#[path = "it/fast_clock.rs"]
+mod fast_clock;
+#[cfg(test)]
 #[path = "it/forgotten_tail.rs"]
 mod forgotten_tail;
 #[path = "it/in_process.rs"]
@@ -30,6 +33,7 @@ mod queues;
 #[expect(dead_code, reason = "the tests of whole processes use the rest")]
 mod support;
 
+use fast_clock::Disagreeing;
 use forgotten_tail::ForgottenTail;
 use in_process::{eventually, in_service, peer, start, try_start};
 use lone_replica::Lone;
@@ -123,6 +127,17 @@ async fn nobody_notices_that_an_acknowledged_tail_is_gone() {
     assert_eq!(forgotten.host.ask_for_marks(everything).await, vec![]);
     assert_eq!(forgotten.health(), GroupHealth::Ok, "it may vote");
     forgotten.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_an_hour_ahead_deletes_records_of_a_moment_ago() {
+    raftmq_core::planted::plant(raftmq_core::planted::Bug::ClockTrusted);
+    let brokers = Disagreeing::start().await;
+
+    let left = brokers.left_after_retention().await;
+
+    assert!(left < Disagreeing::written_count(), "the bug did no harm");
+    brokers.stop().await;
 }
 
 /// Logs in over AMQP.

@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use raftmq::config::NodeConfig;
 use raftmq::node::NodeError;
 use raftmq_client::{Client, Record};
 use raftmq_store::{GroupHealth, StoreError};
@@ -75,8 +74,11 @@ async fn a_replica_whose_scrub_finds_a_damaged_old_entry_recovers_every_record_f
         TempDir::new().expect("a folder"),
     ];
     let first = start(1, Vec::new(), &folders[0]).await;
-    let scrubs = |config: &mut NodeConfig| config.scrub_interval = SCRUB_INTERVAL;
-    let second = start_changed(2, vec![peer(1, &first)], &folders[1], scrubs).await;
+    let peers = vec![peer(1, &first)];
+    let second = start_changed(2, peers, &folders[1], |config, _| {
+        config.scrub_interval = SCRUB_INTERVAL;
+    });
+    let second = second.await;
     in_service(&[&first, &second]).await;
     let client = Client::builder().bootstrap(first.grpc_endpoint());
     let client = client.build().await.expect("a client");

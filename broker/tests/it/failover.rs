@@ -120,6 +120,13 @@ async fn a_cluster_of_five_goes_on_without_its_controller_and_another_voter() {
         signal(dev.pid(u64::from(id)), Signal::KILL);
     }
 
+    // Until then a topic may be placed on them.
+    eventually("both fenced", async || {
+        let brokers = described(&client).await.brokers;
+        let fenced = brokers.iter().filter(|broker| broker.fenced);
+        fenced.count() == 2
+    })
+    .await;
     let create = client.admin().create_topic("after");
     let create = create.partitions(PARTITIONS).replication_factor(3);
     create.send().await.unwrap();

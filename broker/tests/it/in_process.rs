@@ -24,19 +24,20 @@ fn loopback() -> NodeConfig {
 }
 
 pub(crate) async fn start(broker_id: u32, peers: Vec<PeerAddress>, data: &TempDir) -> Node {
-    start_changed(broker_id, peers, data, |_| {}).await
+    start_changed(broker_id, peers, data, |_, _| {}).await
 }
 
-/// [`start`] with another configuration.
+/// [`start`] with another configuration or clock.
 pub(crate) async fn start_changed(
     broker_id: u32,
     peers: Vec<PeerAddress>,
     data: &TempDir,
-    change: impl FnOnce(&mut NodeConfig),
+    change: impl FnOnce(&mut NodeConfig, &mut Env),
 ) -> Node {
     let mut config = config_of(broker_id, peers, data);
-    change(&mut config);
-    open(config).await.expect("the broker starts")
+    let mut env = Env::real();
+    change(&mut config, &mut env);
+    open(config, env).await.expect("the broker starts")
 }
 
 pub(crate) async fn try_start(
@@ -44,7 +45,7 @@ pub(crate) async fn try_start(
     peers: Vec<PeerAddress>,
     data: &TempDir,
 ) -> Result<Node, NodeError> {
-    open(config_of(broker_id, peers, data)).await
+    open(config_of(broker_id, peers, data), Env::real()).await
 }
 
 fn config_of(broker_id: u32, peers: Vec<PeerAddress>, data: &TempDir) -> NodeConfig {
@@ -57,10 +58,10 @@ fn config_of(broker_id: u32, peers: Vec<PeerAddress>, data: &TempDir) -> NodeCon
 
 /// Waits while the folder is still in use: the last tasks of a stopped broker let go of it a moment
 /// later, which in a process of its own nobody would see.
-async fn open(config: NodeConfig) -> Result<Node, NodeError> {
+async fn open(config: NodeConfig, env: Env) -> Result<Node, NodeError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match Node::start(config.clone(), Env::real()).await {
+        match Node::start(config.clone(), env.clone()).await {
             Err(NodeError::Store(StoreError::InUse { .. })) if Instant::now() < deadline => {
                 sleep(Duration::from_millis(20)).await;
             }

@@ -17,6 +17,8 @@ mod cli;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod compaction;
 #[cfg(test)]
 mod damage;
@@ -30,6 +32,8 @@ mod dev;
 mod disk_full;
 #[cfg(test)]
 mod failover;
+#[cfg(test)]
+mod fast_clock;
 #[cfg(test)]
 mod folders;
 #[cfg(test)]
