@@ -9,6 +9,7 @@ mod cluster;
 mod data;
 mod listeners;
 mod quotas;
+mod racks;
 mod sessions;
 mod settings;
 mod wire;
