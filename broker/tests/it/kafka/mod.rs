@@ -7,6 +7,7 @@ mod bad_requests;
 mod bad_sizes;
 mod cluster;
 mod data;
+mod fetching;
 mod listeners;
 mod quotas;
 mod racks;

@@ -1,7 +1,8 @@
 //! A connection that speaks Kafka's protocol with our own codec, and the requests that tests share.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use raftmq_kafka_protocol::messages::fetch::request::{FetchPartition, FetchTopic};
@@ -80,7 +81,7 @@ impl Wire {
             match self.stream.read(&mut length[read..]) {
                 Ok(0) => return None,
                 Ok(count) => read += count,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("no answer: {error}"),
             }
         }
@@ -105,6 +106,15 @@ impl Wire {
         let (received, response) = self.receive(request, version);
         assert_eq!(received, sent);
         response
+    }
+
+    /// Whether nothing comes for so long.
+    pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        peeked
+            .is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
     /// Whether the broker closed the connection without another word.

@@ -87,7 +87,8 @@ impl Limits {
     fn of(request: &FetchRequest, at_once_max: usize) -> Self {
         let wait = u64::try_from(request.max_wait_ms).unwrap_or(0);
         let wait = Duration::from_millis(wait).min(FETCH_WAIT_MAX);
-        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0);
+        // Even who wants nothing gets a batch, as from Kafka: consumers may be set to 0, and would stand still.
+        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).max(1);
         let bytes_max = bytes_max.min(FETCH_BYTES_MAX).min(at_once_max);
         let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
         Self {

@@ -105,7 +105,8 @@ async fn read_topic(
         .partition_of(topic, PartitionIndex(index))
         .ok_or(unknown)?;
     let replica = context.parts().replicas.find(topic, index).map_err(of)?;
-    let bytes_max = usize::try_from(wanted.bytes_max).unwrap_or(0).min(room);
+    let bytes_max = usize::try_from(wanted.bytes_max).unwrap_or(0);
+    let bytes_max = bytes_max.max(1).min(room);
     let requested = i64::from(wanted.current_leader_epoch);
     if replica.leading_term().is_none() {
         let may_answer = check_follower(image, info, requested, rack);
