@@ -1,11 +1,12 @@
 //! kcat: librdkafka as Debian ships it, older than the crate's and with every compression.
 
+use std::io::Write;
 use std::process::Command;
 
 use serde_json::Value;
 
-use super::librdkafka::{create_topic, leader_of};
-use super::programs::{kcat, run};
+use super::librdkafka::{create_topic, end_of, leader_of};
+use super::programs::{kcat, run, start};
 use super::{Cluster, assert_records, expected_partitions, keys};
 use super::{Shown, record};
 
@@ -186,4 +187,59 @@ fn kcat_puts_a_key_where_kafkas_hash_says() {
         }
     }
     assert_eq!(found, expected.len());
+}
+
+#[test]
+fn an_idempotent_kcat_survives_its_leaders_death_without_loss_or_doubles() {
+    const TOPIC: &str = "kcat-idempotent";
+    const BEFORE_KILL: i64 = 500;
+    const AFTER_KILL: i64 = 1_000;
+    const LINES_AT_A_TIME: i64 = 250;
+    let cluster = Cluster::start();
+    create_topic(&cluster.bootstrap, TOPIC, 1, &[]);
+    let leader = leader_of(&cluster.bootstrap, TOPIC);
+    let args = [
+        "-P",
+        "-t",
+        TOPIC,
+        "-X",
+        "enable.idempotence=true",
+        "-X",
+        "batch.num.messages=50",
+        "-X",
+        "message.timeout.ms=60000",
+    ];
+    let mut producer = start(kcat_at(&cluster, &args));
+    let mut stdin = producer.stdin.take().expect("it is piped");
+    let line = |number: i64| format!("line {number}");
+    let end = || end_of(&cluster.bootstrap, TOPIC);
+    let mut sent = 0;
+    let mut send = || {
+        let numbers = sent..sent + LINES_AT_A_TIME;
+        let lines: String = numbers.map(|number| line(number) + "\n").collect();
+        stdin.write_all(lines.as_bytes()).expect("kcat reads");
+        sent += LINES_AT_A_TIME;
+    };
+
+    while end() < BEFORE_KILL {
+        send();
+    }
+    // Under way when the leader dies, and while nobody leads.
+    send();
+    cluster.dev.kill(leader);
+    send();
+    let after_kill = end() + AFTER_KILL;
+    while end() < after_kill {
+        send();
+    }
+    drop(stdin);
+    let ended = producer.wait().expect("it ends");
+
+    assert!(ended.success(), "{ended}");
+    assert_eq!(end(), sent, "nothing lost, nothing twice");
+    let read = super::librdkafka::read(&cluster.bootstrap, TOPIC, sent);
+    for (number, shown) in (0..).zip(&read) {
+        let found = (shown.offset, shown.value.as_deref());
+        assert_eq!(found, (number, Some(line(number).as_bytes())));
+    }
 }

@@ -183,6 +183,18 @@ pub(super) fn read(bootstrap: &str, topic: &str, count: i64) -> Vec<Shown> {
     take(&consumer(bootstrap, topic, Offset::Beginning, &[]), count)
 }
 
+/// The next offset of partition 0, once a leader says it.
+pub(super) fn end_of(bootstrap: &str, topic: &str) -> i64 {
+    let reader = consumer(bootstrap, topic, Offset::Beginning, &[]);
+    let mut watermarks = None;
+    wait_until(|| {
+        // A leader that is gone does not answer: the next question finds its successor.
+        watermarks = reader.fetch_watermarks(topic, 0, POLL * 10).ok();
+        watermarks.is_some()
+    });
+    watermarks.expect("they are there").1
+}
+
 fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
     settings(bootstrap, &[]).create().expect("an admin client")
 }
