@@ -214,19 +214,24 @@ fn an_idempotent_kcat_survives_its_leaders_death_without_loss_or_doubles() {
     let line = |number: i64| format!("line {number}");
     let end = || end_of(&cluster.bootstrap, TOPIC);
     let mut sent = 0;
-    let mut send_until = |goal: i64| {
-        while end() < goal {
-            let numbers = sent..sent + LINES_AT_A_TIME;
-            let lines: String = numbers.map(|number| line(number) + "\n").collect();
-            stdin.write_all(lines.as_bytes()).expect("kcat reads");
-            sent += LINES_AT_A_TIME;
-        }
+    let mut send = || {
+        let numbers = sent..sent + LINES_AT_A_TIME;
+        let lines: String = numbers.map(|number| line(number) + "\n").collect();
+        stdin.write_all(lines.as_bytes()).expect("kcat reads");
+        sent += LINES_AT_A_TIME;
     };
 
-    send_until(BEFORE_KILL);
+    while end() < BEFORE_KILL {
+        send();
+    }
+    // Under way when the leader dies, and while nobody leads.
+    send();
     cluster.dev.kill(leader);
-    let at_kill = end();
-    send_until(at_kill + AFTER_KILL);
+    send();
+    let after_kill = end() + AFTER_KILL;
+    while end() < after_kill {
+        send();
+    }
     drop(stdin);
     let ended = producer.wait().expect("it ends");
 
