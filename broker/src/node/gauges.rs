@@ -13,14 +13,12 @@ use crate::http::Metrics;
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Looks for ever.
-pub(super) async fn run(parts: Parts) {
+pub(super) async fn run(parts: Parts, recorder: Metrics) {
     let recovering = metrics::gauge!("raftmq_broker_recovering_groups");
     loop {
         let count = parts.recovering().len();
         recovering.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
-        if let Some(metrics) = Metrics::installed() {
-            metrics.run_upkeep();
-        }
+        recorder.run_upkeep();
         sleep(LOOK_INTERVAL).await;
     }
 }

@@ -205,7 +205,10 @@ impl Node {
             config.limits.disk_reserve_bytes,
         ));
         self.spawn(bootstrap::follow_images(self.parts.clone()));
-        self.spawn(gauges::run(self.parts.clone()));
+        // Without a recorder, as in a simulation, nobody would see it.
+        if let Some(recorder) = Metrics::installed() {
+            self.spawn(gauges::run(self.parts.clone(), recorder));
+        }
         {
             let controller = controller.clone();
             self.spawn(async move { controller.run_heartbeats(registration).await });
