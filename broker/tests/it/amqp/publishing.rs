@@ -213,8 +213,8 @@ async fn headers_exchanges_look_at_names_with_an_x_only_if_told_to() {
     }
     let (kind, size) = (("x-kind", long_text("a")), ("size", AMQPValue::LongInt(1)));
     for (body, headers) in [
-        ("kind", table(&[kind.clone()])),
-        ("size", table(&[size.clone()])),
+        ("kind", table(std::slice::from_ref(&kind))),
+        ("size", table(std::slice::from_ref(&size))),
         ("both", table(&[kind, size])),
     ] {
         let properties = BasicProperties::default().with_headers(headers);
