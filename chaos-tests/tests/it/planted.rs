@@ -113,7 +113,7 @@ fn an_ack_of_several_that_hits_one_more_is_found() {
 
 #[test]
 fn settlements_that_are_lost_with_a_leader_are_found() {
-    is_found_with(&[FaultClass::Amqp], "queue-settle-not-repeated", 5..20);
+    is_found_with(&[FaultClass::Amqp], "queue-settle-not-repeated", 25..32);
 }
 
 #[test]
