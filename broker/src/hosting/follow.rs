@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
@@ -40,8 +41,9 @@ pub trait Kind: Send + Sync {
 
 impl Hosting {
     /// Opens, reconfigures and removes replicas until they are as `image` says. Call it with one
-    /// image after the other, never twice at once.
-    pub async fn follow(&self, image: &Image, kinds: &[&dyn Kind]) {
+    /// image after the other, never twice at once. Unless it `judges`, nothing is removed: a later one that
+    /// does looks at everything on disk.
+    pub async fn follow(&self, image: &Image, judges: bool, kinds: &[&dyn Kind]) {
         let me = BrokerId(self.shared.host.broker_id());
         let before = self.shared.followed.lock().clone();
         let changed = match &before {
@@ -69,13 +71,16 @@ impl Hosting {
         stream::iter(to_open)
             .for_each_concurrent(REPLICAS_AT_ONCE, |(kind, info)| kind.open(image, info))
             .await;
-        let mut obsolete = match &before {
-            // What is on disk may be of groups that no image of this process has shown.
-            Some(before) if before.last_group == image.last_group => changed,
-            Some(_) | None => self.stored(image),
-        };
-        obsolete.retain(|group| !failed.contains(group));
-        self.remove_obsolete(image, me, obsolete, kinds).await;
+        if judges {
+            let has_judged = self.shared.has_judged.swap(true, Ordering::Relaxed);
+            let mut obsolete = match &before {
+                // What is on disk may be of groups that no image of this process has shown.
+                Some(before) if has_judged && before.last_group == image.last_group => changed,
+                Some(_) | None => self.stored(image),
+            };
+            obsolete.retain(|group| !failed.contains(group));
+            self.remove_obsolete(image, me, obsolete, kinds).await;
+        }
         *self.shared.followed.lock() = Some(image.clone());
     }
 

@@ -15,6 +15,7 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -72,6 +73,8 @@ struct Shared {
     led: RwLock<BTreeMap<GroupId, Arc<dyn Led>>>,
     /// The image that the replicas were last made to agree with.
     followed: Mutex<Option<Image>>,
+    /// Whether an image has told what of the disk is obsolete.
+    has_judged: AtomicBool,
     /// The brokers that have little room on their disks.
     spaces: Mutex<SpaceOfBrokers>,
 }
@@ -93,6 +96,7 @@ impl Hosting {
                 reports,
                 led: RwLock::default(),
                 followed: Mutex::default(),
+                has_judged: AtomicBool::new(false),
                 spaces: Mutex::default(),
             }),
         }

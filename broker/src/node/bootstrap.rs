@@ -233,7 +233,10 @@ fn refuse_wiped(config: &NodeConfig, answer: &HelloReply) -> Result<(), NodeErro
 
 /// Keeps addresses, cluster id and replicas as the metadata image says. Runs for ever.
 pub(super) async fn follow_images(parts: Parts) {
+    let metadata = parts.controller.group();
+    let known_end = metadata.known_end();
     let mut images = parts.controller.images();
+    let mut judges = metadata.has_applied(known_end);
     let mut image = images.current();
     let mut epochs = BTreeMap::new();
     set_addresses(&parts, &image);
@@ -241,14 +244,17 @@ pub(super) async fn follow_images(parts: Parts) {
         parts.host.ask_for_marks(|_| true).await;
     }
     loop {
-        follow(&parts, &image).await;
+        follow(&parts, &image, judges).await;
         for broker in image.brokers.values() {
             let (id, epoch) = (broker.id.get(), broker.epoch);
             if epochs.insert(id, epoch) != Some(epoch) {
                 parts.host.look_again_at(id);
             }
         }
-        image = images.newer_than(image.version).await;
+        images.newer_than(image.version).await;
+        // In this order: the image is as new as what was found applied.
+        judges = metadata.has_applied(known_end);
+        image = images.current();
     }
 }
 
@@ -261,7 +267,10 @@ fn set_addresses(parts: &Parts, image: &Image) {
     }
 }
 
-async fn follow(parts: &Parts, image: &Image) {
+/// Does as the image says. Until it `judges`, nothing is removed: after a start, and where damage threw the
+/// metadata back, the image may be older than one that this broker followed before, and know nothing of
+/// replicas that it has been given since.
+async fn follow(parts: &Parts, image: &Image, judges: bool) {
     set_addresses(parts, image);
     let transport = parts.host.transport();
     let rate = image.config_i64(None, config_keys::LEADER_REPLICATION_THROTTLED_RATE);
@@ -277,5 +286,5 @@ async fn follow(parts: &Parts, image: &Image) {
         transport.set_identity(|identity| cluster_id.clone_into(&mut identity.cluster_id));
     }
     let kinds: [&dyn Kind; 2] = [&parts.replicas, &parts.queues];
-    parts.hosting.follow(image, &kinds).await;
+    parts.hosting.follow(image, judges, &kinds).await;
 }

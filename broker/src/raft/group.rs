@@ -215,6 +215,23 @@ impl Group {
         metrics.current_leader.is_some() && metrics.last_applied >= metrics.local_committed
     }
 
+    /// The end of what this replica knows to have had: its log, and what it acknowledged of what is damaged.
+    #[must_use]
+    pub fn known_end(&self) -> u64 {
+        let acknowledged = self.store.acknowledged().map_or(0, |id| id.index);
+        let metrics = self.raft.metrics();
+        let last = metrics.borrow_watched().last_log_index;
+        acknowledged.max(last.unwrap_or(0))
+    }
+
+    /// Whether the entry with this index, or a later one, is applied here.
+    #[must_use]
+    pub fn has_applied(&self, log_index: u64) -> bool {
+        let metrics = self.raft.metrics();
+        let applied = metrics.borrow_watched().last_applied;
+        applied.map_or(0, |id| id.index) >= log_index
+    }
+
     /// Lets a group that elects by timeout do so while nothing that it acknowledged is missing: a
     /// recovering replica leads nothing. Changes nothing for other groups, or when repeated.
     pub(super) fn elect_unless_recovering(&self) {
